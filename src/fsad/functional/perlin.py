@@ -1,0 +1,91 @@
+"""Perturbation factors: Perlin noise, so that neighbouring channels are disturbed alike."""
+
+import math
+
+import numpy as np
+import torch
+from perlin_numpy import generate_fractal_noise_2d
+from torch import Tensor
+
+from fsad.errors import check_at_least, check_positive
+
+# The three constants that the published code leaves recoverable.
+OCTAVES = 3
+PERSISTENCE = 0.5
+LACUNARITY = 2
+PERIODS = 2  # of the coarsest octave, along each side of the grid
+MIN_SIDE = 4 * PERIODS * LACUNARITY ** (OCTAVES - 1)  # four samples per period of the finest octave
+
+
+def channel_factors(
+    images: int, channels: int, std: float, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Draw one pair of factors per channel.
+
+    A two-dimensional noise field is folded, row after row, onto the channels.
+
+    Args:
+        images: Number of independent draws, n.
+        channels: Number of channels, c.
+        std: Standard deviation of each draw over its channels; the paper's is 0.75.
+        rng: The only source of randomness.
+
+    Returns:
+        ``p_avg`` and ``p_std``, each ``(n, c, 1, 1)``, every draw with mean 0 and standard
+        deviation ``std``.
+
+    Raises:
+        ConfigError: ``images`` or ``channels`` is too small, or ``std`` is not positive.
+
+    Source:
+        HyperTrans, section "domain perturbation": "dimensions matching the feature channels".
+    """
+    check_at_least("channels", channels, 2)
+    side = math.isqrt(channels - 1) + 1
+    field = _fields(2 * images, side, side, std, rng, keep=channels)
+    factors = torch.from_numpy(field).reshape(2, images, channels, 1, 1)
+    return factors[0], factors[1]
+
+
+def spatial_factors(
+    images: int, height: int, width: int, std: float, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Draw one pair of factors per cell of the patch grid.
+
+    Args:
+        images: Number of independent draws, n.
+        height: Rows of the patch grid, h.
+        width: Columns of the patch grid, w.
+        std: Standard deviation of each draw over its cells.
+        rng: The only source of randomness.
+
+    Returns:
+        ``p_avg`` and ``p_std``, each ``(n, 1, h, w)``, every draw with mean 0 and standard
+        deviation ``std``.
+
+    Raises:
+        ConfigError: A size is too small, or ``std`` is not positive.
+    """
+    check_at_least("patch grid cells", height * width, 2)
+    field = _fields(2 * images, height, width, std, rng, keep=height * width)
+    factors = torch.from_numpy(field).reshape(2, images, 1, height, width)
+    return factors[0], factors[1]
+
+
+def _fields(
+    draws: int, height: int, width: int, std: float, rng: np.random.Generator, keep: int
+) -> np.ndarray:
+    """Return ``(draws, keep)`` float32 noise values, each draw standardised."""
+    check_at_least("images", draws // 2, 1)
+    check_positive("std", std)
+    # perlin-numpy needs sizes whose quotient by the periods is a power of two (others fail by a
+    # rounding error), so draw a larger grid and crop it.
+    side = max(MIN_SIDE, 1 << (max(height, width) - 1).bit_length())
+    out = np.empty((draws, keep), dtype=np.float32)
+    for row in out:
+        grid = generate_fractal_noise_2d(
+            (side, side), (PERIODS, PERIODS), OCTAVES, PERSISTENCE, LACUNARITY, rng=rng
+        )
+        values = grid[:height, :width].reshape(-1)[:keep]
+        row[:] = (values - values.mean()) * (std / values.std())
+    return out

@@ -1,0 +1,105 @@
+"""From distances to anomaly scores and maps (eqs. 12-19); higher = more anomalous throughout."""
+
+import math
+
+from torch import Tensor
+from torch.nn.functional import interpolate
+from torchvision.transforms.functional import gaussian_blur
+
+from fsad.errors import ShapeError, check_fraction, check_shape
+from fsad.functional.distance import nearest
+
+BLUR_TRUNCATE = 4.0  # standard deviations after which the Gaussian is cut
+
+
+def patch_scores(features: Tensor, bank: Tensor) -> Tensor:
+    """Score every patch by the distance to its nearest bank row.
+
+    Laws: a bank member scores 0; a larger bank never scores higher.
+
+    Args:
+        features: Patch features, ``(n, c, h, w)``.
+        bank: Memory bank, ``(b, c)``.
+
+    Returns:
+        Patch scores, ``(n, h, w)``, 0 or more, in the features' unit.
+
+    Raises:
+        ShapeError: The channels differ.
+
+    Source:
+        HyperTrans, eqs. (12)-(15). Departure: the equations take the largest *similarity*, by which
+        the most normal patch would be the most anomalous; distance has the sign that is meant.
+    """
+    sizes = check_shape("features", features, "n c h w")
+    queries = features.permute(0, 2, 3, 1).reshape(-1, sizes["c"])
+    distances, _ = nearest(queries, bank)
+    return distances.view(sizes["n"], sizes["h"], sizes["w"])
+
+
+def image_scores(patches: Tensor) -> Tensor:
+    """Score an image by its most anomalous patch: ``(n, h, w)`` to ``(n,)``.
+
+    Source: HyperTrans, eqs. (12)-(15).
+    """
+    check_shape("patch scores", patches, "n h w")
+    return patches.amax(dim=(1, 2))
+
+
+def anomaly_maps(patches: Tensor, size: int, sigma: float = 4.0) -> Tensor:
+    """Enlarge patch scores to pixels: bilinear, then a Gaussian.
+
+    Law: constant scores give the same constant everywhere.
+
+    Args:
+        patches: Patch scores, ``(n, h, w)``.
+        size: Height and width of the map in pixels, S.
+        sigma: Standard deviation of the Gaussian in pixels; 0 leaves it out.
+
+    Returns:
+        Anomaly maps, ``(n, S, S)``, in the unit of ``patches``.
+
+    Source:
+        HyperTrans, section 4.1; PatchCore (Roth et al., 2022).
+    """
+    check_shape("patch scores", patches, "n h w")
+    maps = interpolate(patches[:, None], size=(size, size), mode="bilinear", align_corners=False)
+    return blur(maps[:, 0], sigma)
+
+
+def blur(maps: Tensor, sigma: float) -> Tensor:
+    """Smooth maps ``(n, H, W)`` with a Gaussian of ``sigma`` pixels, mirrored at the border.
+
+    The Gaussian is separable, so two one-dimensional passes do the work of a square kernel.
+    """
+    if sigma == 0:
+        return maps
+    reach = min(math.ceil(BLUR_TRUNCATE * sigma), min(maps.shape[-2:]) - 1)
+    width = 2 * reach + 1
+    rows = gaussian_blur(maps[:, None], kernel_size=[1, width], sigma=[sigma, sigma])
+    smoothed: Tensor = gaussian_blur(rows, kernel_size=[width, 1], sigma=[sigma, sigma])
+    return smoothed[:, 0]
+
+
+def fuse(source: Tensor, target: Tensor, beta: float) -> Tensor:
+    """Mix both domains' scores or maps: ``beta`` times source plus the rest target.
+
+    Args:
+        source: Scores against the source bank, any shape.
+        target: Scores against the target bank, same shape.
+        beta: Share of the source domain, in [0, 1].
+
+    Raises:
+        ConfigError: ``beta`` is not in [0, 1].
+        ShapeError: The shapes differ.
+
+    Source:
+        HyperTrans, eqs. (18)-(19).
+    """
+    check_fraction("beta", beta)
+    if source.shape != target.shape:
+        raise ShapeError(
+            f"target scores: expected {tuple(source.shape)}, as the source's, "
+            f"got {tuple(target.shape)}"
+        )
+    return beta * source + (1 - beta) * target  # eq. (18), (19)
