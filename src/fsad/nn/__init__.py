@@ -1,0 +1,1 @@
+"""Modules with parameters or buffers, without Lightning."""

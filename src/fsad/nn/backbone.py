@@ -1,0 +1,195 @@
+"""Frozen backbones out of timm, behind one interface: vision transformers and stage-wise CNNs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from fsad.errors import ConfigError, check_at_least
+from fsad.nn.extractor import After, PatchExtractor, State, check_image_size, in_order
+from fsad.nn.state_dict import load_weights, read_weights
+from fsad.nn.weights import convert_vit, create_cnn, create_vit, find_weights, pixel_statistics
+
+__all__ = ["CnnExtractor", "PatchExtractor", "VitExtractor"]
+
+
+class VitExtractor(PatchExtractor):
+    """Patch features of a vision transformer: its last block, through the final norm.
+
+    Token ``i`` after the class and register tokens is cell ``(i // w, i % w)`` of the grid.
+    ``after`` sees patch features only; the class and register tokens pass by it untouched.
+    Position embeddings made for another image size are resampled.
+
+    Args:
+        name: What the user calls the backbone.
+        timm_name: The model's name in timm, with its tag.
+        image_size: Height and width of the images, pixels, a multiple of the patch size.
+        layers: Numbers of the perturbable blocks, from 0; block 3 is called ``block3``.
+        pretrained: Take timm's published weights, unless there is a ``weights_path``.
+        weights_path: A file of weights.
+        normalize_depth: Whether target images are normalised as source images are.
+        model_args: Further arguments of timm's constructor; they make an architecture of our own,
+            for which no weights are published.
+        seed: Seed of random weights.
+
+    Raises:
+        ConfigError: An argument is out of range, or timm has no such vision transformer.
+        WeightsError: The weights cannot be had, or do not fit.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        timm_name: str,
+        image_size: int,
+        layers: Sequence[int],
+        pretrained: bool = True,
+        weights_path: str | None = None,
+        normalize_depth: bool = True,
+        model_args: Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ) -> None:
+        check_at_least("image_size", image_size, 1)
+        net = create_vit(timm_name, seed, img_size=image_size, **(model_args or {}))
+        check_image_size(image_size, net.patch_embed.patch_size[0])
+        blocks = in_order("layers", layers, range(len(net.blocks)))
+        published = {} if model_args else net.pretrained_cfg
+        weights, path = find_weights(name, published, pretrained=pretrained, path=weights_path)
+        if path is not None:
+            state = convert_vit(net, read_weights(path), path)
+            load_weights(net, state, path=path, architecture=timm_name, unused=("head.",))
+        super().__init__(
+            net,
+            name=name,
+            image_size=image_size,
+            grid=net.patch_embed.grid_size,
+            channels=net.embed_dim,
+            layers={f"block{number}": net.embed_dim for number in blocks},
+            normalize_depth=normalize_depth,
+            weights=weights,
+            **pixel_statistics(net),
+        )
+        self._special: int = net.num_prefix_tokens
+        self._first = blocks[0] if blocks else len(net.blocks) - 1
+
+    def _prefix(self, images: Tensor) -> State:
+        net: Any = self.net
+        tokens = net.norm_pre(net.patch_drop(net._pos_embed(net.patch_embed(images))))
+        for block in net.blocks[: self._first + 1]:
+            tokens = block(tokens)
+        return (tokens,)
+
+    def _suffix(self, state: State, after: After | None) -> Tensor:
+        net: Any = self.net
+        (tokens,) = state
+        for number in range(self._first, len(net.blocks)):
+            if number > self._first:  # the prefix ran the first one
+                tokens = net.blocks[number](tokens)
+            if after is not None and f"block{number}" in self.layers:
+                features = self._changed(f"block{number}", self._on_grid(tokens), after)
+                patches = features.flatten(2).transpose(1, 2)
+                tokens = torch.cat([tokens[:, : self._special], patches], dim=1)
+        return self._on_grid(net.norm(tokens))
+
+    def _on_grid(self, tokens: Tensor) -> Tensor:
+        patches = tokens[:, self._special :].transpose(1, 2)  # (n, c, h * w)
+        return patches.reshape(*patches.shape[:2], *self.grid)
+
+
+class CnnExtractor(PatchExtractor):
+    """Patch features of a CNN: chosen stages, averaged over 3 x 3 cells, on one grid.
+
+    Outside are zeros. Coarser maps are resized bilinearly to the first stage's grid.
+    ``after`` changes a stage's own output: the feature and the next stage's input.
+
+    Args:
+        name: As for :class:`VitExtractor`, like all that is not listed.
+        image_size: Height and width of the images, pixels, a multiple of the last stage's stride.
+        layers: Names of the perturbable stages, such as ``layer1``.
+        stages: Names of the stages in the features; the network ends at the last.
+        weights_path: A file of weights, of the whole network or as far as the last stage.
+
+    Raises:
+        ConfigError: An argument is out of range, or timm has no such CNN.
+
+    Source:
+        PatchCore (Roth et al., CVPR 2022), locally aware patch features.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        timm_name: str,
+        image_size: int,
+        layers: Sequence[str],
+        stages: Sequence[str] = ("layer2", "layer3"),
+        pretrained: bool = True,
+        weights_path: str | None = None,
+        normalize_depth: bool = True,
+        model_args: Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ) -> None:
+        check_at_least("image_size", image_size, 1)
+        net = create_cnn(timm_name, seed, **(model_args or {}))
+        channels = dict(zip(net.return_layers, net.feature_info.channels(), strict=True))
+        strides = dict(zip(net.return_layers, net.feature_info.reduction(), strict=True))
+        if not stages:
+            raise ConfigError("stages: expected at least one, got none")
+        chosen = in_order("stages", stages, channels)
+        check_image_size(image_size, strides[chosen[-1]])
+        children = list(net)
+        used = children[: children.index(chosen[-1]) + 1]
+        perturbable = in_order("layers", layers, [name for name in channels if name in used])
+        published = {} if model_args else net.pretrained_cfg
+        weights, path = find_weights(name, published, pretrained=pretrained, path=weights_path)
+        unused = children[len(used) :]
+        for child in unused:
+            del net[child]
+        if path is not None:
+            state = {_flat(key, children): value for key, value in read_weights(path).items()}
+            rest = (*(f"{child}." for child in unused), "fc.", "head.", "classifier.")
+            load_weights(net, state, path=path, architecture=timm_name, unused=rest)
+        super().__init__(
+            net,
+            name=name,
+            image_size=image_size,
+            grid=(image_size // strides[chosen[0]],) * 2,
+            channels=sum(channels[stage] for stage in chosen),
+            layers={layer: channels[layer] for layer in perturbable},
+            normalize_depth=normalize_depth,
+            weights=weights,
+            **pixel_statistics(net),
+        )
+        self._stages = chosen
+        first = used.index(perturbable[0]) if perturbable else len(used) - 1
+        self._before, self._first, self._later = used[:first], used[first], used[first + 1 :]
+
+    def _prefix(self, images: Tensor) -> State:
+        net: Any = self.net
+        features, maps = images, []
+        for name in self._before:
+            features = net[name](features)
+            if name in self._stages:
+                maps.append(features)
+        return (net[self._first](features), *maps)
+
+    def _suffix(self, state: State, after: After | None) -> Tensor:
+        net: Any = self.net
+        features, *maps = state
+        for name in (self._first, *self._later):
+            if name != self._first:  # the prefix ran the first one
+                features = net[name](features)
+            features = self._changed(name, features, after)
+            if name in self._stages:
+                maps.append(features)
+        pooled = [functional.avg_pool2d(stage, 3, stride=1, padding=1) for stage in maps]
+        resized = [functional.interpolate(stage, self.grid, mode="bilinear") for stage in pooled]
+        return torch.cat(resized, dim=1)
+
+
+def _flat(key: str, children: list[str]) -> str:
+    # timm lists the children of some containers one by one: stages.0.x becomes stages_0.x
+    flat = key.replace(".", "_", 1)
+    return flat if flat.split(".")[0] in children else key

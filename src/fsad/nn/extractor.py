@@ -1,0 +1,197 @@
+"""What every frozen backbone does: check, normalise, split at the first perturbable layer, time."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Self, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from fsad.errors import ConfigError, check_shape
+from fsad.nn.state_dict import fingerprint
+
+After = Callable[[str, Tensor], Tensor]
+State = tuple[Tensor, ...]
+T = TypeVar("T")
+
+
+class PatchExtractor(nn.Module, ABC):
+    """Turn images into a patch feature map, with parameters that never change.
+
+    Laws (``tests/nn/test_backbone.py``):
+
+    * ``forward(x, domain, after) == suffix(prefix(x, domain), after)``, bit for bit.
+    * An ``after`` that returns what it was given changes nothing.
+    * The extractor stays in evaluation mode, whatever mode its parent is put into.
+
+    Args:
+        net: The network, with its weights loaded; frozen here.
+        name: What the user calls the backbone.
+        image_size: Height and width of the images, pixels.
+        grid: Height and width of the patch grid.
+        channels: Channels of the patch features.
+        layers: Channels of each perturbable layer by its name, in the order they run.
+        mean: What normalisation subtracts, one value per colour.
+        std: What normalisation divides by, one value per colour.
+        normalize_depth: Whether target images are normalised as source images are.
+        weights: Where the weights come from: ``pretrained``, ``file`` or ``random weights``.
+
+    Attributes:
+        sha256: Fingerprint of the weights, 64 hexadecimal digits.
+        seconds: Time spent in :meth:`forward`, :meth:`prefix` and :meth:`suffix` so far, with what
+            ``after`` took; the GPU is waited for.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        net: nn.Module,
+        *,
+        name: str,
+        image_size: int,
+        grid: tuple[int, int],
+        channels: int,
+        layers: Mapping[str, int],
+        mean: Sequence[float],
+        std: Sequence[float],
+        normalize_depth: bool,
+        weights: str,
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.name, self.image_size, self.grid, self.channels = name, image_size, grid, channels
+        self.layers = dict(layers)
+        self.normalize_depth = normalize_depth
+        self.weights = weights
+        self.sha256 = fingerprint(net.state_dict())
+        self.seconds = 0.0
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+        self.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> Self:  # noqa: ARG002
+        """Stay in evaluation mode: a parent's ``train()`` must not wake batch norm or dropout."""
+        return super().train(False)
+
+    def forward(self, images: Tensor, domain: str = "source", after: After | None = None) -> Tensor:
+        """Compute the patch feature map.
+
+        Args:
+            images: ``(n, 3, H, W)`` in [0, 1], ``H = W = image_size``.
+            domain: ``"source"`` or ``"target"``; only normalisation depends on it.
+            after: Called with the name and the patch feature map ``(n, c_l, h_l, w_l)`` of each
+                perturbable layer; what it returns, of the same shape, takes the map's place.
+
+        Returns:
+            Patch features, ``(n, c, h, w)``. Not checked for NaN.
+
+        Raises:
+            ConfigError: ``domain`` is unknown.
+            ShapeError: ``images``, or what ``after`` returned, has the wrong shape.
+
+        Note:
+            Gradients flow to whatever ``after`` puts in. Without ``after`` nothing asks for a
+            gradient, so none is recorded.
+        """
+        return self.suffix(self.prefix(images, domain), after)
+
+    def prefix(self, images: Tensor, domain: str = "source") -> State:
+        """Run up to the first perturbable layer's own output, which no perturbation changes.
+
+        Args:
+            images: ``(n, 3, H, W)`` in [0, 1].
+            domain: ``"source"`` or ``"target"``.
+
+        Returns:
+            Tensors of ``n`` rows each, for :meth:`suffix`.
+
+        Raises:
+            ConfigError: ``domain`` is unknown.
+            ShapeError: ``images`` has the wrong shape.
+        """
+        check_shape("images", images, "n rgb H W", rgb=3, H=self.image_size, W=self.image_size)
+        if domain not in ("source", "target"):
+            raise ConfigError(f"domain: expected 'source' or 'target', got {domain!r}")
+        with self._stopwatch(images.device):
+            if domain == "source" or self.normalize_depth:
+                images = (images - self.mean) / self.std
+            return self._prefix(images)
+
+    def suffix(self, state: State, after: After | None = None) -> Tensor:
+        """Run from the first perturbable layer's output to the patch feature map.
+
+        Args:
+            state: What :meth:`prefix` gave.
+            after: As for :meth:`forward`.
+
+        Returns:
+            Patch features, ``(n, c, h, w)``.
+
+        Raises:
+            ShapeError: What ``after`` returned has the wrong shape.
+        """
+        with self._stopwatch(state[0].device):
+            return self._suffix(state, after)
+
+    @abstractmethod
+    def _prefix(self, images: Tensor) -> State: ...
+
+    @abstractmethod
+    def _suffix(self, state: State, after: After | None) -> Tensor: ...
+
+    def _changed(self, layer: str, features: Tensor, after: After | None) -> Tensor:
+        if after is None or layer not in self.layers:
+            return features
+        n, c, h, w = features.shape
+        changed = after(layer, features)
+        check_shape(f"what after('{layer}', ...) returned", changed, "n c h w", n=n, c=c, h=h, w=w)
+        return changed
+
+    @contextmanager
+    def _stopwatch(self, device: torch.device) -> Iterator[None]:
+        _wait_for(device)
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            _wait_for(device)
+            self.seconds += perf_counter() - start
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":  # kernels run on after the call that started them returned
+        torch.cuda.synchronize(device)
+
+
+def check_image_size(image_size: int, cell: int) -> None:
+    """Refuse an image size that the network would silently crop.
+
+    Raises:
+        ConfigError: ``image_size`` is not a multiple of ``cell``, pixels.
+    """
+    if image_size % cell:
+        raise ConfigError(
+            f"image_size: expected a multiple of {cell} for this backbone, got {image_size}"
+        )
+
+
+def in_order(what: str, chosen: Sequence[T], available: Iterable[T]) -> list[T]:
+    """Return the chosen layers in the order in which they run.
+
+    Args:
+        what: The argument's name, for the message.
+        chosen: Some of ``available``, in any order.
+        available: All there are, in the order they run.
+
+    Raises:
+        ConfigError: A chosen one is not available, or is named twice.
+    """
+    known = list(available)
+    ordered = [layer for layer in known if layer in chosen]
+    if len(ordered) != len(chosen):
+        raise ConfigError(f"{what}: expected different ones out of {known}, got {list(chosen)}")
+    return ordered

@@ -1,0 +1,175 @@
+"""Networks out of timm, and where their weights come from. The only import of timm."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import timm
+import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
+from timm.data.config import resolve_model_data_config
+from timm.models import FeatureListNet, VisionTransformer
+from timm.models.vision_transformer import checkpoint_filter_fn
+from torch import Tensor, nn
+
+from fsad.errors import ConfigError, WeightsError, message_of
+
+log = logging.getLogger(__name__)
+
+_PROBE_SECONDS = 5.0  # the hub's own download retries for up to minutes before it gives up
+
+
+def create_vit(timm_name: str, seed: int, **arguments: Any) -> Any:
+    """Create one of timm's vision transformers, without a head, with seeded random weights.
+
+    Args:
+        timm_name: The model's name in timm, with its tag.
+        seed: Seed of the weights; the global generator is left as it was.
+        arguments: What timm's constructor is given.
+
+    Raises:
+        ConfigError: timm cannot create it, or it is no ``VisionTransformer``.
+    """
+    net = _create(timm_name, seed, num_classes=0, **arguments)
+    if not isinstance(net, VisionTransformer):
+        raise ConfigError(
+            f"timm_name: expected one of timm's VisionTransformers, got '{timm_name}'. "
+            "A CNN needs fsad.nn.backbone.CnnExtractor."
+        )
+    return net
+
+
+def create_cnn(timm_name: str, seed: int, **arguments: Any) -> Any:
+    """Create one of timm's CNNs as a sequence of stages, with seeded random weights.
+
+    Args:
+        timm_name: The model's name in timm, with its tag.
+        seed: Seed of the weights; the global generator is left as it was.
+        arguments: What timm's constructor is given.
+
+    Raises:
+        ConfigError: timm cannot create it, or cannot run it stage by stage.
+    """
+    net = _create(timm_name, seed, features_only=True, **arguments)
+    if not isinstance(net, FeatureListNet):
+        raise ConfigError(
+            f"timm_name: expected a CNN that timm runs stage by stage, got '{timm_name}'. "
+            "A vision transformer needs fsad.nn.backbone.VitExtractor."
+        )
+    return net
+
+
+def _create(timm_name: str, seed: int, **arguments: Any) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        try:
+            net: nn.Module = timm.create_model(timm_name, **arguments)
+        except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+            raise ConfigError(
+                f"timm_name: expected a model of timm that takes {arguments}, "
+                f"got '{timm_name}' ({message_of(error)})"
+            ) from error
+    return net
+
+
+def pixel_statistics(net: nn.Module) -> dict[str, tuple[float, ...]]:
+    """Return the ``mean`` and ``std`` per colour that a network of timm was trained with."""
+    constants = resolve_model_data_config(net)  # type: ignore[no-untyped-call]
+    return {key: tuple(constants[key]) for key in ("mean", "std")}
+
+
+def convert_vit(
+    net: VisionTransformer, state: Mapping[str, Tensor], path: Path
+) -> dict[str, Tensor]:
+    """Give weights timm's key names, and position embeddings the size of ``net``'s patch grid.
+
+    Args:
+        net: One of timm's vision transformers.
+        state: Its weights, perhaps under the names of DINOv2's authors or for other image sizes.
+        path: The file, for the message.
+
+    Raises:
+        WeightsError: timm cannot make sense of them.
+    """
+    try:
+        converted: dict[str, Tensor] = checkpoint_filter_fn(dict(state), net)
+    except Exception as error:  # a file can hold anything under the names timm looks for
+        raise WeightsError(
+            f"weights '{path}': expected those of a vision transformer, got something that timm "
+            f"cannot convert ({message_of(error)})"
+        ) from error
+    patches = "patch_embed.proj.weight"
+    if patches in state:  # timm would stretch another patch size: that is another architecture
+        converted[patches] = state[patches]
+    return converted
+
+
+def find_weights(
+    name: str, published: Mapping[str, Any], *, pretrained: bool, path: str | None
+) -> tuple[str, Path | None]:
+    """Decide where a backbone's weights come from, and have the file at hand.
+
+    Args:
+        name: The backbone, for the messages.
+        published: timm's description of the published weights; empty if there are none.
+        pretrained: Whether published weights are asked for.
+        path: The user's own file; goes before everything else.
+
+    Returns:
+        ``file``, ``pretrained`` or ``random weights``, and the file unless the weights are random.
+
+    Raises:
+        WeightsError: Published weights are asked for and cannot be had.
+    """
+    if path is not None:
+        return "file", Path(path).expanduser()
+    if not pretrained:
+        log.warning(
+            "backbone '%s': RANDOM WEIGHTS. Its scores say nothing about a method; "
+            "they only show that the program runs.",
+            name,
+        )
+        return "random weights", None
+    repo = published.get("hf_hub_id")
+    if not repo:
+        raise WeightsError(
+            f"backbone '{name}': expected pretrained weights on the model hub, got none: "
+            "nobody has published any for this architecture. Pass backbone.weights_path=FILE; "
+            "or ask for random weights with backbone.pretrained=false."
+        )
+    filename = published.get("hf_hub_filename") or "model.safetensors"
+    return "pretrained", fetch_weights(name, repo, filename)
+
+
+def fetch_weights(name: str, repo: str, filename: str) -> Path:
+    """Return a file of the model hub: from the local cache, else downloaded.
+
+    Args:
+        name: The backbone, for the message.
+        repo: The hub's repository, for example ``timm/vit_base_patch8_224.dino``.
+        filename: The file in it.
+
+    Returns:
+        The path in the local cache.
+
+    Raises:
+        WeightsError: It is neither in the cache nor to be had from the hub.
+    """
+    try:
+        return Path(huggingface_hub.hf_hub_download(repo, filename, local_files_only=True))
+    except LocalEntryNotFoundError:
+        pass
+    try:
+        url = huggingface_hub.hf_hub_url(repo, filename)
+        huggingface_hub.get_hf_file_metadata(url, timeout=_PROBE_SECONDS)
+        return Path(huggingface_hub.hf_hub_download(repo, filename))
+    except Exception as error:  # the hub has changed its HTTP library, and so its errors
+        raise WeightsError(
+            f"backbone '{name}': expected pretrained weights from the model hub, "
+            f"got none ({message_of(error)}). Fetch them once where there is a network: "
+            f"hf download {repo} {filename} --local-dir DIR, and pass "
+            f"backbone.weights_path=DIR/{filename}; "
+            "or ask for random weights with backbone.pretrained=false."
+        ) from error
