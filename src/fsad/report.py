@@ -1,0 +1,141 @@
+"""The record of one run: ``result.json`` and ``scores.csv``, written and read back."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fsad.errors import DataError, MissingDataError, message_of
+from fsad.files import write_json, write_text
+from fsad.metrics import METRICS
+from fsad.provenance import peak_rss_mb, revision_of, versions
+from fsad.result import CategoryResult, Metrics, RunResult, ScoreRow, as_json
+
+SCHEMA = 1
+READ = ("method", "seed", "config", "git", "versions", "backbone", "mean", "failed")
+
+__all__ = [
+    "CategoryResult",
+    "Metrics",
+    "RunResult",
+    "ScoreRow",
+    "mean_over",
+    "peak_rss_mb",
+    "read_result",
+    "write_result",
+    "write_scores",
+]
+
+
+def mean_over(results: Iterable[Metrics]) -> dict[str, float | None]:
+    """Average each metric over the results that have it; ``None`` if none has."""
+    sets = list(results)
+    mean: dict[str, float | None] = {}
+    for metric in METRICS:
+        known = [number for each in sets if (number := each.get(metric)) is not None]
+        mean[metric] = sum(known) / len(known) if known else None
+    return mean
+
+
+def _notes_on_mean(categories: Mapping[str, CategoryResult], failed: Iterable[str]) -> list[str]:
+    """Name the categories that the mean leaves out, metric by metric."""
+    notes = [f"mean: without {name}, which failed" for name in failed]
+    for metric in METRICS:
+        without = [name for name, each in categories.items() if each.fused.get(metric) is None]
+        if without:
+            notes.append(f"mean {metric}: without {', '.join(without)}, where it is undefined")
+    return notes
+
+
+def write_result(
+    path: Path,
+    method: str,
+    seed: int,
+    config: Mapping[str, Any],
+    backbone: Mapping[str, Any],
+    categories: Mapping[str, CategoryResult],
+    failed: Mapping[str, str],
+) -> None:
+    """Write ``result.json``.
+
+    ``mean`` averages each fused metric over the categories that have a number, and ``notes`` names
+    those it leaves out.
+
+    Args:
+        path: The file.
+        method: The method's name.
+        seed: The run's seed.
+        config: The resolved configuration.
+        backbone: ``name``, ``weights`` ("pretrained", "file" or "random weights") and ``sha256``.
+        categories: Results by category.
+        failed: Why a category has no result, by category.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    result = {
+        "schema": SCHEMA,
+        "method": method,
+        "seed": seed,
+        "config": config,
+        "git": revision_of(Path(__file__).resolve()),
+        "versions": versions(),
+        "backbone": backbone,
+        "categories": {name: each.to_json() for name, each in categories.items()},
+        "mean": mean_over(each.fused for each in categories.values()),
+        "failed": failed,
+        "notes": _notes_on_mean(categories, failed),
+    }
+    write_json(path, as_json(result))
+
+
+def read_result(path: Path) -> RunResult:
+    """Read ``result.json`` back.
+
+    Raises:
+        MissingDataError: There is no such file.
+        DataError: It is cut short, or not a result of this schema.
+    """
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise MissingDataError(f"{path}: expected a result.json, got '{reason}'") from error
+    except ValueError as error:  # json.JSONDecodeError and UnicodeDecodeError
+        raise DataError(
+            f"{path}: expected JSON, got '{message_of(error)}'. Run again to replace the file."
+        ) from error
+    schema = result.get("schema") if isinstance(result, dict) else None
+    if schema != SCHEMA:
+        raise DataError(f"{path}: expected a result with schema {SCHEMA}, got schema {schema!r}")
+    try:
+        for name in ("config", "backbone", "categories", "mean", "failed"):
+            if not isinstance(result[name], dict):
+                raise DataError(f"{path}: expected an object at '{name}', got {result[name]!r}")
+        entries = result["categories"].items()
+        return RunResult(
+            path=path,
+            categories={name: CategoryResult.from_json(entry) for name, entry in entries},
+            **{name: result[name] for name in READ},
+        )
+    except KeyError as error:
+        raise DataError(f"{path}: expected the key {error}, got a result without it") from error
+    except TypeError as error:
+        raise DataError(f"{path}: expected a result, got '{message_of(error)}'") from error
+
+
+def write_scores(path: Path, rows: Iterable[ScoreRow]) -> None:
+    """Write ``scores.csv``, one row per test image, scores in full precision.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(ScoreRow._fields)
+    writer.writerows(
+        [int(cell) if isinstance(cell, bool) else cell for cell in row] for row in rows
+    )
+    write_text(path, text.getvalue())

@@ -1,0 +1,137 @@
+"""The table as Markdown, as CSV and on the terminal."""
+
+import csv
+import io
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from fsad.files import make_folder, write_text
+from fsad.metrics import METRICS
+from fsad.table.collect import Runs
+from fsad.table.rows import Row, Table, table
+
+MISSING = "missing"
+WIDTH = 140  # columns, where the output is no terminal
+
+
+def _seeds(row: Row) -> str:
+    return str(row.n) if row.n == row.expected else f"{row.n}/{row.expected}"
+
+
+def _number(row: Row, metric: str) -> str:
+    """Return "mean ± std", with the number of seeds behind it where some have no number."""
+    cell = row.cells.get(metric)
+    if cell is None:
+        return MISSING
+    if cell.mean is None:
+        return "–"
+    spread = "" if cell.std is None else f" ± {cell.std:.3f}"
+    return f"{cell.mean:.3f}{spread}" + ("" if cell.n == row.n else f" (n={cell.n})")
+
+
+def _lines(content: Table) -> list[list[str]]:
+    """Return the headings and every row as text for people."""
+    lines = [[*content.headings, "n", *METRICS]]
+    for row in content.rows:
+        labels = [row.labels[heading] for heading in content.headings]
+        lines.append([*labels, _seeds(row), *(_number(row, metric) for metric in METRICS)])
+    return lines
+
+
+def markdown(content: Table) -> str:
+    """Return the table as Markdown, its notes below."""
+    head, *body = ([cell.replace("|", r"\|") for cell in line] for line in _lines(content))
+    rule = ["---"] * len(content.headings) + ["---:"] * (1 + len(METRICS))
+    text = "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *body))
+    return f"{text}\n\n" + "\n".join(f"- {note}" for note in content.notes) + "\n"
+
+
+def comma_separated(content: Table) -> str:
+    """Return the table as CSV: mean and standard deviation in columns of their own."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    numbers = [name for metric in METRICS for name in (metric, f"{metric}_std")]
+    writer.writerow([*content.headings, "n", "n_expected", *numbers])
+    for row in content.rows:
+        line = [*(row.labels[heading] for heading in content.headings), row.n, row.expected]
+        for metric in METRICS:
+            cell = row.cells.get(metric)
+            if cell is None:
+                line += [MISSING, ""]
+            else:
+                line += ["" if part is None else f"{part:.3f}" for part in (cell.mean, cell.std)]
+        writer.writerow(line)
+    return text.getvalue()
+
+
+def write_table(path: Path, runs: Runs) -> tuple[Path, Path]:
+    """Write the table as Markdown and as CSV.
+
+    Args:
+        path: A folder, for ``table.md`` and ``table.csv`` in it; or a file ending in ``.md`` or
+            ``.csv``, for both files of that name.
+        runs: What :func:`fsad.table.collect` found.
+
+    Returns:
+        The Markdown file and the CSV file.
+
+    Raises:
+        OutputError: The folder or a file cannot be written.
+    """
+    stem = path.with_suffix("") if path.suffix in {".md", ".csv"} else path / "table"
+    make_folder(stem.parent, "table")
+    content = table(runs)
+    files = stem.with_name(f"{stem.name}.md"), stem.with_name(f"{stem.name}.csv")
+    write_text(files[0], markdown(content))
+    write_text(files[1], comma_separated(content))
+    return files
+
+
+def print_table(runs: Runs, console: Console | None = None) -> None:
+    """Show the table on the terminal, its notes below.
+
+    Args:
+        runs: What :func:`fsad.table.collect` found.
+        console: Where to; standard output if omitted.
+    """
+    content = table(runs)
+    head, *body = _lines(content)
+    common, varied = _split_labels(content)
+    target = console or Console()
+    if not target.is_terminal:
+        target = Console(file=target.file, width=WIDTH)  # a file or a pipe has room
+    shown = Grid(box=box.SIMPLE)
+    for position, heading in enumerate(head):
+        if position in varied:
+            shown.add_column(Text(heading))
+        elif position >= len(content.headings):
+            shown.add_column(Text(heading.replace("_", " ")), justify="right")
+    for line in body:
+        cells = [
+            cell
+            for position, cell in enumerate(line)
+            if position in varied or position >= len(content.headings)
+        ]
+        shown.add_row(*map(Text, cells))
+    if common:
+        target.print(Text("\n" + " · ".join(common)))
+    target.print(shown)
+    for note in content.notes:
+        target.print(Text(f"- {note}"))
+
+
+def _split_labels(content: Table) -> tuple[list[str], set[int]]:
+    """Separate what all rows share, as ``name value``, from the columns in which they differ."""
+    common: list[str] = []
+    varied: set[int] = set()
+    for position, heading in enumerate(content.headings):
+        values = {row.labels[heading] for row in content.rows}
+        if len(values) == 1 and heading != "score":
+            common.append(f"{heading} {values.pop()}")
+        else:
+            varied.add(position)
+    return common, varied

@@ -1,0 +1,190 @@
+"""Runs grouped by experiment, one row per category and score, averaged over seeds."""
+
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fsad.metrics import METRICS
+from fsad.report import CategoryResult, Metrics, RunResult
+from fsad.table.collect import Runs
+from fsad.table.settings import Settings, identity, settings_of, shown
+
+SCORES = {
+    "fused": "fused",
+    "source_only": "source only",
+    "target_only": "target only",
+    "part_mask": "part mask",
+}
+CONTROL = "part_mask"
+LEGEND = (
+    "Mean ± sample standard deviation over n seeds. "
+    "The part mask is the control: it scores the shape of the part, without a model."
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One metric over the seeds that have it.
+
+    Attributes:
+        mean: Mean, or ``None`` if no seed has it.
+        std: Sample standard deviation (one degree of freedom lost), or ``None`` below two seeds.
+        n: Seeds that have it.
+    """
+
+    mean: float | None
+    std: float | None
+    n: int
+
+    @classmethod
+    def over(cls, numbers: Iterable[float | None]) -> "Cell":
+        """Summarise one number per seed, leaving out those that are undefined."""
+        known = [number for number in numbers if number is not None]
+        return cls(
+            mean=statistics.fmean(known) if known else None,
+            std=statistics.stdev(known) if len(known) > 1 else None,
+            n=len(known),
+        )
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        labels: What the line is about, by column heading.
+        n: Seeds that have a result.
+        expected: Seeds that the table's other lines have.
+        cells: By metric; empty if the result is missing.
+    """
+
+    labels: dict[str, str]
+    n: int
+    expected: int
+    cells: dict[str, Cell]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under common headings, and what a reader must know about them."""
+
+    headings: list[str]
+    rows: list[Row]
+    notes: list[str]
+
+
+@dataclass
+class _Group:
+    """The runs of one experiment: by seed, then by category."""
+
+    settings: Settings
+    seeds: dict[int, dict[str, CategoryResult]] = field(default_factory=dict)
+    categories: set[str] = field(default_factory=set)
+
+    def add(self, result: RunResult) -> list[str]:
+        """Take in a run; return a note for each category that another run already had."""
+        kept = self.seeds.setdefault(result.seed, {})
+        again = sorted(kept.keys() & result.categories.keys())
+        kept.update(result.categories)
+        self.categories |= result.categories.keys() | result.failed.keys()
+        return [
+            f"{name}: seed {result.seed} was found twice, the last is {result.path}"
+            for name in again
+        ]
+
+    def numbers(self, category: str, score: str) -> list[Metrics]:
+        """Return one set of metrics per seed that has the category."""
+        return [
+            getattr(results[category], score)
+            for results in self.seeds.values()
+            if category in results
+        ]
+
+    def means(self, score: str) -> list[Metrics]:
+        """Return one mean per seed that has all categories; undefined where one of them is."""
+        means: list[Metrics] = []
+        for results in self.seeds.values():
+            if results.keys() == self.categories:
+                sets = [getattr(result, score) for result in results.values()]
+                cells = {metric: Cell.over(each.get(metric) for each in sets) for metric in METRICS}
+                whole = {key: cell.mean for key, cell in cells.items() if cell.n == len(sets)}
+                means.append(whole)
+        return means
+
+
+def _order(settings: Settings, names: Iterable[str]) -> list[tuple[bool, float, str]]:
+    """Sort numbers as numbers and the rest as text."""
+    values = [settings.get(name) for name in names]
+    return [
+        (False, float(value), "") if isinstance(value, int | float) else (True, 0.0, str(value))
+        for value in values
+    ]
+
+
+def _text(value: Any) -> str:
+    return "–" if value is None else str(value)
+
+
+def _rows_of(group: _Group, headings: Mapping[str, str], expected: int) -> list[Row]:
+    """Build the lines of one experiment: each category, then their mean if there are several."""
+    common = {head: _text(group.settings.get(name)) for name, head in headings.items()}
+    rows = []
+
+    def add(category: str, score: str, sets: list[Metrics]) -> None:
+        labels = {**common, "category": category, "score": score}
+        cells = {metric: Cell.over(each.get(metric) for each in sets) for metric in METRICS}
+        rows.append(Row(labels, len(sets), expected, cells if sets else {}))
+
+    categories = sorted(group.categories)
+    for category in [*categories, "mean"] if len(categories) > 1 else categories:
+        by_score = {
+            score: group.means(score) if category == "mean" else group.numbers(category, score)
+            for score in SCORES
+        }
+        if not by_score[CONTROL]:
+            add(category, "all", [])
+            continue
+        for score, sets in by_score.items():
+            if score == CONTROL or any(sets):  # a method may have no source or target score
+                add(category, SCORES[score], sets)
+    return rows
+
+
+def table(runs: Runs) -> Table:
+    """Average runs over their seeds.
+
+    Runs that differ in any setting but the seed are never averaged. The mean over categories uses
+    only seeds that have every category, so that its numbers are of one kind.
+
+    Args:
+        runs: What :func:`fsad.table.collect` found.
+
+    Returns:
+        One row per experiment, category and score; runs without a result come last.
+    """
+    groups: dict[str, _Group] = {}
+    notes = [LEGEND]
+    for result in runs.results:
+        settings = settings_of(result)
+        group = groups.setdefault(identity(settings), _Group(settings))
+        notes += group.add(result)
+        notes += [
+            f"{name}: missing for seed {result.seed} ({result.path.parent}): {why}"
+            for name, why in result.failed.items()
+        ]
+    revisions = sorted({result.git or "unknown" for result in runs.results})
+    if len(revisions) > 1:
+        notes.append(f"The runs come from different revisions of the code: {', '.join(revisions)}")
+    headings = shown([group.settings for group in groups.values()])
+    expected = len({result.seed for result in runs.results})
+    rows = []
+    for group in sorted(groups.values(), key=lambda group: _order(group.settings, headings)):
+        rows += _rows_of(group, headings, expected)
+    columns = [*headings.values()]
+    columns.insert(1, "category")
+    columns.append("score")
+    for name in runs.missing:
+        labels = dict.fromkeys(columns, "") | {"dataset": f"missing: {name}"}
+        rows.append(Row(labels, 0, 1, {}))
+    return Table(columns, rows, notes + [f"Not read: {problem}" for problem in runs.problems])
