@@ -1,0 +1,65 @@
+"""The ``fsad`` command: what is done with data before a run and with results after it.
+
+Nothing heavy is imported until a command needs it, so that ``fsad --help`` answers at once.
+"""
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from fsad.cli import data, table
+
+
+class _Group(TyperGroup):
+    """Turns a user's mistake into one line; everything else keeps its traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            from fsad.errors import FsadError, message_of
+
+            if ctx.params["debug"] or not isinstance(error, FsadError):
+                raise
+            typer.echo(f"error: {message_of(error)}", err=True)
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(data.app, name="data")
+app.command("table")(table.table)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"fsad {version('fsad')}")
+        raise typer.Exit
+
+
+@app.callback()
+def fsad(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error.")
+    ] = False,  # read by _Group
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Few-shot anomaly detection: prepare and check data, tabulate results.
+
+    Runs themselves are started with train.py.
+    """
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

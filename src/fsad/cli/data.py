@@ -1,0 +1,113 @@
+"""``fsad data``: datasets before a run."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fsad.data.check import Report
+
+app = typer.Typer(no_args_is_help=True, help="Prepare and check datasets.")
+
+Format = Annotated[
+    str, typer.Option("--format", help="The dataset's layout: mvtec3d, eyecandies, or auto.")
+]
+Light = Annotated[int, typer.Option(min=0, help="Eyecandies: which rendering is the RGB image.")]
+
+
+@app.command()
+def prepare(
+    source: Annotated[Path, typer.Argument(help="The download; its folders are the categories.")],
+    output: Annotated[Path, typer.Argument(help="The copy; an interrupted one is continued.")],
+    layout: Format = "auto",
+    light: Light = 4,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Remove points this near the ground: metres for MVTec 3D-AD, renderer's units "
+            "for Eyecandies. 0.005 if omitted."
+        ),
+    ] = None,
+    category: Annotated[
+        list[str] | None, typer.Option(help="Only this category; may be given several times.")
+    ] = None,
+    rgb_background: Annotated[
+        str, typer.Option(help="keep the RGB image as it is, or zero it outside the part.")
+    ] = "keep",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the plane fits.")] = 0,
+) -> None:
+    """Copy a dataset with the ground removed and the parts' holes filled.
+
+    The copy has MVTec 3D-AD's layout: read it with data=mvtec3d data.root=OUTPUT.
+
+    Example: fsad data prepare downloads/mvtec_3d data/mvtec3d
+    """
+    from fsad.data.prepare import prepare
+
+    report = prepare(
+        source,
+        output,
+        layout=layout,
+        light=light,
+        threshold=threshold,
+        categories=category or (),
+        rgb_background=rgb_background,
+        seed=seed,
+    )
+    typer.echo(f"{output}: {report.written} samples written, {report.found} were there already")
+    for name, reason in report.failed.items():
+        typer.echo(f"error: {name}: {reason}", err=True)
+    if report.failed:
+        total = report.written + report.found + len(report.failed)
+        typer.echo(
+            f"error: {len(report.failed)} of {total} samples could not be prepared", err=True
+        )
+        raise typer.Exit(1)
+
+
+@app.command()
+def check(
+    path: Annotated[Path, typer.Argument(help="The dataset; its folders are the categories.")],
+    layout: Format = "auto",
+    light: Light = 4,
+) -> None:
+    """Tell what a dataset has, lacks and gets wrong; exit code 1 if anything.
+
+    Example: fsad data check data/mvtec3d
+    """
+    from rich.console import Console
+
+    from fsad.data.check import check
+
+    report = check(path, layout, light)
+    _show(report, Console())
+    if report.problems:
+        raise typer.Exit(1)
+
+
+def _show(report: "Report", console: "Console") -> None:
+    """Print the table of what is there, then the list of what is not right."""
+    from rich.table import Table
+
+    table = Table(title=f"{report.root} ({report.layout})")
+    for heading in ("category", "split", "defect"):
+        table.add_column(heading)
+    for heading in ("images", "height × width", "valid depth"):
+        table.add_column(heading, justify="right")
+    for row in report.rows:
+        table.add_row(
+            row.folder.category,
+            row.folder.split,
+            row.folder.defect,
+            str(len(row.folder.stems)),
+            ", ".join(f"{height} × {width}" for height, width in sorted(row.sizes)),
+            "–" if row.mean_valid is None else f"{row.mean_valid:.0%}",
+        )
+    console.print(table)
+    for problem in report.problems:
+        console.print(f"- {problem}", markup=False, highlight=False, soft_wrap=True)
+    count = len(report.problems)
+    console.print(f"{count or 'no'} problem{'' if count == 1 else 's'} found", highlight=False)

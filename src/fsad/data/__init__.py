@@ -1,0 +1,1 @@
+"""Paired RGB and depth images: readers, preparation, checks and the data module."""

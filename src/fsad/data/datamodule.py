@@ -1,0 +1,213 @@
+"""The data of a run: which categories, which shots, and the loaders of each domain."""
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from fsad.data.datasets import DomainImages, EpochSampler, NoImages, TestImages, make_loader
+from fsad.data.pairs import ImageBatch, PairReader, Sample, TestBatch, check_category
+from fsad.data.shots import check_selection, choose_shots
+from fsad.data.transforms import load_tensors
+from fsad.errors import ConfigError, DataError, check_at_least
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+class PairDataModule(LightningDataModule):
+    """RGB/depth pairs: RGB of all training images, depth of a few, depth of the test images.
+
+    Each loader opens only the files its batches show: the source loaders RGB of the training
+    split, the target loader depth of the shots, the test loader depth and ground truth of the test
+    split. Loaders and samples belong to one category; see :meth:`for_category`.
+
+    Laws (``tests/data/test_datamodule.py``):
+
+    * The shots are a function of seed, category and training files.
+    * No shot is a test image.
+    * The order of training images is a function of seed and epoch.
+
+    Args:
+        reader: Makes the dataset's reader from its root.
+        root: The dataset's folder.
+        category: One name, a list of names, or ``all``.
+        shots: Normal target images used for adaptation, per category.
+        image_size: Height and width of the images, pixels.
+        batch_size: Images per batch.
+        workers: Processes that read images; 0 reads in the main one.
+        shot_selection: ``random`` draws the shots, ``first`` takes the first by name.
+        seed: Seed of the draw and of the order of training images.
+        published: The dataset's own categories, comma separated as a sweep takes them; ``all``
+            says which of them are not there.
+
+    Raises:
+        ConfigError: A number or ``shot_selection`` is out of range; later, when the dataset is
+            looked at, a category is unknown or has fewer training images than shots.
+        DataError: When the dataset is looked at, a training image has a defect.
+    """
+
+    def __init__(
+        self,
+        reader: Callable[[Path], PairReader],
+        root: str | Path,
+        category: str | Sequence[str],
+        shots: int,
+        image_size: int = 224,
+        batch_size: int = 8,
+        workers: int = 0,
+        shot_selection: str = "random",
+        seed: int = 0,
+        published: str = "",
+    ) -> None:
+        super().__init__()
+        self._make_reader = reader
+        self.root = Path(root)
+        self.category = category
+        self.shots = check_at_least("data.shots", shots, 1)
+        self.image_size = check_at_least("data.image_size", image_size, 1)
+        self.batch_size = check_at_least("data.batch_size", batch_size, 1)
+        self.workers = check_at_least("data.workers", workers, 0)
+        self.seed = check_at_least("data.seed", seed, 0)
+        self.shot_selection = check_selection(shot_selection)
+        self.published = published
+
+    @cached_property
+    def reader(self) -> PairReader:
+        """The dataset's reader; made late, since a generated dataset is written on first use."""
+        return self._make_reader(self.root)
+
+    @cached_property
+    def categories(self) -> list[str]:
+        """The run's categories: as given, or every one found for ``all``."""
+        known = self.reader.categories()
+        if self.category == "all":
+            absent = [name for name in self.published.split(",") if name and name not in known]
+            if absent:
+                log.warning("data.category=all: not in %s: %s", self.root, ", ".join(absent))
+            return known
+        names = [self.category] if isinstance(self.category, str) else list(self.category)
+        if not names or len(set(names)) < len(names):
+            raise ConfigError(f"data.category: expected different names, got {names}")
+        return [check_category(name, known) for name in names]
+
+    def for_category(self, name: str) -> "PairDataModule":
+        """Return the same data, narrowed to one category."""
+        return PairDataModule(
+            reader=self._make_reader,
+            root=self.root,
+            category=name,
+            shots=self.shots,
+            image_size=self.image_size,
+            batch_size=self.batch_size,
+            workers=self.workers,
+            shot_selection=self.shot_selection,
+            seed=self.seed,
+            published=self.published,
+        )
+
+    def setup(self, stage: str | None = None) -> None:  # noqa: ARG002
+        """List the samples and choose the shots; doing it again changes nothing."""
+        _ = self.shot_samples, self.test_samples
+
+    @cached_property
+    def train_samples(self) -> list[Sample]:
+        """The training split, sorted; one with a defect is refused."""
+        samples = self.reader.samples(self._one_category, "train")
+        for sample in samples:
+            if sample.is_anomalous:
+                raise DataError(
+                    f"{sample.depth}: expected training images without defects, "
+                    f"got {sample.defect!r}"
+                )
+        return samples
+
+    @cached_property
+    def test_samples(self) -> list[Sample]:
+        """The test split, sorted; a test batch's ``index`` points in here."""
+        return self.reader.samples(self._one_category, "test")
+
+    @cached_property
+    def shot_samples(self) -> list[Sample]:
+        """The training samples whose depth is known, in the order of the draw."""
+        return choose_shots(
+            self.train_samples, self._one_category, self.shots, self.shot_selection, self.seed
+        )
+
+    @property
+    def shot_files(self) -> list[str]:
+        """The shots' depth files, relative to the dataset's folder."""
+        return [self.relative(sample.depth) for sample in self.shot_samples]
+
+    @property
+    def n_source(self) -> int:
+        """How many source images there are."""
+        return len(self.train_samples)
+
+    @property
+    def n_test_good(self) -> int:
+        """How many test images have no defect."""
+        return len(self.test_samples) - self.n_test_defect
+
+    @property
+    def n_test_defect(self) -> int:
+        """How many test images have a defect."""
+        return sum(sample.is_anomalous for sample in self.test_samples)
+
+    def relative(self, path: Path) -> str:
+        """Return a path as seen from the dataset's folder, with forward slashes."""
+        return path.relative_to(self.reader.root).as_posix()
+
+    def rgb_image(self, sample: Sample) -> Tensor:
+        """Return a sample's RGB image for pictures, ``(3, S, S)`` in [0, 1]."""
+        return load_tensors(self.reader, sample, self.image_size, ["rgb"])["rgb"]
+
+    def train_dataloader(self) -> DataLoader[ImageBatch] | DataLoader[Tensor]:
+        """Return what the module's ``train_domains`` ask for.
+
+        ``("source",)`` gives the shuffled source images, ``()`` one empty batch per epoch.
+
+        Raises:
+            ConfigError: They ask for anything else.
+        """
+        module: Any = self.trainer.lightning_module  # type: ignore[union-attr]
+        domains = tuple(module.train_domains)
+        if domains == ():
+            return make_loader(NoImages(), batch_size=1, workers=0, seed=self.seed)
+        if domains == ("source",):
+            return self._loader(self._source, EpochSampler(self.n_source, self.seed))
+        raise ConfigError(f"train_domains: expected ('source',) or (), got {domains}")
+
+    def source_dataloader(self) -> DataLoader[ImageBatch]:
+        """Return RGB of all training images, in sorted order."""
+        return self._loader(self._source)
+
+    def target_dataloader(self) -> DataLoader[ImageBatch]:
+        """Return depth of the shots, in their order."""
+        return self._loader(DomainImages(self.reader, self.shot_samples, self.image_size, "depth"))
+
+    def test_dataloader(self) -> DataLoader[TestBatch]:
+        """Return depth and ground truth of all test images, in sorted order."""
+        return self._loader(TestImages(self.reader, self.test_samples, self.image_size))
+
+    @property
+    def _source(self) -> DomainImages:
+        return DomainImages(self.reader, self.train_samples, self.image_size, "rgb")
+
+    def _loader(self, dataset: Dataset[T], sampler: EpochSampler | None = None) -> DataLoader[T]:
+        return make_loader(dataset, self.batch_size, self.workers, self.seed, sampler)
+
+    @property
+    def _one_category(self) -> str:
+        if len(self.categories) != 1:
+            raise ConfigError(
+                f"data.category: expected one at a time, got {', '.join(self.categories)}. "
+                "Use for_category(name)."
+            )
+        return self.categories[0]

@@ -1,0 +1,187 @@
+"""Eyecandies as distributed."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from fsad.data.depth import valid_depth
+from fsad.data.images import read_grey16_png, read_masks, read_rgb_png
+from fsad.data.pairs import Sample, check_category, check_partners, check_root, check_split
+from fsad.errors import DataError, MissingDataError, check_at_least
+
+FOLDERS = {"train": "train", "validation": "val", "test": "test_public"}
+PREPARED = "fsad_prepared.json"
+DEPTH, RANGE, LABELS, MASK = "*_depth.png", "*_info_depth.yaml", "*_metadata.yaml", "*_mask.png"
+
+
+class Eyecandies:
+    """Reads ``<category>/{train,val,test_public}/data/NN_{image_L.png,depth.png,...}``.
+
+    Each frame is rendered under six lights; one of them is read. Depth is a 16-bit png over the
+    range in ``info_depth.yaml``: ``z = min + v / 65535 * (max - min)``. No value marks the
+    background or a hole: 0 is the nearest and 65535 the farthest pixel of the scene, which is a
+    closed box around the part, and both continue their neighbours smoothly.
+
+    A frame's defect is the one set among ``anomalous_{bumps,dents,colors,normals}`` in
+    ``metadata.yaml``, ``combined`` if several are. ``mask.png`` is the union of the masks by
+    kind. Defects of colour and of shading normals are not visible in depth.
+
+    Args:
+        root: The folder that holds the categories.
+        light: Which rendering to read as the RGB image.
+
+    Raises:
+        ConfigError: ``light`` is negative.
+
+    Source:
+        Bonfiglioli et al., The Eyecandies dataset, ACCV 2022.
+    """
+
+    def __init__(self, root: str | Path, light: int = 4) -> None:
+        self._root = Path(root)
+        self.light = check_at_least("light", light, 0)
+
+    @property
+    def root(self) -> Path:
+        """The folder that holds the categories."""
+        return self._root
+
+    def categories(self) -> list[str]:
+        """Return every category found, sorted.
+
+        Raises:
+            MissingDataError: There is no such folder, or no category in it.
+            DataError: The folder holds prepared data.
+        """
+        if (check_root(self.root) / PREPARED).exists():
+            raise DataError(
+                f"{self.root}: expected Eyecandies as distributed, got a prepared copy "
+                f"({PREPARED}). Prepared copies have the MVTec 3D-AD layout: use data=mvtec3d."
+            )
+        found = sorted(path.parent.parent.name for path in self.root.glob("*/train/data"))
+        if not found:
+            raise MissingDataError(
+                f"{self.root}: expected <category>/train/data, got no such folder. Set data.root "
+                "to the folder that holds the categories."
+            )
+        return found
+
+    def samples(self, category: str, split: str) -> list[Sample]:
+        """Return the samples of one split, sorted by defect and stem.
+
+        Raises:
+            ConfigError: The category or split is unknown.
+            MissingDataError: The split has no frames, a frame lacks a file, or the light is not
+                there.
+            DataError: A frame's metadata cannot be read.
+        """
+        root = self.root / check_category(category, self.categories())
+        folder = root / FOLDERS[check_split(split)] / "data"
+        image = f"*_image_{self.light}.png"
+        images, depths, ranges, labels, masks = (
+            _by_stem(folder, pattern) for pattern in (image, DEPTH, RANGE, LABELS, MASK)
+        )
+        if not images:
+            if split == "validation" and not folder.exists():
+                return []
+            raise MissingDataError(f"{folder}: expected {image}, got {_lights(folder)}")
+        for name, files in ((DEPTH, depths), (RANGE, ranges), (LABELS, labels)):
+            check_partners(folder, images, files, (image, name))
+        check_partners(folder, depths, images, (DEPTH, image))
+        defects = {stem: _defect(labels[stem]) for stem in images}
+        defective = {stem: path for stem, path in images.items() if defects[stem] != "good"}
+        check_partners(folder, defective, masks, (image, MASK))
+        samples = [
+            Sample(
+                category=category,
+                split=split,
+                defect=defects[stem],
+                stem=stem,
+                rgb=images[stem],
+                depth=depths[stem],
+                masks=(masks[stem],) if stem in masks else (),
+            )
+            for stem in images
+        ]
+        return sorted(samples, key=lambda sample: (sample.defect, sample.stem))
+
+    def read_rgb(self, sample: Sample) -> NDArray[np.uint8]:
+        """Return the image under the chosen light, ``(H, W, 3)``.
+
+        Raises:
+            DataError: The file is unreadable or no RGB image.
+        """
+        return read_rgb_png(sample.rgb)
+
+    def read_depth(self, sample: Sample) -> NDArray[np.float32]:
+        """Return z, ``(H, W)``, in the renderer's units; 0 where invalid.
+
+        Raises:
+            DataError: The image or its range is unreadable, or no pixel is valid.
+        """
+        low, high = _range(sample.depth.with_name(RANGE.replace("*", sample.stem)))
+        share = read_grey16_png(sample.depth) / 65535.0
+        return valid_depth(low + share * (high - low), sample.depth)
+
+    def read_mask(self, sample: Sample) -> NDArray[np.bool_]:
+        """Return the defective pixels, ``(H, W)``; all False without a mask.
+
+        Raises:
+            DataError: A file is unreadable or no mask.
+        """
+        return read_masks(sample)
+
+    def read_part(self, sample: Sample) -> NDArray[np.bool_] | None:  # noqa: ARG002
+        """Return None: the distributed dataset has no foreground masks."""
+        return None
+
+
+def _by_stem(folder: Path, pattern: str) -> dict[str, Path]:
+    name = re.compile(r"(\d+)" + re.escape(pattern[1:]))  # "00_mask.png", not "00_bumps_mask.png"
+    matches = ((name.fullmatch(path.name), path) for path in folder.glob(pattern))
+    return {match[1]: path for match, path in matches if match}
+
+
+def _lights(folder: Path) -> str:
+    lights = {re.sub(r".*_image_(\d+)", r"\1", path.stem) for path in folder.glob("*_image_*.png")}
+    if not lights:
+        return "none"
+    return f"light {', '.join(sorted(lights))}. Set light to one of them."
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path}: expected readable yaml, got '{reason}'") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: expected yaml with named values, got {content!r}")
+    return content
+
+
+def _range(path: Path) -> tuple[float, float]:
+    content = _mapping(path).get("normalization")
+    try:
+        low, high = float(content["min"]), float(content["max"])  # type: ignore[index]
+        ordered = np.isfinite([low, high]).all() and low <= high
+    except (TypeError, KeyError, ValueError):
+        ordered = False
+    if not ordered:
+        raise DataError(f"{path}: expected normalization with min <= max, got {content!r}")
+    return low, high
+
+
+def _defect(path: Path) -> str:
+    labels = _mapping(path)
+    if "anomalous" not in labels:
+        raise DataError(f"{path}: expected the label 'anomalous', got {', '.join(labels)}")
+    kinds = [name.removeprefix("anomalous_") for name, value in labels.items() if value]
+    kinds = [kind for kind in kinds if kind != "anomalous"]
+    if not kinds:
+        return "anomalous" if labels["anomalous"] else "good"
+    return kinds[0] if len(kinds) == 1 else "combined"

@@ -1,0 +1,148 @@
+"""What lies in a dataset's folders, whole or not: the walk behind ``fsad data check``.
+
+The readers stop at the first file without a partner; this walk lists everything by stem.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from fsad.data import eyecandies, mvtec3d
+from fsad.data.pairs import Sample, Split
+from fsad.errors import DataError
+
+Files = dict[str, dict[str, Path]]  # kind of file -> stem -> path
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The images of one kind of defect in one split.
+
+    Attributes:
+        category: The object.
+        split: ``train``, ``validation`` or ``test``.
+        defect: ``good``, a kind of defect, or ``unknown`` where that could not be read.
+        patterns: For each kind of file its name, ``*`` for the stem.
+        needed: The kinds of which every stem must have one.
+        files: What is there.
+    """
+
+    category: str
+    split: str
+    defect: str
+    patterns: dict[str, str]
+    needed: tuple[str, ...]
+    files: Files
+
+    @property
+    def place(self) -> str:
+        """The folder's name in tables and messages."""
+        return f"{self.category}/{self.split}/{self.defect}"
+
+    @property
+    def stems(self) -> list[str]:
+        """Every stem that any file has, sorted."""
+        return sorted(set().union(*self.files.values()))
+
+    def missing(self, kind: str) -> list[str]:
+        """Return the stems without a file of a kind."""
+        return [stem for stem in self.stems if stem not in self.files[kind]]
+
+    def can_read(self, kind: str, stem: str) -> bool:
+        """Tell whether a kind of image, and the range without which depth has no unit, is there."""
+        with_it = ("depth", "range") if kind == "depth" and "range" in self.files else (kind,)
+        return all(stem in self.files.get(name, {}) for name in with_it)
+
+    def sample(self, stem: str) -> Sample:
+        """Return a stem's files as the readers take them; a missing one as where it should be."""
+        mask = self.files["gt"].get(stem)
+        return Sample(
+            category=self.category,
+            split=self.split,
+            defect=self.defect,
+            stem=stem,
+            rgb=self.files["rgb"].get(stem, Path(self.patterns["rgb"].replace("*", stem))),
+            depth=self.files["depth"].get(stem, Path(self.patterns["depth"].replace("*", stem))),
+            masks=() if mask is None else (mask,),
+            part=self.files.get("part", {}).get(stem),
+        )
+
+
+def find_categories(root: Path) -> list[str]:
+    """Return every folder that has a split in it, sorted."""
+    splits = {*get_args(Split), *eyecandies.FOLDERS.values()}
+    return sorted({path.parent.name for split in splits for path in root.glob(f"*/{split}")})
+
+
+def mvtec3d_folders(root: Path, category: str) -> Iterator[Folder]:
+    """Walk a category in MVTec 3D-AD's layout, raw or prepared."""
+    prepared = (root / eyecandies.PREPARED).exists()
+    patterns = {"rgb": mvtec3d.RGB, "depth": mvtec3d.XYZ, "gt": mvtec3d.GT}
+    patterns |= {"part": mvtec3d.PART} if prepared else {}
+    for split in get_args(Split):
+        for folder in sorted((root / category / split).glob("*/")):
+            has_defect = split == "test" and folder.name != "good"
+            optional = () if has_defect else ("gt",)
+            yield Folder(
+                category=category,
+                split=split,
+                defect=folder.name,
+                patterns=patterns,
+                needed=tuple(kind for kind in patterns if kind not in optional),
+                files={kind: _by_stem(folder, name) for kind, name in patterns.items()},
+            )
+
+
+def eyecandies_folders(
+    root: Path, category: str, light: int, problems: list[str]
+) -> Iterator[Folder]:
+    """Walk a category of Eyecandies; labels that cannot be read are added to ``problems``."""
+    patterns = {
+        "rgb": f"*_image_{light}.png",
+        "depth": eyecandies.DEPTH,
+        "range": eyecandies.RANGE,
+        "labels": eyecandies.LABELS,
+        "gt": eyecandies.MASK,
+    }
+    for split, name in eyecandies.FOLDERS.items():
+        files = {
+            kind: _by_stem(root / category / name / "data", pattern)
+            for kind, pattern in patterns.items()
+        }
+        defects: dict[str, str] = {}
+        for stem in set().union(*files.values()):
+            defects[stem] = _defect(files["labels"].get(stem), problems)
+        for defect in sorted(set(defects.values())):
+            optional = ("gt",) if defect in ("good", "unknown") else ()
+            yield Folder(
+                category=category,
+                split=split,
+                defect=defect,
+                patterns=patterns,
+                needed=tuple(kind for kind in patterns if kind not in optional),
+                files={
+                    kind: {s: path for s, path in paths.items() if defects[s] == defect}
+                    for kind, paths in files.items()
+                },
+            )
+
+
+def _defect(labels: Path | None, problems: list[str]) -> str:
+    if labels is None:
+        return "unknown"
+    try:
+        return eyecandies._defect(labels)
+    except DataError as error:
+        problems.append(str(error))
+        return "unknown"
+
+
+def _by_stem(folder: Path, pattern: str) -> dict[str, Path]:
+    """Return a folder's files by what ``*`` stands for; hidden files are none of the dataset's."""
+    before, after = pattern.rsplit("/", 1) if "/" in pattern else ("", pattern)
+    stem = r"(\d+)" if after.startswith("*_") else r"([^.].*)"  # "00_mask", not "00_bumps_mask"
+    name = re.compile(stem + re.escape(after[1:]))
+    matches = ((name.fullmatch(path.name), path) for path in (folder / before).glob(after))
+    return {match[1]: path for match, path in matches if match}

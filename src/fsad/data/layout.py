@@ -1,0 +1,39 @@
+"""Which dataset layout a folder has."""
+
+from pathlib import Path
+
+from fsad.errors import ConfigError, DataError, MissingDataError
+
+FORMATS = {"mvtec3d": "train/good", "eyecandies": "train/data"}  # what marks a category
+EXPECTED = (
+    "<category>/train/good/{rgb,xyz} (mvtec3d) or <category>/train/data/*_depth.png (eyecandies)"
+)
+
+
+def find_format(root: Path, asked: str = "auto") -> str:
+    """Return the layout of a dataset.
+
+    Args:
+        root: The folder that holds the categories.
+        asked: ``mvtec3d`` or ``eyecandies`` to trust the caller, ``auto`` to look.
+
+    Raises:
+        ConfigError: ``asked`` is none of these.
+        MissingDataError: There is no such folder.
+        DataError: The folder has no known layout, or is itself a category.
+    """
+    if asked not in ("auto", *FORMATS):
+        raise ConfigError(f"format: expected one of auto, {', '.join(FORMATS)}, got {asked!r}")
+    if not root.is_dir():
+        raise MissingDataError(f"{root}: expected the dataset's folder, got no such folder")
+    if asked != "auto":
+        return asked
+    for name, mark in FORMATS.items():
+        if any(root.glob(f"*/{mark}")):
+            return name
+    if any((root / mark).is_dir() for mark in FORMATS.values()):
+        raise DataError(
+            f"{root}: expected the folder that holds the categories, got a category. "
+            f"Give its parent folder, '{root.resolve().parent}'."
+        )
+    raise DataError(f"{root}: expected {EXPECTED}, got neither")

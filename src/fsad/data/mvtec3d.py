@@ -1,0 +1,129 @@
+"""MVTec 3D-AD in its original layout, and every dataset prepared by ``fsad data prepare``."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fsad.data.depth import valid_depth
+from fsad.data.images import read_mask_png, read_masks, read_rgb_png, read_xyz_tiff
+from fsad.data.pairs import Sample, check_category, check_partners, check_root, check_split
+from fsad.errors import MissingDataError
+
+RGB, XYZ, GT, PART = "rgb/*.png", "xyz/*.tiff", "gt/*.png", "part/*.png"
+
+
+class MVTec3D:
+    """Reads ``<category>/{train,validation,test}/{good,<defect>}/{rgb,xyz,gt,part}``.
+
+    RGB images and masks are png, point clouds are organised float tiff whose third channel is z,
+    (0, 0, 0) where invalid. ``part`` exists only in prepared data. A category is a folder with
+    ``train/good``. A validation split is optional.
+
+    Args:
+        root: The folder that holds the categories.
+
+    Source:
+        Bergmann et al., The MVTec 3D-AD dataset, VISAPP 2022.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self._root = Path(root)
+
+    @property
+    def root(self) -> Path:
+        """The folder that holds the categories."""
+        return self._root
+
+    def categories(self) -> list[str]:
+        """Return every category found, sorted.
+
+        Raises:
+            MissingDataError: There is no such folder, or no category in it.
+        """
+        found = sorted(
+            path.parent.parent.name for path in check_root(self.root).glob("*/train/good")
+        )
+        if not found:
+            raise MissingDataError(
+                f"{self.root}: expected <category>/train/good, got no such folder. Set data.root "
+                "to the folder that holds the categories; Eyecandies as distributed needs "
+                "data=eyecandies."
+            )
+        return found
+
+    def samples(self, category: str, split: str) -> list[Sample]:
+        """Return the samples of one split, sorted by defect and stem.
+
+        Raises:
+            ConfigError: The category or split is unknown.
+            MissingDataError: The split has no images, or a file lacks its partner.
+        """
+        folder = self.root / check_category(category, self.categories()) / check_split(split)
+        defects = sorted(path for path in folder.glob("*") if path.is_dir())
+        samples = [sample for path in defects for sample in _samples(path, category, split)]
+        if not samples and split != "validation":
+            raise MissingDataError(f"{folder}: expected {{good,<defect>}}/{RGB}, got none")
+        return samples
+
+    def read_rgb(self, sample: Sample) -> NDArray[np.uint8]:
+        """Return the RGB image, ``(H, W, 3)``.
+
+        Raises:
+            DataError: The file is unreadable or no RGB image.
+        """
+        return read_rgb_png(sample.rgb)
+
+    def read_depth(self, sample: Sample) -> NDArray[np.float32]:
+        """Return z, ``(H, W)``, in metres; 0 where invalid.
+
+        Raises:
+            DataError: The file is unreadable, no point cloud, or without a valid point.
+        """
+        return valid_depth(read_xyz_tiff(sample.depth)[..., 2], sample.depth)
+
+    def read_mask(self, sample: Sample) -> NDArray[np.bool_]:
+        """Return the defective pixels, ``(H, W)``; all False without a mask.
+
+        Raises:
+            DataError: A file is unreadable or no mask.
+        """
+        return read_masks(sample)
+
+    def read_part(self, sample: Sample) -> NDArray[np.bool_] | None:
+        """Return the foreground mask of prepared data, ``(H, W)``, or None.
+
+        Raises:
+            DataError: The file is unreadable or no mask.
+        """
+        return None if sample.part is None else read_mask_png(sample.part)
+
+
+def _samples(folder: Path, category: str, split: str) -> list[Sample]:
+    """Pair the files of one ``<split>/<defect>`` folder by stem."""
+    rgb, xyz, masks, parts = (_by_stem(folder, pattern) for pattern in (RGB, XYZ, GT, PART))
+    check_partners(folder, rgb, xyz, (RGB, XYZ))
+    check_partners(folder, xyz, rgb, (XYZ, RGB))
+    if split == "test" and folder.name != "good":
+        check_partners(folder, rgb, masks, (RGB, GT))
+        check_partners(folder, masks, rgb, (GT, RGB))
+    if parts:
+        check_partners(folder, rgb, parts, (RGB, PART))
+    return [
+        Sample(
+            category=category,
+            split=split,
+            defect=folder.name,
+            stem=stem,
+            rgb=rgb[stem],
+            depth=xyz[stem],
+            masks=(masks[stem],) if stem in masks else (),
+            part=parts.get(stem),
+        )
+        for stem in sorted(rgb)
+    ]
+
+
+def _by_stem(folder: Path, pattern: str) -> dict[str, Path]:
+    # Some archives carry hidden doubles of every file ("._000.png").
+    return {path.stem: path for path in folder.glob(pattern) if not path.name.startswith(".")}

@@ -1,0 +1,172 @@
+"""RGB/depth pairs: what a sample is, what a reader of a dataset offers, what a batch holds."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fsad.errors import ConfigError, MissingDataError
+
+Split: TypeAlias = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The files of one pair; nothing is opened.
+
+    Attributes:
+        category: The object, for example ``bagel``.
+        split: ``train``, ``validation`` or ``test``.
+        defect: The kind of defect; ``good`` where there is none.
+        stem: The name that the files of the pair share.
+        rgb: The RGB image.
+        depth: The depth map or point cloud.
+        masks: Masks whose union is the defect; none for most good samples.
+        part: The foreground mask written by data preparation, where there is one.
+    """
+
+    category: str
+    split: str
+    defect: str
+    stem: str
+    rgb: Path
+    depth: Path
+    masks: tuple[Path, ...] = ()
+    part: Path | None = None
+
+    @property
+    def is_anomalous(self) -> bool:
+        """Whether the sample has a defect."""
+        return self.defect != "good"
+
+
+class PairReader(Protocol):
+    """A dataset of RGB/depth pairs on disk.
+
+    Listing pairs files by stem, never by position, and opens no image; each ``read_*`` opens only
+    the file its name says.
+    """
+
+    @property
+    def root(self) -> Path:
+        """The folder that holds the categories."""
+        ...
+
+    def categories(self) -> list[str]:
+        """Return every category found, sorted."""
+        ...
+
+    def samples(self, category: str, split: str) -> list[Sample]:
+        """Return the samples of one split, sorted by defect and stem."""
+        ...
+
+    def read_rgb(self, sample: Sample) -> NDArray[np.uint8]:
+        """Return the RGB image, ``(H, W, 3)``."""
+        ...
+
+    def read_depth(self, sample: Sample) -> NDArray[np.float32]:
+        """Return the distance z along the optical axis, ``(H, W)``; 0 where invalid."""
+        ...
+
+    def read_mask(self, sample: Sample) -> NDArray[np.bool_]:
+        """Return the union of the sample's masks, ``(H, W)``; all False without any."""
+        ...
+
+    def read_part(self, sample: Sample) -> NDArray[np.bool_] | None:
+        """Return the prepared foreground mask, ``(H, W)``, or None."""
+        ...
+
+
+class ImageBatch(NamedTuple):
+    """Images of one domain.
+
+    Attributes:
+        image: ``(n, 3, S, S)`` float32 in [0, 1], before the backbone's own normalisation.
+        index: Position in the sorted split or among the shots, ``(n,)`` int64.
+    """
+
+    image: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index
+
+
+class TestBatch(NamedTuple):
+    """Depth images of the test split with their ground truth.
+
+    Attributes:
+        image: ``(n, 3, S, S)`` float32 in [0, 1].
+        mask: Defective pixels, ``(n, S, S)`` bool.
+        part: Pixels of the part, ``(n, S, S)`` bool.
+        label: Whether the image has a defect, ``(n,)`` bool.
+        index: Position in the test samples, ``(n,)`` int64.
+    """
+
+    image: Tensor
+    mask: Tensor
+    part: Tensor
+    label: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index
+
+
+def check_category(category: str, known: list[str]) -> str:
+    """Return ``category`` if the dataset has it.
+
+    Raises:
+        ConfigError: It has not.
+    """
+    if category not in known:
+        names = ", ".join(known)
+        raise ConfigError(f"data.category: expected one of {names}, got {category!r}")
+    return category
+
+
+def check_split(split: str) -> str:
+    """Return ``split`` if it is one of the three.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if split not in get_args(Split):
+        names = ", ".join(get_args(Split))
+        raise ConfigError(f"split: expected one of {names}, got {split!r}")
+    return split
+
+
+def check_root(root: Path) -> Path:
+    """Return ``root`` if it is a folder.
+
+    Raises:
+        MissingDataError: It is not.
+    """
+    if not root.is_dir():
+        raise MissingDataError(
+            f"{root}: expected the dataset's folder, got no such folder. Set data.root to it."
+        )
+    return root
+
+
+def check_partners(
+    folder: Path, wanted: dict[str, Path], found: dict[str, Path], names: tuple[str, str]
+) -> None:
+    """Refuse files whose partner is missing.
+
+    Args:
+        folder: The folder both patterns start from.
+        wanted: The files that need a partner, by stem.
+        found: The partners there are, by stem.
+        names: The patterns of both, with ``*`` for the stem, for example
+            ``("rgb/*.png", "xyz/*.tiff")``.
+
+    Raises:
+        MissingDataError: A partner is missing.
+    """
+    missing = sorted(wanted.keys() - found.keys())
+    if missing:
+        file, partner = names
+        raise MissingDataError(
+            f"{folder}: expected {partner} for every {file}, "
+            f"got {len(wanted) - len(missing)} for {len(wanted)} "
+            f"(no {partner.replace('*', missing[0])})"
+        )

@@ -1,0 +1,69 @@
+"""The record at the root of a prepared copy: what it was made from, how, and how far it got."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from fsad.errors import RunError
+from fsad.files import write_json
+
+Record = dict[str, Any]
+
+
+def begin_record(path: Path, settings: Record) -> Record:
+    """Start a copy's record, or take up the one that is there.
+
+    Args:
+        path: The record. Its folder exists.
+        settings: Everything the copy's bytes depend on.
+
+    Returns:
+        The record, with the categories recorded so far under ``categories``.
+
+    Raises:
+        RunError: The folder holds something else, or a copy made with other settings.
+        OutputError: The record cannot be written.
+    """
+    settings = json.loads(json.dumps(settings))
+    if not path.exists():
+        if any(path.parent.iterdir()):
+            raise RunError(
+                f"output: expected a new folder or an earlier preparation, got '{path.parent}' "
+                f"with other files and no {path.name}. Choose another folder."
+            )
+        record = {**settings, "categories": {}}
+        write_json(path, record)
+        return record
+    record = _read(path)
+    for name in settings.keys() - {"fsad"}:  # a newer version may continue an older one's work
+        if record.get(name) != settings[name]:
+            raise RunError(
+                f"output: expected a copy prepared with {name} {settings[name]}, "
+                f"got {record.get(name)} in '{path}'. Choose another folder, or use its settings."
+            )
+    return record
+
+
+def record_category(path: Path, record: Record, category: str, entry: Record) -> None:
+    """Add what became of a category; the file is left alone if it says so already.
+
+    Raises:
+        OutputError: The record cannot be written.
+    """
+    if record["categories"].get(category) == entry:
+        return
+    record["categories"][category] = entry
+    # In order of name, so that the order of preparation leaves no trace.
+    record["categories"] = dict(sorted(record["categories"].items()))
+    write_json(path, record)
+
+
+def _read(path: Path) -> Record:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        usable = isinstance(record["categories"], dict)
+    except (OSError, ValueError, KeyError, TypeError):
+        usable = False
+    if not usable:
+        raise RunError(f"{path}: expected the record of a preparation, got something else")
+    return dict(record)

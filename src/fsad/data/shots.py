@@ -1,0 +1,60 @@
+"""Which few training samples' depth is known."""
+
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from fsad.data.pairs import Sample
+from fsad.errors import ConfigError
+
+SELECTIONS = ("random", "first")
+
+
+def check_selection(selection: str) -> str:
+    """Return ``selection`` if it is a way to choose shots.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if selection not in SELECTIONS:
+        raise ConfigError(
+            f"data.shot_selection: expected one of {', '.join(SELECTIONS)}, got {selection!r}"
+        )
+    return selection
+
+
+def choose_shots(
+    samples: Sequence[Sample], category: str, shots: int, selection: str, seed: int
+) -> list[Sample]:
+    """Choose the shots of a category.
+
+    Laws (``tests/data/test_datamodule.py``):
+
+    * The shots are a function of the arguments: no other generator moves them.
+    * Fewer shots are the first of more: 1 in 2 in 5.
+
+    Args:
+        samples: The training split, sorted.
+        category: Its name; every category has its own draw.
+        shots: How many.
+        selection: ``random`` for the start of a seeded permutation, ``first`` for the first by
+            name.
+        seed: Seed of the permutation.
+
+    Returns:
+        The shots, in the order of the draw.
+
+    Raises:
+        ConfigError: ``selection`` is unknown, or there are fewer samples than shots.
+    """
+    if shots > len(samples):
+        raise ConfigError(
+            f"data.shots: expected at most {len(samples)} for category {category!r}, got {shots}. "
+            "Take fewer shots or add training images."
+        )
+    if check_selection(selection) == "first":
+        return list(samples[:shots])
+    rng = np.random.default_rng([seed, zlib.crc32(category.encode())])
+    order = rng.permutation(len(samples))  # of all: k shots are the first k of k + 1
+    return [samples[place] for place in order[:shots]]

@@ -1,0 +1,366 @@
+import re
+from collections import defaultdict
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+from lightning import LightningModule, Trainer
+from pair_folders import DEFECT, PART, SHAPE, write_mvtec3d
+
+from fsad.data import pairs
+from fsad.data.datamodule import PairDataModule
+from fsad.data.datasets import EpochSampler
+from fsad.data.depth import nearest_resize
+from fsad.data.mvtec3d import MVTec3D
+from fsad.errors import ConfigError, DataError, message_of
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),  # workers are a setting
+    # Lightning 2.6 on torch 2.15
+    pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec.:FutureWarning"),
+]
+
+
+class Watched(MVTec3D):
+    """Writes down every file that it is asked to open."""
+
+    opened: ClassVar = defaultdict(list)
+
+    def read_rgb(self, sample):
+        self.opened["rgb"].append(sample)
+        return super().read_rgb(sample)
+
+    def read_depth(self, sample):
+        self.opened["depth"].append(sample)
+        return super().read_depth(sample)
+
+    def read_mask(self, sample):
+        self.opened["mask"].append(sample)
+        return super().read_mask(sample)
+
+    def read_part(self, sample):
+        self.opened["part"].append(sample)
+        return super().read_part(sample)
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    record = defaultdict(list)
+    monkeypatch.setattr(Watched, "opened", record)
+    return record
+
+
+@pytest.fixture
+def module(mvtec3d):
+    """``module(shots=2, ...)``: the data module of the generated dataset."""
+
+    def make(shots=2, reader=MVTec3D, category="bolt", **options):
+        settings = {"image_size": 32, "batch_size": 4, **options}
+        return PairDataModule(reader, mvtec3d, category, shots, **settings)
+
+    return make
+
+
+# --- categories ---
+
+
+def test_a_category_is_one_name_a_list_or_all(mvtec3d, module):
+    write_mvtec3d(mvtec3d, "anchor")
+    assert module(category="bolt").categories == ["bolt"]
+    assert module(category=["bolt", "anchor"]).categories == ["bolt", "anchor"]
+    assert module(category="all").categories == ["anchor", "bolt"]
+
+
+def test_an_unknown_category_lists_the_known_ones(module):
+    with pytest.raises(ConfigError, match=r"data.category: expected one of bolt, got 'bagel'"):
+        _ = module(category=["bolt", "bagel"]).categories
+
+
+@pytest.mark.parametrize("names", [[], ["bolt", "bolt"]])
+def test_no_category_or_the_same_twice_is_refused(module, names):
+    message = f"data.category: expected different names, got {names}"
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        _ = module(category=names).categories
+
+
+def test_loaders_of_several_categories_are_refused(mvtec3d, module):
+    write_mvtec3d(mvtec3d, "anchor")
+    message = r"data.category: expected one at a time, got anchor, bolt. Use for_category\(name\)"
+    with pytest.raises(ConfigError, match=message):
+        module(category="all").source_dataloader()
+
+
+def test_narrowing_keeps_every_setting(mvtec3d, module):
+    write_mvtec3d(mvtec3d, "anchor", train=3)
+    options = {"shots": 3, "seed": 7, "shot_selection": "first", "workers": 0}
+    whole = module(category="all", **options)
+    narrow, direct = whole.for_category("anchor"), module(category="anchor", **options)
+    assert narrow.categories == ["anchor"]
+    settings = ("root", "category", "shots", "image_size", "batch_size", "workers", "seed")
+    assert [getattr(narrow, name) for name in (*settings, "shot_selection")] == [
+        getattr(direct, name) for name in (*settings, "shot_selection")
+    ]
+    assert narrow.shot_files == direct.shot_files
+
+
+# --- shots ---
+
+
+def test_the_same_seed_draws_the_same_shots_whatever_else_was_drawn(module):
+    first = module(seed=3).shot_files
+    torch.rand(5)
+    np.random.rand(5)
+    assert module(seed=3).shot_files == first
+
+
+def test_seeds_draw_different_shots(module):
+    assert len({tuple(module(seed=seed).shot_files) for seed in range(10)}) > 3
+
+
+def test_categories_draw_on_their_own(mvtec3d, module):
+    for name in ("anchor", "clip", "dowel"):
+        write_mvtec3d(mvtec3d, name)
+    draws = {
+        tuple(sample.stem for sample in module(category=name, shots=5).shot_samples)
+        for name in ("anchor", "bolt", "clip", "dowel")
+    }
+    assert len(draws) > 1
+
+
+@pytest.mark.parametrize("selection", ["random", "first"])
+@pytest.mark.parametrize("seed", range(5))
+def test_fewer_shots_are_the_first_of_more(module, selection, seed):
+    one, two, five = (
+        module(shots=k, seed=seed, shot_selection=selection).shot_files for k in (1, 2, 5)
+    )
+    assert one == five[:1]
+    assert two == five[:2]
+    assert len(set(five)) == 5
+
+
+def test_selecting_the_first_takes_the_first_by_name(module):
+    assert module(shots=3, shot_selection="first", seed=5).shot_files == [
+        f"bolt/train/good/xyz/00{index}.tiff" for index in range(3)
+    ]
+
+
+def test_no_shot_is_a_test_image(module):
+    data = module(shots=6)
+    files = {sample.depth for sample in data.shot_samples}
+    assert files <= {sample.depth for sample in data.train_samples}
+    assert not files & {sample.depth for sample in data.test_samples}
+
+
+def test_more_shots_than_training_images_are_refused(module):
+    message = (
+        "data.shots: expected at most 6 for category 'bolt', got 7. "
+        "Take fewer shots or add training images"
+    )
+    with pytest.raises(ConfigError, match=message):
+        module(shots=7).setup()
+
+
+# --- settings ---
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"shots": 0}, "data.shots: expected a whole number of at least 1, got 0"),
+        ({"image_size": 0}, "data.image_size: expected a whole number of at least 1, got 0"),
+        ({"batch_size": 0}, "data.batch_size: expected a whole number of at least 1, got 0"),
+        ({"workers": -1}, "data.workers: expected a whole number of at least 0, got -1"),
+        ({"seed": -1}, "data.seed: expected a whole number of at least 0, got -1"),
+        (
+            {"shot_selection": "best"},
+            "data.shot_selection: expected one of random, first, got 'best'",
+        ),
+    ],
+)
+def test_a_setting_out_of_range_is_refused(module, options, message):
+    with pytest.raises(ConfigError, match=message):
+        module(**options)
+
+
+def test_a_training_image_with_a_defect_is_refused(mvtec3d, module):
+    (mvtec3d / "bolt/test/cut").rename(mvtec3d / "bolt/train/cut")
+    message = "cut/xyz/000.tiff: expected training images without defects, got 'cut'"
+    with pytest.raises(DataError, match=message):
+        module().setup()
+
+
+def test_setting_up_again_changes_nothing_and_opens_nothing(module, opened):
+    data = module(reader=Watched)
+    data.setup("fit")
+    shots, tests = data.shot_samples, data.test_samples
+    data.setup("test")
+    assert data.shot_samples is shots
+    assert data.test_samples is tests
+    assert not opened
+
+
+def test_counts_are_those_of_the_folders(module):
+    data = module()
+    assert (data.n_source, data.n_test_good, data.n_test_defect) == (6, 2, 3)
+
+
+# --- loaders ---
+
+
+def test_the_source_loader_opens_the_rgb_of_training_images_alone(module, opened):
+    data = module(reader=Watched)
+    assert sum(len(batch.index) for batch in data.source_dataloader()) == 6
+    assert set(opened) == {"rgb"}
+    assert opened["rgb"] == data.train_samples
+
+
+def test_the_target_loader_opens_the_depth_of_the_shots_alone(module, opened):
+    data = module(shots=2, reader=Watched)
+    assert sum(len(batch.index) for batch in data.target_dataloader()) == 2
+    assert opened["depth"] == data.shot_samples
+    assert opened["part"] == data.shot_samples  # where to fill holes, in prepared data
+    assert set(opened) == {"depth", "part"}
+
+
+def test_the_test_loader_opens_depth_and_truth_of_test_images_alone(module, opened):
+    data = module(reader=Watched)
+    list(data.test_dataloader())
+    assert set(opened) == {"depth", "mask", "part"}
+    assert all(files == data.test_samples for files in opened.values())
+
+
+@pytest.mark.parametrize("loader", ["source_dataloader", "target_dataloader"])
+def test_image_batches_are_in_order_and_as_promised(module, loader):
+    data = module(shots=5)
+    batches = list(getattr(data, loader)())
+    assert all(isinstance(batch, pairs.ImageBatch) for batch in batches)
+    index = torch.cat([batch.index for batch in batches])
+    assert torch.equal(index, torch.arange(6 if loader == "source_dataloader" else 5))
+    assert batches[0].image.shape == (4, 3, 32, 32)
+    assert batches[0].image.dtype == torch.float32
+    assert 0 <= batches[0].image.min() <= batches[0].image.max() <= 1
+
+
+def test_an_index_points_to_the_sample_whose_image_it_came_with(module):
+    data = module()
+    batch = next(iter(data.source_dataloader()))
+    for image, index in zip(batch.image, batch.index, strict=True):
+        assert torch.equal(image, data.rgb_image(data.train_samples[index]))
+
+
+def test_test_batches_hold_depth_mask_part_and_label(module):
+    data = module(batch_size=8)
+    (batch,) = data.test_dataloader()
+    assert isinstance(batch, pairs.TestBatch)
+    marked, part = np.zeros(SHAPE, dtype=bool), np.zeros(SHAPE, dtype=bool)
+    marked[DEFECT], part[PART] = True, True
+    assert batch.label.tolist() == [True, True, True, False, False]
+    assert batch.index.tolist() == [0, 1, 2, 3, 4]
+    for mask, label in zip(batch.mask, batch.label, strict=True):
+        np.testing.assert_array_equal(mask, nearest_resize(marked, 32) & label.item())
+    for found in batch.part:
+        np.testing.assert_array_equal(found, nearest_resize(part, 32))
+    assert batch.image.shape == (5, 3, 32, 32)
+
+
+def test_loaders_leave_the_global_generator_alone(module):
+    data = module()
+    before = torch.get_rng_state()
+    for loader in (data.source_dataloader(), data.target_dataloader(), data.test_dataloader()):
+        list(loader)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_an_error_in_a_worker_keeps_its_type_and_its_one_line(mvtec3d, module):
+    broken = mvtec3d / "bolt/train/good/rgb/002.png"
+    broken.write_bytes(b"no image")
+    with pytest.raises(DataError) as caught:
+        list(module(workers=1).source_dataloader())
+    assert message_of(caught.value).startswith(f"{broken}: expected a readable png, got '")
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_workers_read_the_same_batches(module):
+    alone, helped = (list(module(workers=count).source_dataloader()) for count in (0, 1))
+    for one, other in zip(alone, helped, strict=True):
+        assert torch.equal(one.image, other.image)
+
+
+# --- training ---
+
+
+def test_the_sampler_shuffles_as_a_pure_function_of_seed_and_epoch():
+    def order(seed, epoch):
+        sampler = EpochSampler(20, seed)
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+    orders = [order(seed, epoch) for seed in range(3) for epoch in range(3)]
+    assert all(sorted(each) == list(range(20)) for each in orders)
+    assert len(set(map(tuple, orders))) == 9
+    assert order(1, 2) == orders[5]
+
+
+class Recorder(LightningModule):
+    """Writes down what its training step is given."""
+
+    def __init__(self, domains):
+        super().__init__()
+        self.train_domains = domains
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.seen = defaultdict(list)
+
+    def training_step(self, batch):
+        self.seen[self.current_epoch].append(batch)
+        return self.weight * 1.0
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    def orders(self):
+        return {e: torch.cat([b.index for b in seen]).tolist() for e, seen in self.seen.items()}
+
+
+def fit(recorder, data, epochs, tmp_path, ckpt=None):
+    trainer = Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        default_root_dir=tmp_path,
+    )
+    trainer.fit(recorder, datamodule=data, ckpt_path=ckpt, weights_only=True)
+    return trainer
+
+
+def test_a_module_of_the_source_domain_sees_every_image_once_in_another_order(module, tmp_path):
+    recorder = Recorder(("source",))
+    fit(recorder, module(), 3, tmp_path)
+    orders = recorder.orders()
+    assert [sorted(order) for order in orders.values()] == [list(range(6))] * 3
+    assert len(set(map(tuple, orders.values()))) > 1
+
+
+def test_a_resumed_run_sees_the_order_of_the_uninterrupted_one(module, tmp_path):
+    whole, start, rest = (Recorder(("source",)) for _ in range(3))
+    fit(whole, module(), 4, tmp_path)
+    fit(start, module(), 2, tmp_path).save_checkpoint(tmp_path / "half.ckpt")
+    fit(rest, module(), 4, tmp_path, tmp_path / "half.ckpt")
+    assert start.orders() | rest.orders() == whole.orders()
+
+
+def test_a_module_of_no_domain_gets_one_empty_batch_per_epoch_and_no_file(module, tmp_path, opened):
+    recorder = Recorder(())
+    fit(recorder, module(reader=Watched), 3, tmp_path)
+    assert [[batch.tolist() for batch in seen] for seen in recorder.seen.values()] == [[[0.0]]] * 3
+    assert not opened
+
+
+def test_another_domain_is_refused(module, tmp_path):
+    message = r"train_domains: expected \('source',\) or \(\), got \('target',\)"
+    with pytest.raises(ConfigError, match=message):
+        fit(Recorder(("target",)), module(), 1, tmp_path)

@@ -1,0 +1,251 @@
+import os
+import re
+
+import numpy as np
+import pytest
+import tifffile
+from pair_folders import DEFECT, SHAPE, depth_of, rgb_of, save_png, save_xyz, write_mvtec3d
+from PIL import Image
+
+from fsad.data.mvtec3d import MVTec3D
+from fsad.errors import ConfigError, DataError, MissingDataError
+
+
+def one(root, split="test", defect="dent"):
+    return next(s for s in MVTec3D(root).samples("bolt", split) if s.defect == defect)
+
+
+def test_categories_are_sorted_and_need_a_train_good_folder(mvtec3d):
+    write_mvtec3d(mvtec3d, "anchor", train=1, test={"good": 1})
+    (mvtec3d / "notes").mkdir()
+    assert MVTec3D(mvtec3d).categories() == ["anchor", "bolt"]
+
+
+def test_samples_are_sorted_by_defect_and_stem(mvtec3d):
+    samples = MVTec3D(mvtec3d).samples("bolt", "test")
+    assert [(s.defect, s.stem) for s in samples] == [
+        ("cut", "000"),
+        ("dent", "000"),
+        ("dent", "001"),
+        ("good", "000"),
+        ("good", "001"),
+    ]
+    assert [s.is_anomalous for s in samples] == [True, True, True, False, False]
+
+
+def test_files_are_paired_by_stem_even_if_both_folders_have_the_same_count(mvtec3d):
+    folder = mvtec3d / "bolt/train/good"
+    (folder / "xyz/003.tiff").rename(folder / "xyz/999.tiff")
+    with pytest.raises(MissingDataError, match=re.escape("got 5 for 6 (no xyz/003.tiff)")):
+        MVTec3D(mvtec3d).samples("bolt", "train")
+
+
+def test_listing_opens_no_image(mvtec3d, monkeypatch):
+    def refuse(*_args, **_kwargs):
+        raise AssertionError("opened")
+
+    monkeypatch.setattr(Image, "open", refuse)
+    monkeypatch.setattr(tifffile, "imread", refuse)
+    monkeypatch.setattr(tifffile, "TiffFile", refuse)
+    assert len(MVTec3D(mvtec3d).samples("bolt", "test")) == 5
+
+
+def test_hidden_doubles_of_files_are_no_samples(mvtec3d):
+    (mvtec3d / "bolt/train/good/rgb/._000.png").write_bytes(b"resource fork")
+    assert len(MVTec3D(mvtec3d).samples("bolt", "train")) == 6
+
+
+def test_a_missing_validation_split_is_empty(mvtec3d):
+    (mvtec3d / "bolt/validation").rename(mvtec3d / "elsewhere")
+    assert MVTec3D(mvtec3d).samples("bolt", "validation") == []
+
+
+def test_what_was_written_is_read(mvtec3d):
+    reader, sample = MVTec3D(mvtec3d), one(mvtec3d, "train", "good")
+    np.testing.assert_array_equal(reader.read_rgb(sample), rgb_of(1))
+    np.testing.assert_array_equal(reader.read_depth(sample), depth_of(1))
+    assert not reader.read_mask(sample).any()
+    assert reader.read_mask(sample).shape == SHAPE
+    assert reader.read_part(sample) is None
+
+
+def test_every_mask_value_above_zero_is_defective(mvtec3d):
+    sample = one(mvtec3d)
+    mask = np.zeros(SHAPE, dtype=np.uint8)
+    mask[DEFECT] = np.arange(1, 33).reshape(4, 8)
+    save_png(sample.masks[0], mask)
+    np.testing.assert_array_equal(MVTec3D(mvtec3d).read_mask(sample), mask > 0)
+
+
+def test_a_good_test_image_may_have_a_mask(mvtec3d):
+    for stem in ("000", "001"):
+        save_png(mvtec3d / f"bolt/test/good/gt/{stem}.png", np.zeros(SHAPE, dtype=np.uint8))
+    sample = one(mvtec3d, "test", "good")
+    assert len(sample.masks) == 1
+    assert not MVTec3D(mvtec3d).read_mask(sample).any()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, -0.5, 0.0])
+def test_what_is_no_depth_becomes_zero(mvtec3d, bad):
+    sample = one(mvtec3d)
+    z = depth_of(3)
+    z[5:9] = bad
+    save_xyz(sample.depth, z)
+    read = MVTec3D(mvtec3d).read_depth(sample)
+    assert (read[5:9] == 0).all()
+    np.testing.assert_array_equal(read[9:], z[9:])
+
+
+def test_prepared_data_have_a_part_mask(tmp_path):
+    write_mvtec3d(tmp_path, prepared=True)
+    reader, sample = MVTec3D(tmp_path), one(tmp_path)
+    np.testing.assert_array_equal(reader.read_part(sample), reader.read_depth(sample) > 0)
+
+
+def test_a_missing_root_is_named(tmp_path):
+    with pytest.raises(
+        MissingDataError,
+        match=r"nowhere: expected the dataset's folder, got no such folder. Set data.root to it",
+    ):
+        MVTec3D(tmp_path / "nowhere").categories()
+
+
+def test_a_root_without_categories_is_named(tmp_path):
+    with pytest.raises(
+        MissingDataError,
+        match=rf"{tmp_path}: expected <category>/train/good, got no such folder. Set data.root",
+    ):
+        MVTec3D(tmp_path).categories()
+
+
+def test_an_unknown_category_lists_the_known_ones(mvtec3d):
+    with pytest.raises(ConfigError, match=r"data.category: expected one of bolt, got 'bagel'"):
+        MVTec3D(mvtec3d).samples("bagel", "train")
+
+
+def test_an_unknown_split_lists_the_known_ones(mvtec3d):
+    with pytest.raises(
+        ConfigError, match="split: expected one of train, validation, test, got 'val'"
+    ):
+        MVTec3D(mvtec3d).samples("bolt", "val")
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        (
+            "train/good/xyz/004.tiff",
+            "train/good: expected xyz/*.tiff for every rgb/*.png, got 5 for 6 (no xyz/004.tiff)",
+        ),
+        (
+            "train/good/rgb/004.png",
+            "train/good: expected rgb/*.png for every xyz/*.tiff, got 5 for 6 (no rgb/004.png)",
+        ),
+        (
+            "test/dent/gt/001.png",
+            "test/dent: expected gt/*.png for every rgb/*.png, got 1 for 2 (no gt/001.png)",
+        ),
+        (
+            "prepared/dent/part/001.png",
+            "test/dent: expected part/*.png for every rgb/*.png, got 1 for 2 (no part/001.png)",
+        ),
+    ],
+)
+def test_a_missing_partner_is_named(tmp_path, file, message):
+    write_mvtec3d(tmp_path, prepared=file.startswith("prepared"))
+    path = tmp_path / "bolt" / file.replace("prepared", "test")
+    path.unlink()
+    split = path.relative_to(tmp_path / "bolt").parts[0]
+    with pytest.raises(MissingDataError, match=re.escape(f"bolt/{message}")):
+        MVTec3D(tmp_path).samples("bolt", split)
+
+
+def test_a_mask_without_an_image_is_named(mvtec3d):
+    save_png(mvtec3d / "bolt/test/dent/gt/007.png", np.zeros(SHAPE, dtype=np.uint8))
+    with pytest.raises(
+        MissingDataError,
+        match=re.escape(
+            "test/dent: expected rgb/*.png for every gt/*.png, got 2 for 3 (no rgb/007.png)"
+        ),
+    ):
+        MVTec3D(mvtec3d).samples("bolt", "test")
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_split_without_images_is_named(mvtec3d, split):
+    (mvtec3d / "bolt" / split).rename(mvtec3d / "elsewhere")
+    (mvtec3d / "bolt/train/good").mkdir(parents=True, exist_ok=True)
+    with pytest.raises(
+        MissingDataError,
+        match=re.escape(f"bolt/{split}: expected {{good,<defect>}}/rgb/*.png, got none"),
+    ):
+        MVTec3D(mvtec3d).samples("bolt", split)
+
+
+def truncate(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+@pytest.mark.parametrize("spoil", [truncate, lambda path: path.write_bytes(b"no image")])
+@pytest.mark.parametrize(
+    ("read", "file", "kind"),
+    [("rgb", "rgb", "png"), ("depth", "depth", "tiff"), ("mask", "mask", "png")],
+)
+def test_an_unreadable_file_is_named_in_one_line(mvtec3d, spoil, read, file, kind):
+    sample = one(mvtec3d)
+    path = sample.masks[0] if file == "mask" else getattr(sample, file)
+    spoil(path)
+    message = rf"^{re.escape(str(path))}: expected a readable {kind}, got '.+'$"
+    with pytest.raises(DataError, match=message) as caught:
+        getattr(MVTec3D(mvtec3d), f"read_{read}")(sample)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unreadable_header_is_named_where_a_good_image_needs_its_size(mvtec3d):
+    sample = one(mvtec3d, "test", "good")
+    sample.depth.write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"xyz/000.tiff: expected a readable tiff, got '.+'$"):
+        MVTec3D(mvtec3d).read_mask(sample)
+
+
+@pytest.mark.parametrize("shape", [SHAPE, (*SHAPE, 2)])
+def test_a_tiff_that_is_no_point_cloud_is_named(mvtec3d, shape):
+    sample = one(mvtec3d)
+    tifffile.imwrite(sample.depth, np.ones(shape, np.float32), photometric="minisblack")
+    message = rf"tiff: expected a point cloud \(H, W, 3\), got {re.escape(str(shape))}"
+    with pytest.raises(DataError, match=message):
+        MVTec3D(mvtec3d).read_depth(sample)
+
+
+def test_an_image_that_is_not_rgb_is_named(mvtec3d):
+    sample = one(mvtec3d)
+    save_png(sample.rgb, np.zeros(SHAPE, dtype=np.uint8))
+    message = r"000.png: expected an 8-bit RGB image \(H, W, 3\), got \(40, 56\) in mode 'L'"
+    with pytest.raises(DataError, match=message):
+        MVTec3D(mvtec3d).read_rgb(sample)
+
+
+def test_a_mask_with_colours_is_named(mvtec3d):
+    sample = one(mvtec3d)
+    save_png(sample.masks[0], np.zeros((*SHAPE, 3), dtype=np.uint8))
+    message = r"000.png: expected a grey mask \(H, W\), got \(40, 56, 3\) in mode 'RGB'"
+    with pytest.raises(DataError, match=message):
+        MVTec3D(mvtec3d).read_mask(sample)
+
+
+def test_masks_of_different_sizes_are_named(mvtec3d):
+    sample = one(mvtec3d)
+    other = sample.masks[0].with_name("other.png")
+    save_png(other, np.zeros((8, 8), dtype=np.uint8))
+    both = type(sample)(**{**vars(sample), "masks": (*sample.masks, other)})
+    message = r"other.png: expected the size of gt/000.png, \(40, 56\), got \(8, 8\)"
+    with pytest.raises(DataError, match=message):
+        MVTec3D(mvtec3d).read_mask(both)
+
+
+def test_a_depth_map_without_a_valid_pixel_is_named(mvtec3d):
+    sample = one(mvtec3d)
+    save_xyz(sample.depth, np.zeros(SHAPE, np.float32))
+    message = "000.tiff: expected at least one depth that is finite and above 0, got none"
+    with pytest.raises(DataError, match=message):
+        MVTec3D(mvtec3d).read_depth(sample)

@@ -1,0 +1,156 @@
+"""The ``fsad`` command: what it prints, and its exit codes."""
+
+import subprocess
+import sys
+from importlib.metadata import version
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from typer.testing import CliRunner
+
+from fsad.cli import app, main
+from fsad.errors import DataError
+
+
+@pytest.fixture
+def run():
+    return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Write one category with a ball on flat ground in every folder, 64 pixels wide."""
+    axis = (np.arange(64) - 31.5) / 64
+    x, y = np.meshgrid(axis, axis)
+    height = np.sqrt(np.clip(0.04 - x**2 - y**2, 0, None))
+    z = 1 - height
+    xyz = np.stack([x * z, y * z, z], axis=-1).astype(np.float32)
+    for place in ("train/good", "test/good", "test/dent"):
+        folder = tmp_path / "download" / "ball" / place
+        for kind in ("rgb", "xyz", "gt"):
+            (folder / kind).mkdir(parents=True)
+        tifffile.imwrite(folder / "xyz/000.tiff", xyz, photometric="rgb")
+        Image.fromarray(np.full((64, 64, 3), 90, np.uint8)).save(folder / "rgb/000.png")
+        mask = np.zeros((64, 64), np.uint8)
+        mask[30:34, 30:34] = 255 * (place == "test/dent")
+        Image.fromarray(mask).save(folder / "gt/000.png")
+    return tmp_path / "download"
+
+
+def test_version_is_the_packages(run):
+    result = run("--version")
+    assert (result.exit_code, result.stdout) == (0, f"fsad {version('fsad')}\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "example"),
+    [
+        (["data", "prepare"], "fsad data prepare downloads/mvtec_3d data/mvtec3d"),
+        (["data", "check"], "fsad data check data/mvtec3d"),
+        (["table"], "fsad table outputs multirun --out tables"),
+    ],
+    ids=["prepare", "check", "table"],
+)
+def test_help_has_an_example(run, words, example):
+    result = run(*words, "--help")
+    assert result.exit_code == 0
+    assert example in result.stdout
+
+
+def test_help_does_not_load_torch():
+    code = "import fsad.cli, sys; sys.exit(any(m in sys.modules for m in ('torch', 'numpy')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_prepare_then_check_then_prepare_again(run, source, tmp_path):
+    copy = tmp_path / "copy"
+    first = run("data", "prepare", source, copy)
+    assert first.exit_code == 0
+    assert f"{copy}: 3 samples written, 0 were there already" in first.stdout
+    again = run("data", "prepare", source, copy)
+    assert "0 samples written, 3 were there already" in again.stdout
+    checked = run("data", "check", copy)
+    assert checked.exit_code == 0
+    assert "ball" in checked.stdout
+    assert "64 × 64" in checked.stdout
+    assert "no problems found" in checked.stdout
+
+
+def test_prepare_ends_with_1_and_names_what_failed(run, source, tmp_path):
+    path = source / "ball/train/good/xyz/000.tiff"
+    tifffile.imwrite(path, np.zeros((64, 64, 3), np.float32), photometric="rgb")
+    result = run("data", "prepare", source, tmp_path / "copy")
+    assert result.exit_code == 1
+    assert f"error: ball/train/good/000: {path}: expected measured points, got" in result.stderr
+    assert "error: 1 of 3 samples could not be prepared" in result.stderr
+    assert (tmp_path / "copy/ball/test/good/xyz/000.tiff").exists()
+
+
+def test_prepare_passes_its_options_on(run, source, tmp_path):
+    too_high = run("data", "prepare", source, tmp_path / "a", "--threshold", "0.5")
+    assert too_high.exit_code == 1
+    assert "a part more than 0.5 above the ground" in too_high.stderr
+    unknown = run("data", "prepare", source, tmp_path / "b", "--category", "bagel")
+    assert "error: data.category: expected one of ball, got 'bagel'" in unknown.stderr
+    background = run("data", "prepare", source, tmp_path / "c", "--rgb-background", "blue")
+    assert "error: rgb_background: expected keep or zero, got 'blue'" in background.stderr
+
+
+def test_check_ends_with_1_and_lists_every_problem(run, source):
+    (source / "ball/train/good/xyz/000.tiff").unlink()
+    (source / "ball/test/dent/gt/000.png").unlink()
+    result = run("data", "check", source)
+    assert result.exit_code == 1
+    assert "- ball/train/good: expected xyz/*.tiff for every image, got 0 of 1" in result.stdout
+    assert "- ball/test/dent: expected gt/*.png for every image, got 0 of 1" in result.stdout
+    assert "2 problems found" in result.stdout
+
+
+def test_a_mistake_is_one_line_without_a_traceback(run, tmp_path):
+    result = run("data", "check", tmp_path, "--format", "mvtec3d")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith(f"error: {tmp_path}: expected <category>/train/good/")
+    assert result.stderr.count("\n") == 1
+
+
+def test_debug_shows_the_traceback(run, tmp_path):
+    result = run("--debug", "data", "check", tmp_path)
+    assert isinstance(result.exception, DataError)
+
+
+def test_other_errors_keep_their_traceback(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("fsad.data.check.check", lambda *_: 1 / 0)
+    assert isinstance(run("data", "check", tmp_path).exception, ZeroDivisionError)
+
+
+def test_a_wrong_command_line_ends_with_2(run):
+    assert run("data", "prepare").exit_code == 2
+    assert run("data", "destroy").exit_code == 2
+
+
+def test_table_without_results_is_a_mistake(run, tmp_path):
+    result = run("table", tmp_path)
+    assert result.exit_code == 1
+    assert "expected a result.json below, got none" in result.stderr
+
+
+def test_table_writes_where_it_is_asked_to(run, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("fsad.table.collect", lambda paths: [*paths])
+    monkeypatch.setattr("fsad.table.print_table", seen.append)
+    monkeypatch.setattr("fsad.table.write_table", lambda folder, _: (folder / "table.md",))
+    result = run("table", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "tables")
+    assert result.exit_code == 0
+    assert seen == [[tmp_path / "a", tmp_path / "b"]]
+    assert f"wrote {tmp_path / 'tables' / 'table.md'}" in result.stdout
+
+
+def test_main_is_the_console_script(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["fsad", "--version"])
+    with pytest.raises(SystemExit) as leaving:
+        main()
+    assert leaving.value.code == 0
+    assert capsys.readouterr().out.startswith("fsad ")
