@@ -1,0 +1,61 @@
+"""What a finished stage leaves on disk: its weights, and what they belong to."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from fsad.errors import DataError
+from fsad.files import atomic
+
+
+@dataclass(frozen=True)
+class StageArtifact:
+    """A finished stage.
+
+    Attributes:
+        state: What it trained.
+        backbone: Name and sha256 of the frozen backbone it was trained with.
+        seconds: How long it took.
+        diagnostics: What it measured of itself.
+    """
+
+    state: dict[str, Tensor]
+    backbone: dict[str, str]
+    seconds: float = 0.0
+    diagnostics: dict[str, Any] = field(default_factory=dict)
+
+    def write(self, path: Path) -> None:
+        """Write to one safetensors file, atomically."""
+        about = {
+            "backbone": self.backbone,
+            "seconds": self.seconds,
+            "diagnostics": self.diagnostics,
+        }
+        tensors = {
+            name: value.detach().cpu().contiguous().clone() for name, value in self.state.items()
+        }
+        with atomic(path) as partial:
+            save_file(tensors, partial, metadata={"fsad": json.dumps(about)})
+
+    @classmethod
+    def read(cls, path: Path) -> "StageArtifact":
+        """Read back what :meth:`write` wrote.
+
+        Raises:
+            DataError: The file is cut short or foreign.
+        """
+        try:
+            with safe_open(path, "pt") as file:
+                about = json.loads(file.metadata()["fsad"])
+                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
+            return cls(state, about["backbone"], about["seconds"], about["diagnostics"])
+        except Exception as error:
+            raise DataError(
+                f"{path}: expected a stage's weights, got a file that cannot be read. "
+                "Delete it to have the stage trained again."
+            ) from error

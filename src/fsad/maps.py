@@ -1,0 +1,80 @@
+"""Pictures of the test images: what came in, what is true, and what each domain says."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from fsad.data.datamodule import PairDataModule
+from fsad.data.transforms import load_tensors
+from fsad.files import atomic
+from fsad.functional.scoring import anomaly_maps, fuse
+from fsad.scored import ScoredImages
+
+# Dark blue over green to yellow, readable in grey and by the colour-blind.
+_STOPS = np.array(
+    [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]], dtype=np.float32
+)
+GAP = 4  # pixels between panels
+
+
+def write_maps(folder: Path, data: PairDataModule, scored: ScoredImages) -> list[Path]:
+    """Write one strip per test image: RGB, depth, truth, source map, target map, fused map.
+
+    All maps of a category share one colour scale per kind of score, from its lowest to its highest
+    value over the test images, so that strips can be compared.
+
+    Args:
+        folder: Where the strips go, as ``<defect>_<stem>.png``.
+        data: One category's data.
+        scored: Its scores.
+
+    Returns:
+        The files, most anomalous image first.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    source, target = scored.patches()
+    kinds = [anomaly_maps(patches, scored.size, scored.sigma) for patches in (source, target)]
+    kinds.append(fuse(kinds[0], kinds[1], scored.beta))
+    limits = [(float(maps.min()), float(maps.max())) for maps in kinds]
+    samples = data.test_samples
+    ranked = sorted(
+        range(len(scored.images)), key=lambda place: scored.images[place].fused, reverse=True
+    )
+    files = []
+    for place in ranked:
+        sample = samples[scored.images[place].index]
+        seen = load_tensors(data.reader, sample, scored.size, ("rgb", "depth", "mask"))
+        panels = [
+            _picture(seen["rgb"]),
+            _picture(seen["depth"]),
+            _picture(seen["mask"].float().expand(3, -1, -1)),
+            *(_coloured(maps[place], *limit) for maps, limit in zip(kinds, limits, strict=True)),
+        ]
+        path = folder / f"{sample.defect}_{sample.stem}.png"
+        with atomic(path) as partial:
+            Image.fromarray(_side_by_side(panels)).save(partial, format="PNG")
+        files.append(path)
+    return files
+
+
+def _picture(image: Tensor) -> NDArray[np.uint8]:
+    """Turn ``(3, H, W)`` in [0, 1] into ``(H, W, 3)`` bytes."""
+    pixels: NDArray[np.uint8] = (image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+    return pixels
+
+
+def _coloured(values: Tensor, low: float, high: float) -> NDArray[np.uint8]:
+    """Colour a map ``(H, W)``; dark = normal, yellow = anomalous."""
+    level = (values.numpy() - low) / max(high - low, 1e-12)
+    at = np.linspace(0, 1, len(_STOPS))
+    colours = np.stack([np.interp(level, at, _STOPS[:, i]) for i in range(3)], axis=-1)
+    pixels: NDArray[np.uint8] = colours.round().astype(np.uint8)
+    return pixels
+
+
+def _side_by_side(panels: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    gap = np.full((panels[0].shape[0], GAP, 3), 255, dtype=np.uint8)
+    return np.concatenate([part for panel in panels for part in (panel, gap)][:-1], axis=1)

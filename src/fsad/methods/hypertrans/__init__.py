@@ -1,0 +1,91 @@
+"""HyperTrans (IJCAI 2025): domain perturbation, hypergraph rectification, cross-domain scoring."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fsad.callbacks.bank_builder import MemoryBankBuilder
+from fsad.errors import check_at_least, check_even, check_fraction, check_not_negative
+from fsad.methods.hypertrans.perturbation import DomainPerturbationModule
+from fsad.methods.hypertrans.rectification import HypergraphRectificationModule
+from fsad.methods.hypertrans.settings import Banks, Perturb, Rectify, Stages
+from fsad.nn.adapter import AdaptedExtractor
+from fsad.nn.extractor import PatchExtractor
+from fsad.plan import Plan, Stage
+from fsad.scored import ScoredImages
+
+
+class HyperTrans:
+    """The method and its settings; :meth:`plan` lays out one category's run.
+
+    Args:
+        alpha: Share of the hypergraph branch in R (eq. 9), in [0, 1].
+        beta: Share of the source domain in the score (eqs. 18, 19), in [0, 1].
+        knn: Neighbours per patch in the hypergraph, even; half of them in each domain.
+        rectify_banks: At test, compare with rectified banks; false compares with raw ones.
+        sigma: Blur of the anomaly map in pixels, 0 or more.
+        stages: Which parts are on, as :class:`~fsad.methods.hypertrans.settings.Stages`.
+        perturb: :class:`~fsad.methods.hypertrans.settings.Perturb`.
+        banks: :class:`~fsad.methods.hypertrans.settings.Banks`.
+        rectify: :class:`~fsad.methods.hypertrans.settings.Rectify`.
+        seed: Seed of weights, noise and dropout.
+
+    Raises:
+        ConfigError: A setting is out of range.
+    """
+
+    name = "hypertrans"
+
+    def __init__(
+        self,
+        alpha: float,
+        beta: float,
+        knn: int,
+        rectify_banks: bool,
+        sigma: float,
+        stages: Mapping[str, Any],
+        perturb: Mapping[str, Any],
+        banks: Mapping[str, Any],
+        rectify: Mapping[str, Any],
+        seed: int,
+    ) -> None:
+        self.alpha = check_fraction("method.alpha", alpha)
+        self.beta = check_fraction("method.beta", beta)
+        self.knn, self.rectify_banks, self.sigma, self.seed = knn, rectify_banks, sigma, seed
+        check_even("method.knn", knn)
+        check_not_negative("method.sigma", sigma)
+        check_at_least("seed", seed, 0)
+        self.stages = Stages(**stages)
+        self.perturb = Perturb(**perturb)
+        self.banks = Banks(**banks)
+        self.rectify = Rectify(**rectify)
+
+    def plan(self, extractor: PatchExtractor, banks_path: Path) -> Plan:
+        """Lay out the stages of one category around a frozen backbone.
+
+        Args:
+            extractor: The frozen backbone, shared between categories.
+            banks_path: Where the banks are kept.
+        """
+        adapted = AdaptedExtractor(extractor, self.perturb.hidden, self.seed)
+        adapted.enabled = self.stages.perturb
+        scorer = HypergraphRectificationModule(
+            adapted,
+            self.rectify,
+            alpha=self.alpha,
+            beta=self.beta,
+            knn=self.knn,
+            rectify=self.stages.rectify,
+            rectify_banks=self.rectify_banks,
+            cross_domain=self.stages.cross_domain,
+            scored=ScoredImages(extractor.image_size, self.sigma),
+            seed=self.seed,
+        )
+        builder = MemoryBankBuilder(banks_path, self.banks.source_ratio, self.banks.target_ratio)
+        stages = []
+        if self.stages.perturb:
+            module = DomainPerturbationModule(adapted, self.perturb, self.seed)
+            stages.append(Stage("perturb", module, self.perturb.epochs, checkpoint_every=1))
+        if self.stages.rectify:
+            stages.append(Stage("rectify", scorer, self.rectify.epochs, checkpoint_every=10))
+        return Plan(stages, scorer, builder)

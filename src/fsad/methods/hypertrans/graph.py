@@ -1,0 +1,68 @@
+"""Both banks as one hypergraph, and the rectifier applied to it and to queries."""
+
+import logging
+
+import torch
+from torch import Tensor
+
+from fsad.functional.hypergraph import (
+    SoftHypergraph,
+    bank_neighbours,
+    median_distance,
+    pseudo_features,
+    query_neighbours,
+)
+from fsad.nn.res_hgnn import BankStates, ResHGNN
+
+log = logging.getLogger(__name__)
+
+
+class BankGraph:
+    """The vertices M_s and M_t, their hyperedges and their pseudo features.
+
+    Args:
+        source: Source bank, ``(s, c)``.
+        target: Target bank, ``(t, c)``.
+        knn: Neighbours per vertex, half of them in each domain.
+        scale: ``one`` or ``median``; see :class:`~fsad.methods.hypertrans.settings.Rectify`.
+    """
+
+    def __init__(self, source: Tensor, target: Tensor, knn: int, scale: str) -> None:
+        neighbours = bank_neighbours(source, target, knn)
+        self.source, self.target, self.knn = source, target, knn
+        self.scale = 1.0 if scale == "one" else median_distance(neighbours)
+        self.hypergraph = SoftHypergraph.from_neighbours(neighbours, self.scale)
+        self.features = torch.cat([source, target])  # (v, c)
+        self.pseudo = pseudo_features(source, target)  # S(F), eq. (10)
+
+    def rectified_banks(self, rectifier: ResHGNN) -> tuple[Tensor, Tensor]:
+        """Pass both banks through R: source ``(s, c)`` and target ``(t, c)``."""
+        rectified = rectifier(self.features, self.hypergraph)
+        return rectified[: len(self.source)], rectified[len(self.source) :]
+
+    def states(self, rectifier: ResHGNN) -> BankStates:
+        """Return what queries need of the banks."""
+        return rectifier.bank_states(self.features, self.hypergraph)
+
+    def rectify(self, rectifier: ResHGNN, states: BankStates, queries: Tensor) -> Tensor:
+        """Pass target-domain queries ``(q, c)`` through R, each on its own."""
+        neighbours = query_neighbours(queries, self.source, self.target, self.knn)
+        return rectifier.rectify_queries(queries, neighbours, self.scale, self.hypergraph, states)
+
+
+def gap_over_norm(source: Tensor, target: Tensor) -> float:
+    """Measure how far the domains lie apart, free of shrinkage.
+
+    The mean distance of a vertex to its nearest vertex in the other domain, over the mean norm of
+    all vertices: multiplying all features by a number leaves it as it is.
+
+    Args:
+        source: ``(s, c)``.
+        target: ``(t, c)``.
+
+    Returns:
+        0 or more; lower = closer.
+    """
+    features = torch.cat([source, target])
+    distance = (features - pseudo_features(source, target)).norm(dim=1).mean()
+    return float(distance / features.norm(dim=1).mean())

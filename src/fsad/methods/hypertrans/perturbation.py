@@ -1,0 +1,126 @@
+"""Stage ``perturb``: adapters learn to undo a change of style (eqs. 3-7)."""
+
+import logging
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor
+from torch.nn.functional import mse_loss
+
+from fsad.checkpoint import check_loss, leave_out_backbone, refuse_other_backbone
+from fsad.data.pairs import ImageBatch
+from fsad.functional.perlin import channel_factors, spatial_factors
+from fsad.functional.style import perturb_style
+from fsad.methods.hypertrans.settings import Perturb
+from fsad.nn.adapter import AdaptedExtractor, Perturbation
+from fsad.randomness import generator
+
+log = logging.getLogger(__name__)
+
+
+class DomainPerturbationModule(LightningModule):
+    r"""Train the adapters so that a perturbed forward pass ends where the clean one does.
+
+    .. math:: L_{dp} = \operatorname{MSE}\big(F, \Theta(\omega(F))\big)
+
+    with F the clean features of the *frozen* backbone: a moving target could collapse.
+
+    Args:
+        extractor: Frozen backbone with adapters; only the adapters train.
+        settings: Strength and schedule.
+        seed: Seed of the perturbation factors.
+
+    Source:
+        HyperTrans, eq. (7) and Algorithm 1, lines 3-4.
+    """
+
+    train_domains = ("source",)
+
+    def __init__(self, extractor: AdaptedExtractor, settings: Perturb, seed: int) -> None:
+        super().__init__()
+        self.extractor = extractor
+        self.settings = settings
+        self.seed = seed
+        self.prefix = ""
+        self.diagnostics: dict[str, float | bool] = {}
+        self.strict_loading = False  # checkpoints leave the frozen backbone out
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam over the adapters."""
+        return torch.optim.Adam(self.extractor.adapters.parameters(), lr=self.settings.lr)
+
+    def training_step(self, batch: ImageBatch) -> Tensor:
+        """Return L_dp of one batch of source images."""
+        clean, perturbed = self.extractor.clean_and_perturbed(
+            batch.image, "source", self.perturbation(self.global_step)
+        )
+        loss = check_loss("perturb loss", mse_loss(perturbed, clean), self.global_step)  # eq. (7)
+        self.log(f"{self.prefix}perturb/loss", loss, prog_bar=True)
+        self.log(f"{self.prefix}perturb/loss_over_variance", loss.detach() / spread(clean))
+        return loss
+
+    def perturbation(self, step: int | str) -> Perturbation:
+        """Return the disturbance of one step; it depends on the seed and the step alone."""
+        rng = generator(self.seed, "perturbation", step)
+        std = self.settings.std
+
+        def perturb(_: str, features: Tensor) -> Tensor:
+            n, c, h, w = features.shape
+            p_avg, p_std = (
+                channel_factors(n, c, std, rng)
+                if self.settings.factors == "channel"
+                else spatial_factors(n, h, w, std, rng)
+            )
+            return perturb_style(features, p_avg.to(features), p_std.to(features))
+
+        return perturb
+
+    def on_train_end(self) -> None:
+        """Measure on one batch, with one fixed disturbance, what the stage achieved."""
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        images = next(iter(data.source_dataloader())).image.to(self.device)
+        with torch.no_grad():
+            clean, adapted = self.extractor.clean_and_perturbed(
+                images, "source", self.perturbation("probe")
+            )
+            drifted = self.extractor(images, "source")
+            with self.extractor.without_adapters():
+                raw = self.extractor(images, "source", self.perturbation("probe"))
+        variance = spread(clean)
+        self.diagnostics = {
+            "loss_over_variance_untrained": float(mse_loss(raw, clean) / variance),
+            "loss_over_variance": float(mse_loss(adapted, clean) / variance),
+            "clean_drift": float(mse_loss(drifted, clean) / variance),
+        }
+        failed = self.diagnostics["loss_over_variance"] > 1
+        self.diagnostics["failed"] = failed
+        said = log.warning if failed else log.info
+        said(
+            "perturb%s: L_dp over feature variance %.3f (%.3f before training), clean drift %.3f",
+            " FAILED, a constant would predict the clean features better" if failed else "",
+            self.diagnostics["loss_over_variance"],
+            self.diagnostics["loss_over_variance_untrained"],
+            self.diagnostics["clean_drift"],
+        )
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """Return what this stage trained: the adapters."""
+        return dict(self.extractor.adapters.state_dict())
+
+    def load_trained_state(self, state: dict[str, Tensor]) -> None:
+        """Take back what :meth:`trained_state` returned."""
+        self.extractor.adapters.load_state_dict(state)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave the frozen backbone out; its name and hash go in instead."""
+        leave_out_backbone(checkpoint, self.extractor.extractor)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint made with another backbone."""
+        refuse_other_backbone(checkpoint.get("backbone", {}), self.extractor.extractor)
+
+
+def spread(features: Tensor) -> Tensor:
+    """Return the mean over channels of each channel's variance: the error of the best constant."""
+    return features.var(dim=(0, 2, 3), unbiased=False).mean()

@@ -1,0 +1,187 @@
+"""Stage ``rectify`` and the test loop: close the gap, then score (eqs. 8-19)."""
+
+import logging
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor
+from torch.nn.functional import mse_loss
+
+from fsad.checkpoint import check_loss, leave_out_backbone, refuse_other_backbone
+from fsad.data.pairs import TestBatch
+from fsad.errors import check_fraction
+from fsad.functional.scoring import patch_scores
+from fsad.methods.hypertrans.graph import BankGraph, gap_over_norm
+from fsad.methods.hypertrans.settings import Rectify
+from fsad.nn.adapter import AdaptedExtractor
+from fsad.nn.memory_bank import MemoryBank
+from fsad.nn.res_hgnn import BankStates, ResHGNN
+from fsad.randomness import seeded
+from fsad.scored import ScoredImages
+
+log = logging.getLogger(__name__)
+
+
+class HypergraphRectificationModule(LightningModule):
+    r"""Train R on the banks' hypergraph, then score target test images against both banks.
+
+    .. math:: L_{dr} = \operatorname{MSE}(R(F), S(F)) + \operatorname{MSE}(R(F), F)
+
+    over all vertices in every step: the k shots' patches and the source coreset, nothing else.
+
+    Args:
+        extractor: Frozen backbone with its adapters.
+        settings: Network and schedule of R.
+        alpha: Share of the hypergraph branch in R.
+        beta: Share of the source domain in the fused score.
+        knn: Neighbours of a patch in the hypergraph.
+        rectify: Train and apply R; off scores the features as they are.
+        rectify_banks: At test, compare with the banks passed through R too; else with raw banks.
+        cross_domain: Fuse both domains' scores; off fuses with beta 0.
+        scored: Collects what the test loop scores.
+        seed: Seed of the weights and of dropout.
+
+    Source:
+        HyperTrans, eqs. (8)-(19) and Algorithm 1, lines 10-17.
+    """
+
+    train_domains = ()  # a step consumes the banks, not images
+
+    def __init__(
+        self,
+        extractor: AdaptedExtractor,
+        settings: Rectify,
+        alpha: float,
+        beta: float,
+        knn: int,
+        rectify: bool,
+        rectify_banks: bool,
+        cross_domain: bool,
+        scored: ScoredImages,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.extractor = extractor
+        self.settings = settings
+        self.beta = check_fraction("method.beta", beta) if cross_domain else 0.0
+        self.knn, self.rectify, self.rectify_banks = knn, rectify, rectify_banks
+        self.scored = scored
+        self.seed = seed
+        self.rectifier = ResHGNN(
+            extractor.extractor.channels, settings.hidden, alpha, settings.dropout, seed
+        )
+        self.source_bank, self.target_bank = MemoryBank("source"), MemoryBank("target")
+        self.graph: BankGraph | None = None
+        self.prefix = ""
+        self.diagnostics: dict[str, float] = {}
+        self.strict_loading = False  # checkpoints leave the frozen backbone and the banks out
+
+    def encode(self, images: Tensor, domain: str) -> Tensor:
+        """Return patch features of images in [0, 1], float32 ``(n, c, h, w)``."""
+        return self.extractor(images, domain).float()  # type: ignore[no-any-return]
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam over R."""
+        return torch.optim.Adam(self.rectifier.parameters(), lr=self.settings.lr)
+
+    def on_fit_start(self) -> None:
+        """Build the hypergraph once the banks are there."""
+        self.graph = self._build_graph()
+
+    def _build_graph(self) -> BankGraph:
+        return BankGraph(
+            self.source_bank.rows, self.target_bank.rows, self.knn, self.settings.scale
+        )
+
+    def training_step(self, batch: Tensor) -> Tensor:  # noqa: ARG002 (empty by design)
+        """Return L_dr over the whole hypergraph."""
+        assert self.graph is not None
+        graph = self.graph
+        with seeded(self.seed, "dropout", self.global_step):
+            rectified = self.rectifier(graph.features, graph.hypergraph)
+        to_pseudo = mse_loss(rectified, graph.pseudo)
+        to_own = mse_loss(rectified, graph.features)
+        loss = check_loss("rectify loss", to_pseudo + to_own, self.global_step)  # eq. (11)
+        self.log(f"{self.prefix}rectify/loss", loss, prog_bar=True)
+        return loss
+
+    @torch.no_grad()
+    def on_train_end(self) -> None:
+        """Measure the gap between the domains before and after R."""
+        assert self.graph is not None
+        self.rectifier.eval()
+        source, target = self.graph.rectified_banks(self.rectifier)
+        self.diagnostics = {
+            "gap_over_norm_before": gap_over_norm(self.graph.source, self.graph.target),
+            "gap_over_norm_after": gap_over_norm(source, target),
+            "norm_ratio": float(
+                torch.cat([source, target]).norm(dim=1).mean()
+                / self.graph.features.norm(dim=1).mean()
+            ),
+        }
+        log.info(
+            "rectify: gap over norm %.3f before, %.3f after; features shrink to %.2f of their norm",
+            self.diagnostics["gap_over_norm_before"],
+            self.diagnostics["gap_over_norm_after"],
+            self.diagnostics["norm_ratio"],
+        )
+
+    def on_test_start(self) -> None:
+        """Prepare what every query is compared with."""
+        self._source, self._target = self.source_bank.rows, self.target_bank.rows
+        self._states: BankStates | None = None
+        if not self.rectify:
+            return
+        self.graph = self.graph or self._build_graph()
+        self._states = self.graph.states(self.rectifier)
+        if self.rectify_banks:
+            self._source, self._target = self.graph.rectified_banks(self.rectifier)
+
+    def score(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Score target images against each bank.
+
+        Args:
+            images: Depth images, ``(n, 3, H, W)``, values in [0, 1].
+
+        Returns:
+            Patch scores against the source and against the target bank, each ``(n, h, w)``. An
+            image's scores do not depend on the batch it is in.
+        """
+        features = self.target_bank.normalize(self.encode(images, "target"))
+        if self._states is not None:
+            assert self.graph is not None
+            n, c, h, w = features.shape
+            rows = features.permute(0, 2, 3, 1).reshape(-1, c)
+            rows = self.graph.rectify(self.rectifier, self._states, rows)
+            features = rows.view(n, h, w, c).permute(0, 3, 1, 2)
+        return patch_scores(features, self._source), patch_scores(features, self._target)
+
+    def test_step(self, batch: TestBatch) -> None:
+        """Score one batch of test images."""
+        source, target = self.score(batch.image)
+        self.scored.update(batch, source, target, self.beta)
+
+    def on_test_epoch_end(self) -> None:
+        """Compute the metrics and log those of the fused score."""
+        self.scored.compute()
+        for name, value in self.scored.metrics["fused"].items():
+            if value is not None:
+                self.log(f"{self.prefix}test/{name}", value)
+        self.log(f"{self.prefix}test/source_share", self.scored.source_share)
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """Return what this stage trained: R's two matrices."""
+        return dict(self.rectifier.state_dict())
+
+    def load_trained_state(self, state: dict[str, Tensor]) -> None:
+        """Take back what :meth:`trained_state` returned."""
+        self.rectifier.load_state_dict(state)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave the frozen backbone and the banks out; they are kept by hash and by file."""
+        leave_out_backbone(checkpoint, self.extractor.extractor)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint made with another backbone."""
+        refuse_other_backbone(checkpoint.get("backbone", {}), self.extractor.extractor)

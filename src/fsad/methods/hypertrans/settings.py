@@ -1,0 +1,101 @@
+"""HyperTrans' settings and their ranges; the values are in ``conf/method/hypertrans.yaml``."""
+
+from dataclasses import dataclass
+
+from fsad.errors import ConfigError, check_at_least, check_fraction, check_positive
+
+
+def _choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ConfigError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Which parts are on; all off is a plain target bank, the first row of the paper's Table 3.
+
+    Attributes:
+        perturb: Train adapters against perturbed styles (eqs. 3-7).
+        rectify: Train and apply the hypergraph rectifier (eqs. 8-11).
+        cross_domain: Fuse source and target scores (eqs. 18-19); off scores by the target alone.
+    """
+
+    perturb: bool = True
+    rectify: bool = True
+    cross_domain: bool = True
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not isinstance(value, bool):
+                raise ConfigError(f"method.stages.{name}: expected true or false, got {value!r}")
+
+
+@dataclass(frozen=True)
+class Perturb:
+    """Stage ``perturb``.
+
+    Attributes:
+        std: Standard deviation of the perturbation factors.
+        factors: ``channel`` or ``spatial``.
+        hidden: Bottleneck of the adapters.
+        lr: Learning rate of Adam.
+        epochs: Passes over the source images.
+    """
+
+    std: float = 0.75
+    factors: str = "channel"
+    hidden: int = 64
+    lr: float = 1e-4
+    epochs: int = 3
+
+    def __post_init__(self) -> None:
+        check_positive("method.perturb.std", self.std)
+        _choice("method.perturb.factors", self.factors, ("channel", "spatial"))
+        check_at_least("method.perturb.hidden", self.hidden, 1)
+        check_positive("method.perturb.lr", self.lr)
+        check_at_least("method.perturb.epochs", self.epochs, 1)
+
+
+@dataclass(frozen=True)
+class Banks:
+    """Memory banks.
+
+    Attributes:
+        source_ratio: Share of the source patches kept by the coreset, in (0, 1].
+        target_ratio: Share of the target patches kept, in (0, 1].
+    """
+
+    source_ratio: float = 0.1
+    target_ratio: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            check_fraction(f"method.banks.{name}", value)
+            check_positive(f"method.banks.{name}", value)
+
+
+@dataclass(frozen=True)
+class Rectify:
+    """Stage ``rectify``.
+
+    Attributes:
+        hidden: Width of the rectifier's hidden layer.
+        dropout: Dropout on that layer.
+        scale: Distance at which membership is one half: ``one`` (the paper) or ``median`` (of the
+            banks' neighbour distances).
+        lr: Learning rate of Adam.
+        epochs: Steps, each over the whole hypergraph.
+    """
+
+    hidden: int = 1024
+    dropout: float = 0.5
+    scale: str = "one"
+    lr: float = 1e-3
+    epochs: int = 100
+
+    def __post_init__(self) -> None:
+        check_at_least("method.rectify.hidden", self.hidden, 1)
+        check_fraction("method.rectify.dropout", self.dropout)
+        _choice("method.rectify.scale", self.scale, ("one", "median"))
+        check_positive("method.rectify.lr", self.lr)
+        check_at_least("method.rectify.epochs", self.epochs, 1)

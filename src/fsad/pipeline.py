@@ -1,0 +1,118 @@
+"""A whole run: every category in turn, and a record that holes do not spoil."""
+
+import csv
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fsad.category_run import CategoryRun, MakeTrainer
+from fsad.data.datamodule import PairDataModule
+from fsad.errors import FsadError, RunError, message_of
+from fsad.nn.extractor import PatchExtractor
+from fsad.plan import Method
+from fsad.report import CategoryResult, ScoreRow, write_result, write_scores
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a run needs, built.
+
+    Attributes:
+        method: The method.
+        extractor: The frozen backbone.
+        data: Data of all the run's categories.
+        make_trainer: Returns a fresh Trainer from ``max_epochs`` and ``callbacks``.
+        output: The run's folder.
+        config: The resolved configuration, for the record.
+        seed: The run's seed.
+        trained: Folder of a finished run to test again.
+        maps: Whether to write pictures.
+    """
+
+    method: Method
+    extractor: PatchExtractor
+    data: PairDataModule
+    make_trainer: MakeTrainer
+    output: Path
+    config: Mapping[str, Any]
+    seed: int
+    trained: Path | None = None
+    maps: bool = True
+
+
+def run(job: Job) -> Path:
+    """Run every category, write ``result.json`` and ``scores.csv``.
+
+    A category that fails does not lose the others: they are run, written, and then the failure is
+    raised.
+
+    Returns:
+        The path of ``result.json``.
+
+    Raises:
+        FsadError: The only category failed.
+        RunError: Some of several categories failed; the message names them.
+    """
+    names = job.data.categories
+    done: dict[str, CategoryResult] = {}
+    failed: dict[str, str] = {}
+    for name in names:
+        try:
+            done[name] = _run_category(job, name, prefix=f"{name}/" if len(names) > 1 else "")
+        except Exception as error:
+            if len(names) == 1:
+                raise
+            failed[name] = message_of(error)
+            log.error("%s: %s", name, failed[name], exc_info=not isinstance(error, FsadError))
+        if done:
+            _write(job, done, failed)  # after every category, so that a killed run keeps them
+    if failed:
+        raise RunError(
+            f"categories: expected {len(names)} to finish, got {len(done)}; failed: "
+            + "; ".join(f"{name} ({reason})" for name, reason in failed.items())
+            + f". The others' results are written. Mend the data and go on with resume={job.output}"
+        )
+    return job.output / "result.json"
+
+
+def _run_category(job: Job, name: str, prefix: str) -> CategoryResult:
+    log.info("category %s", name)
+    return CategoryRun(
+        job.method,
+        job.extractor,
+        job.data.for_category(name),
+        job.make_trainer,
+        job.output / "categories" / name,
+        trained=job.trained / "categories" / name if job.trained else None,
+        maps=job.output / "maps" / name if job.maps else None,
+        prefix=prefix,
+    ).run()
+
+
+def _write(job: Job, done: Mapping[str, CategoryResult], failed: Mapping[str, str]) -> None:
+    extractor = job.extractor
+    backbone = {
+        "name": extractor.name,
+        "weights": extractor.weights,
+        "sha256": extractor.sha256,
+    }
+    write_scores(job.output / "scores.csv", [row for name in done for row in _rows(job, name)])
+    write_result(
+        job.output / "result.json",
+        method=job.method.name,
+        seed=job.seed,
+        config=job.config,
+        backbone=backbone,
+        categories=done,
+        failed=failed,
+    )
+
+
+def _rows(job: Job, name: str) -> list[ScoreRow]:
+    with (job.output / "categories" / name / "scores.csv").open(encoding="utf-8") as file:
+        rows = list(csv.reader(file))[1:]
+    return [ScoreRow(*row) for row in rows]  # type: ignore[arg-type]

@@ -1,0 +1,88 @@
+"""Stage ``perturb``: the noise is a function of the step; the loss has a frozen target."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import mse_loss
+
+from fsad.data.pairs import ImageBatch
+from fsad.errors import NonFiniteError
+from fsad.methods.hypertrans.perturbation import DomainPerturbationModule, spread
+from fsad.methods.hypertrans.settings import Perturb
+from fsad.nn.adapter import AdaptedExtractor
+from fsad.nn.backbone import VitExtractor
+
+
+@pytest.fixture
+def module():
+    backbone = VitExtractor(
+        name="small",
+        timm_name="vit_tiny_patch16_224",
+        image_size=32,
+        layers=[1, 2],
+        pretrained=False,
+        model_args={"patch_size": 8, "embed_dim": 24, "depth": 4, "num_heads": 3},
+    )
+    made = DomainPerturbationModule(AdaptedExtractor(backbone, hidden=8), Perturb(), seed=3)
+    made.log = lambda *_, **__: None
+    return made
+
+
+@pytest.fixture
+def images():
+    return torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+def test_the_noise_depends_on_seed_and_step_alone(module):
+    features = torch.randn(4, 24, 4, 4)
+    np.random.default_rng(0).random(100)  # whatever was drawn before
+    first = module.perturbation(7)("block1", features)
+    torch.testing.assert_close(module.perturbation(7)("block1", features), first)
+    assert not torch.equal(module.perturbation(8)("block1", features), first)
+
+
+@pytest.mark.parametrize("factors", ["channel", "spatial"])
+def test_both_kinds_of_factors_disturb(module, factors):
+    module.settings = Perturb(factors=factors)
+    features = torch.randn(4, 24, 4, 4)
+    assert not torch.equal(module.perturbation(0)("block1", features), features)
+
+
+def test_untrained_the_loss_is_that_of_the_bare_perturbation(module, images):
+    loss = module.training_step(ImageBatch(images, torch.arange(4)))
+    backbone = module.extractor.extractor
+    expected = mse_loss(
+        backbone(images, "source", module.perturbation(0)), backbone(images, "source")
+    )
+    torch.testing.assert_close(loss, expected)
+
+
+def test_only_adapters_train_and_one_step_lowers_the_loss(module, images):
+    batch = ImageBatch(images, torch.arange(4))
+    optimizer = module.configure_optimizers()
+    trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    assert trained == {id(p) for p in module.extractor.adapters.parameters()}
+    optimizer.param_groups[0]["lr"] = 1e-2
+    losses = []
+    for _ in range(20):  # the same noise each time: global_step stays 0 without a Trainer
+        optimizer.zero_grad()
+        loss = module.training_step(batch)
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.9 * losses[0]
+    assert all(p.grad is None for p in module.extractor.extractor.parameters())
+
+
+def test_spread_is_the_error_of_the_best_constant():
+    features = torch.randn(3, 5, 4, 4, dtype=torch.float64)
+    constant = features.mean(dim=(0, 2, 3), keepdim=True).expand_as(features)
+    torch.testing.assert_close(spread(features), mse_loss(constant, features))
+
+
+def test_nan_features_stop_with_the_domain_and_the_remedy(module, images):
+    module.extractor.extractor.mean.fill_(float("nan"))
+    with pytest.raises(
+        NonFiniteError, match=r"source features: expected finite numbers, got .*NaN"
+    ):
+        module.extractor(images, "source")

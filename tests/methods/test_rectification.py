@@ -1,0 +1,126 @@
+"""Stage ``rectify`` and scoring, on banks of a tiny random backbone."""
+
+import pytest
+import torch
+
+from fsad.errors import BankError
+from fsad.methods.hypertrans.graph import BankGraph, gap_over_norm
+from fsad.methods.hypertrans.rectification import HypergraphRectificationModule
+from fsad.methods.hypertrans.settings import Rectify
+from fsad.nn.adapter import AdaptedExtractor
+from fsad.nn.backbone import VitExtractor
+from fsad.scored import ScoredImages
+
+
+def make(**changes):
+    backbone = VitExtractor(
+        name="small",
+        timm_name="vit_tiny_patch16_224",
+        image_size=32,
+        layers=[1, 2],
+        pretrained=False,
+        model_args={"patch_size": 8, "embed_dim": 24, "depth": 4, "num_heads": 3},
+    )
+    settings = {
+        "alpha": 0.3,
+        "beta": 0.6,
+        "knn": 4,
+        "rectify": True,
+        "rectify_banks": True,
+        "cross_domain": True,
+    } | changes
+    return HypergraphRectificationModule(
+        AdaptedExtractor(backbone, hidden=8),
+        Rectify(hidden=32, scale="median"),
+        scored=ScoredImages(32, 4.0),
+        seed=0,
+        **settings,
+    ).eval()
+
+
+def images(count, seed=0):
+    return torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
+
+
+@torch.no_grad()
+def with_banks(module):
+    for bank, seed in ((module.source_bank, 1), (module.target_bank, 2)):
+        maps = module.encode(images(6, seed), bank.domain)
+        rows = maps.permute(0, 2, 3, 1).flatten(0, 2)
+        bank.fill((rows - rows.mean()) / rows.std(), rows.mean(), rows.std())
+    module.on_test_start()
+    return module
+
+
+@pytest.mark.parametrize("rectify", [True, False])
+@torch.no_grad()
+def test_an_images_score_does_not_depend_on_its_batch(rectify):
+    module = with_banks(make(rectify=rectify))
+    together = module.score(images(5))
+    for i in range(5):
+        alone = module.score(images(5)[i : i + 1])
+        for ours, theirs in zip(alone, together, strict=True):
+            torch.testing.assert_close(ours[0], theirs[i], rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_without_rectifier_a_shots_own_patches_score_zero():
+    module = with_banks(make(rectify=False))
+    _, target = module.score(images(6, seed=2))
+    assert float(target.max()) < 1e-3
+
+
+@torch.no_grad()
+def test_alpha_zero_scores_as_without_rectifier():
+    plain, identity = with_banks(make(rectify=False)), with_banks(make(alpha=0.0))
+    for ours, theirs in zip(identity.score(images(2)), plain.score(images(2)), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+@torch.no_grad()
+def test_raw_and_rectified_banks_are_two_options():
+    through, raw = with_banks(make()), with_banks(make(rectify_banks=False))
+    torch.testing.assert_close(raw._source, raw.source_bank.rows)
+    assert not torch.allclose(through._source, through.source_bank.rows)
+
+
+def test_empty_banks_are_refused_by_name():
+    with pytest.raises(BankError, match="bank 'source': expected features, got none"):
+        make().on_test_start()
+
+
+def test_a_training_step_lowers_the_loss_and_repeats_its_dropout():
+    module = with_banks(make())
+    module.log = lambda *_, **__: None
+    module.on_fit_start()
+    module.train()
+    first = module.training_step(torch.zeros(1))
+    torch.testing.assert_close(module.training_step(torch.zeros(1)), first)
+    optimizer = module.configure_optimizers()
+    for _ in range(20):
+        optimizer.zero_grad()
+        loss = module.training_step(torch.zeros(1))
+        loss.backward()
+        optimizer.step()
+    assert float(loss.detach()) < float(first.detach())
+
+
+def test_the_gap_is_free_of_shrinkage():
+    source, target = torch.randn(30, 8), torch.randn(20, 8) + 2
+    gap = gap_over_norm(source, target)
+    assert gap_over_norm(0.1 * source, 0.1 * target) == pytest.approx(gap, rel=1e-5)
+    assert gap_over_norm(source, source.clone()) == pytest.approx(0, abs=1e-6)
+
+
+def test_cross_domain_off_fuses_with_beta_zero():
+    assert make(cross_domain=False).beta == 0
+    assert make().beta == 0.6
+
+
+def test_the_scale_of_one_and_of_the_median_differ():
+    source, target = torch.randn(30, 8), torch.randn(20, 8)
+    assert BankGraph(source, target, 4, "one").scale == 1.0
+    scaled = BankGraph(10 * source, 10 * target, 4, "median")
+    plain = BankGraph(source, target, 4, "median")
+    assert scaled.scale == pytest.approx(10 * plain.scale, rel=1e-5)
+    torch.testing.assert_close(scaled.hypergraph.memberships, plain.hypergraph.memberships)

@@ -1,0 +1,68 @@
+"""Whole runs on a tiny generated set: the real configuration, shrunk by overrides."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from fsad.config import register, settle
+from fsad.job import run_job
+
+ROOT = Path(__file__).parents[2]
+SMALL = (
+    "data.reader.size=64",
+    "data.reader.n_train=4",
+    "data.reader.n_validation=1",
+    "data.reader.n_test_good=2",
+    "data.reader.n_test_defect=1",
+    "data.reader.categories=[knob,tile]",
+    "data.category=tile",
+    "data.image_size=64",
+    "data.batch_size=2",
+    "data.shots=2",
+    "backbone.model_args.embed_dim=24",
+    "method.perturb.hidden=4",
+    "method.perturb.epochs=3",
+    "method.rectify.hidden=16",
+    "method.rectify.epochs=12",
+)
+
+
+def settled(overrides: list[str]) -> DictConfig:
+    register()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return settle(compose("train", overrides=overrides), overrides)
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for the generated set, shared by every run of the session."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def run(cache: Path) -> Callable[..., Path]:
+    """Run one job in ``output`` with the small configuration and the overrides given."""
+
+    def go(output: Path, *overrides: str) -> Path:
+        taken_over = any(word.startswith(("ckpt=", "resume=")) for word in overrides)
+        words = [
+            f"paths.output_dir={output}",
+            f"paths.cache_dir={cache}",
+            *(() if taken_over else SMALL),
+            *overrides,
+        ]
+        cfg = settled(words)
+        folder = Path(cfg.resume) if cfg.resume else output
+        run_job(cfg, folder)
+        return folder
+
+    return go
+
+
+@pytest.fixture(scope="session")
+def finished(run: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run with every stage on."""
+    return run(tmp_path_factory.mktemp("finished"))

@@ -1,0 +1,49 @@
+"""Run one experiment: compose the configuration, run it, report. The only door to Hydra's jobs."""
+
+import logging
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException, InstantiationException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from fsad.config import output_folder, register, settle
+from fsad.errors import FsadError, message_of
+
+log = logging.getLogger("fsad")
+register()
+
+
+class Stopped(CompactHydraException):
+    """A user's mistake; Hydra shows it as one line and exits with 1, without a traceback."""
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+def main(cfg: DictConfig) -> float | None:
+    """Run one job and return its mean image AUROC, the value a sweeper sees."""
+    try:
+        return run(cfg)
+    except (FsadError, InstantiationException) as error:
+        # A constructor's complaint arrives wrapped by Hydra.
+        mistake = error.__cause__ if isinstance(error, InstantiationException) else error
+        if not isinstance(mistake, FsadError):
+            raise
+        if HydraConfig.get().mode is RunMode.MULTIRUN:
+            log.error(message_of(mistake))  # Hydra shows the first failed job's, at the very end
+        raise Stopped(message_of(mistake)) from None
+
+
+def run(cfg: DictConfig) -> float | None:
+    """Settle one job's configuration and folder, and run it."""
+    job = HydraConfig.get()
+    cfg = settle(cfg, list(job.overrides.task))
+    number = job.job.num if job.mode is RunMode.MULTIRUN else None
+    output = output_folder(cfg, job.runtime.output_dir, number)
+    from fsad.job import run_job  # lightning takes seconds to import; a mistake shows before that
+
+    return run_job(cfg, output)
+
+
+if __name__ == "__main__":
+    main()
