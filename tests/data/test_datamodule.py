@@ -104,6 +104,11 @@ def test_narrowing_keeps_every_setting(mvtec3d, module):
     assert narrow.shot_files == direct.shot_files
 
 
+def test_all_says_which_published_categories_are_absent(mvtec3d, module, caplog):
+    assert module(category="all", published="bagel,bolt,rope").categories == ["bolt"]
+    assert f"data.category=all: not in {mvtec3d}: bagel, rope" in caplog.text
+
+
 # --- shots ---
 
 

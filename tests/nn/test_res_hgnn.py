@@ -175,3 +175,12 @@ def test_importing_leaves_the_global_generators_of_torch_and_numpy_alone():
 def test_arguments_out_of_range_are_refused_by_name(arguments, message):
     with pytest.raises(ConfigError, match=rf"^{message}$"):
         ResHGNN(C, **{"hidden": HIDDEN, **arguments})
+
+
+def test_smoothing_first_is_what_dhgs_layer_does_after_its_matrix(features, hypergraph):
+    rectifier = build(1.0)
+    hidden = torch.sigmoid(rectifier.conv_in(features, hypergraph))  # dhg's own order
+    expected = rectifier.conv_out(hidden, hypergraph)
+    smoothed = hypergraph.smoothing_with_HGNN(features)
+    assert_close(rectifier(features, hypergraph), expected)
+    assert_close(rectifier(features, hypergraph, smoothed), expected)

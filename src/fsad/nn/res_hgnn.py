@@ -69,9 +69,25 @@ class ResHGNN(nn.Module):
             self.conv_out = HGNNConv(hidden, channels, bias=False, is_last=True)  # c_1
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, features: Tensor, hypergraph: SoftHypergraph) -> Tensor:
-        """Rectify all vertices of a hypergraph, ``(v, c)`` to ``(v, c)``."""
-        hidden = self.dropout(torch.sigmoid(self.conv_in(features, hypergraph)))
+    def forward(
+        self, features: Tensor, hypergraph: SoftHypergraph, smoothed: Tensor | None = None
+    ) -> Tensor:
+        """Rectify all vertices of a hypergraph.
+
+        Smoothing and the learnt matrix commute, so the first layer smooths the c channels of the
+        features, not the wider hidden layer; for features that stay the same it needs doing once.
+
+        Args:
+            features: ``(v, c)``.
+            hypergraph: Over the same vertices.
+            smoothed: ``hypergraph.smoothing_with_HGNN(features)``, if it is known already.
+
+        Returns:
+            R(F), ``(v, c)``.
+        """
+        if smoothed is None:
+            smoothed = hypergraph.smoothing_with_HGNN(features)
+        hidden = self.dropout(torch.sigmoid(self.conv_in.theta(smoothed)))
         return self._mix(self.conv_out(hidden, hypergraph), features)
 
     def bank_states(self, features: Tensor, hypergraph: SoftHypergraph) -> BankStates:
@@ -81,7 +97,8 @@ class ResHGNN(nn.Module):
             features: Bank features of both domains, ``(v, c)``.
             hypergraph: The bank's hypergraph.
         """
-        hidden = torch.sigmoid(self.conv_in(features, hypergraph))
+        smoothed = hypergraph.smoothing_with_HGNN(features)
+        hidden = torch.sigmoid(self.conv_in.theta(smoothed))
         return BankStates(
             hypergraph.edge_sums(features), hypergraph.edge_sums(self.conv_out.theta(hidden))
         )
@@ -95,9 +112,6 @@ class ResHGNN(nn.Module):
         states: BankStates,
     ) -> Tensor:
         """Rectify queries one by one against a bank that stays as it is.
-
-        Smoothing and the learnt matrices commute, so the first layer smooths in c channels and the
-        second after its matrix; nothing wider than the hidden layer of the queries is built.
 
         Args:
             queries: Query features, ``(q, c)``.

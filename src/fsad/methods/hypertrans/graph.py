@@ -33,11 +33,16 @@ class BankGraph:
         self.scale = 1.0 if scale == "one" else median_distance(neighbours)
         self.hypergraph = SoftHypergraph.from_neighbours(neighbours, self.scale)
         self.features = torch.cat([source, target])  # (v, c)
+        self.smoothed = self.hypergraph.smoothing_with_HGNN(self.features)
         self.pseudo = pseudo_features(source, target)  # S(F), eq. (10)
+
+    def rectified(self, rectifier: ResHGNN) -> Tensor:
+        """Pass all vertices through R: ``(v, c)``."""
+        return rectifier(self.features, self.hypergraph, self.smoothed)  # type: ignore[no-any-return]
 
     def rectified_banks(self, rectifier: ResHGNN) -> tuple[Tensor, Tensor]:
         """Pass both banks through R: source ``(s, c)`` and target ``(t, c)``."""
-        rectified = rectifier(self.features, self.hypergraph)
+        rectified = self.rectified(rectifier)
         return rectified[: len(self.source)], rectified[len(self.source) :]
 
     def states(self, rectifier: ResHGNN) -> BankStates:

@@ -99,7 +99,7 @@ class HypergraphRectificationModule(LightningModule):
         assert self.graph is not None
         graph = self.graph
         with seeded(self.seed, "dropout", self.global_step):
-            rectified = self.rectifier(graph.features, graph.hypergraph)
+            rectified = graph.rectified(self.rectifier)
         to_pseudo = mse_loss(rectified, graph.pseudo)
         to_own = mse_loss(rectified, graph.features)
         loss = check_loss("rectify loss", to_pseudo + to_own, self.global_step)  # eq. (11)
