@@ -1,6 +1,7 @@
 """Run one experiment: compose the configuration, run it, report. The only door to Hydra's jobs."""
 
 import logging
+from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -11,6 +12,7 @@ from omegaconf import DictConfig
 from fsad.config import output_folder, register, settle
 from fsad.errors import FsadError, message_of
 
+CONF = str(Path(__file__).parent / "conf")
 log = logging.getLogger("fsad")
 register()
 
@@ -19,7 +21,7 @@ class Stopped(CompactHydraException):
     """A user's mistake; Hydra shows it as one line and exits with 1, without a traceback."""
 
 
-@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+@hydra.main(version_base="1.3", config_path=CONF, config_name="train")
 def main(cfg: DictConfig) -> float | None:
     """Run one job and return its mean image AUROC, the value a sweeper sees."""
     try:

@@ -8,6 +8,9 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 
+torch.set_num_threads(1)  # the tests' tensors are small: a second thread only waits for the first
+
+
 @pytest.fixture(autouse=True)
 def _global_seed():
     """Make what draws from the global generator, such as dropout, repeat itself."""

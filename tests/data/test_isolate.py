@@ -5,7 +5,7 @@ import pytest
 from box_scene import FOCAL, SIZE, box_points, lose
 from scipy import ndimage
 
-from fsad.data.isolate import isolate, keep_regions
+from fsad.data.isolate import isolate
 from fsad.errors import DataError
 
 THRESHOLD = 0.005
@@ -99,15 +99,6 @@ def test_what_touches_the_images_edge_is_scenery():
     clean, part = run(xyz)
     np.testing.assert_array_equal(part, box)
     np.testing.assert_array_equal(clean[:, :6], 0)
-
-
-def test_a_part_over_the_images_edge_is_kept_if_it_is_all_there_is():
-    region = np.zeros((50, 60), bool)
-    region[20:40] = True
-    region[5, 5] = True
-    expected = region.copy()
-    expected[5, 5] = False
-    np.testing.assert_array_equal(keep_regions(region), expected)
 
 
 def test_points_behind_the_ground_are_removed():

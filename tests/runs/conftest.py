@@ -11,29 +11,50 @@ from fsad.config import register, settle
 from fsad.job import run_job
 
 ROOT = Path(__file__).parents[2]
-SMALL = (
+GENERATED = (
     "data.reader.size=64",
     "data.reader.n_train=4",
     "data.reader.n_validation=1",
     "data.reader.n_test_good=2",
     "data.reader.n_test_defect=1",
     "data.reader.categories=[knob,tile]",
+)
+TINY = ("backbone.model_args.embed_dim=24",)
+REST = (
     "data.category=tile",
     "data.image_size=64",
     "data.batch_size=2",
     "data.shots=2",
-    "backbone.model_args.embed_dim=24",
     "method.perturb.hidden=4",
     "method.perturb.epochs=3",
     "method.rectify.hidden=16",
     "method.rectify.epochs=12",
 )
+SMALL = (*GENERATED, *TINY, *REST)
 
 
 def settled(overrides: list[str]) -> DictConfig:
     register()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         return settle(compose("train", overrides=overrides), overrides)
+
+
+@pytest.fixture(scope="session")
+def small() -> tuple[str, ...]:
+    """The overrides that make a run on the generated set small."""
+    return SMALL
+
+
+@pytest.fixture(scope="session")
+def small_on_disk() -> tuple[str, ...]:
+    """The overrides that make a run on a dataset given by its root small."""
+    return (*TINY, *REST)
+
+
+@pytest.fixture(scope="session")
+def small_cnn() -> tuple[str, ...]:
+    """The overrides that make a run with another backbone than ``tiny`` small."""
+    return (*GENERATED, *REST)
 
 
 @pytest.fixture(scope="session")

@@ -92,7 +92,7 @@ class Eyecandies:
         for name, files in ((DEPTH, depths), (RANGE, ranges), (LABELS, labels)):
             check_partners(folder, images, files, (image, name))
         check_partners(folder, depths, images, (DEPTH, image))
-        defects = {stem: _defect(labels[stem]) for stem in images}
+        defects = {stem: read_defect(labels[stem]) for stem in images}
         defective = {stem: path for stem, path in images.items() if defects[stem] != "good"}
         check_partners(folder, defective, masks, (image, MASK))
         samples = [
@@ -176,7 +176,12 @@ def _range(path: Path) -> tuple[float, float]:
     return low, high
 
 
-def _defect(path: Path) -> str:
+def read_defect(path: Path) -> str:
+    """Return the kind of defect a frame's ``metadata.yaml`` tells, ``good`` for none.
+
+    Raises:
+        DataError: The file is no such metadata.
+    """
     labels = _mapping(path)
     if "anomalous" not in labels:
         raise DataError(f"{path}: expected the label 'anomalous', got {', '.join(labels)}")

@@ -133,7 +133,7 @@ def _defect(labels: Path | None, problems: list[str]) -> str:
     if labels is None:
         return "unknown"
     try:
-        return eyecandies._defect(labels)
+        return eyecandies.read_defect(labels)
     except DataError as error:
         problems.append(str(error))
         return "unknown"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from fsad.data.plane import distance, fit_plane
+from fsad.data.regions import BESIDE, MATTERS, large_regions
 from fsad.errors import DataError
 
 Mask = NDArray[np.bool_]
@@ -18,9 +19,6 @@ BORDER = 10  # pixels at each edge taken for ground, as published
 FIT_POINTS = 4000  # of the border; more changes the plane by less than the sensor's noise
 TRIALS = 200  # with two border points in five off the ground, a miss has odds of 1 : 10^21
 CLOSING = 3  # pixels; bridges the unmeasured grooves that cut a part in two
-MATTERS = 0.005  # a region counts from this share of the image on, ...
-BESIDE = 0.05  # ... and from this share of the largest region on; what is smaller is noise
-NEIGHBOURS = np.ones((3, 3), np.bool_)
 
 CONSTANTS = {
     "border_pixels": BORDER,
@@ -73,29 +71,6 @@ def isolate(
     return points.astype(np.float32), part
 
 
-def keep_regions(region: Mask) -> Mask:
-    """Return the regions that matter, their holes filled.
-
-    What touches the image's edge is scenery (Eyecandies' walls) unless nothing else is large.
-
-    Args:
-        region: ``(H, W)``.
-
-    Returns:
-        ``(H, W)``; all false where no region is large.
-    """
-    labels, _ = ndimage.label(region, NEIGHBOURS)
-    area = np.bincount(labels.ravel())
-    area[0] = 0  # label 0 is the background
-    area[area < MATTERS * region.size] = 0
-    inside = area.copy()
-    inside[labels[[0, -1]]] = 0
-    inside[labels[:, [0, -1]]] = 0
-    area = inside if inside.any() else area
-    filled: Mask = ndimage.binary_fill_holes(((area > 0) & (area >= BESIDE * area.max()))[labels])
-    return filled
-
-
 def _height(
     points: NDArray[np.float64], measured: Mask, threshold: float, rng: np.random.Generator
 ) -> NDArray[np.float64]:
@@ -121,7 +96,8 @@ def _part(above: Mask, unmeasured: Mask) -> Mask:
         CLOSING:-CLOSING, CLOSING:-CLOSING
     ]
     # Only over what was not measured: ground that was seen between two ridges stays ground.
-    return keep_regions(above | (closed & unmeasured))
+    filled: Mask = ndimage.binary_fill_holes(large_regions(above | (closed & unmeasured)))
+    return filled
 
 
 def _nearest_z(points: NDArray[np.float64], known: Mask, wanted: Mask) -> NDArray[np.float64]:

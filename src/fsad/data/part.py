@@ -4,17 +4,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from fsad.data.regions import EIGHT, large_regions
+
 BORDER = 0.025  # width of the border that shows the ground, as a share of the shorter side
 TRIALS = 300  # RANSAC samples; at an inlier share of 0.4, all fail with probability 4e-9
 TOLERANCE = 0.005  # of the median inverse depth: a border pixel this near the plane supports it
 SUPPORT = 0.3  # share of the border that a plane must explain to count as the ground
 NOISE = 5.0  # a pixel stands out if it is this many noise standard deviations nearer, ...
 RELIEF = 0.002  # ... and nearer by at least this share of its distance (noise-free renderings)
-MATTERS = 0.005  # a component counts from this share of the image on, ...
-BESIDE = 0.05  # ... and from this share of the largest component on
 CLOSING = 0.01  # gaps up to this share of the shorter side are closed, then holes are filled
-
-_EIGHT = np.ones((3, 3), dtype=bool)
 
 
 def part_mask(z: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -44,10 +42,10 @@ def part_mask(z: NDArray[np.float32]) -> NDArray[np.bool_]:
     valid = z > 0
     inverse = np.divide(1.0, z, out=np.zeros(z.shape), where=valid)
     raised = _above_ground(inverse, valid)
-    components = None if raised is None else _components_that_matter(raised)
-    if components is None:
+    regions = large_regions(raised) if raised is not None else np.zeros_like(valid)
+    if not regions.any():
         return np.asarray(ndimage.binary_fill_holes(valid), dtype=np.bool_)
-    return _close(components)
+    return _close(regions)
 
 
 def _above_ground(
@@ -98,27 +96,11 @@ def _ransac(
     return np.asarray(np.abs(points @ best - values) < tolerance)
 
 
-def _components_that_matter(raised: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
-    """Keep the large components, those inside the image first; None if none is large."""
-    labels, count = ndimage.label(raised, structure=_EIGHT)
-    area = np.bincount(labels.ravel(), minlength=count + 1)
-    area[0] = 0
-    large = area >= max(1.0, MATTERS * raised.size)
-    edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
-    inside = large.copy()
-    inside[edge] = False
-    chosen = inside if inside.any() else large
-    if not chosen.any():
-        return None
-    chosen &= area >= BESIDE * area[chosen].max()
-    return np.asarray(chosen[labels])
-
-
 def _close(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Close narrow gaps, then fill holes; sensors lose pixels at edges and on shiny spots."""
     radius = round(CLOSING * min(mask.shape))
     padded = np.pad(mask, radius)  # without it the image's edge would erode the part
     if radius:
-        padded = ndimage.binary_closing(padded, structure=_EIGHT, iterations=radius)
+        padded = ndimage.binary_closing(padded, structure=EIGHT, iterations=radius)
     filled = ndimage.binary_fill_holes(padded)
     return np.asarray(filled[radius : radius + mask.shape[0], radius : radius + mask.shape[1]])

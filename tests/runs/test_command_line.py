@@ -1,0 +1,190 @@
+"""``train.py`` as a user meets it: one line for a mistake, a non-zero exit, nothing lost."""
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.core.global_hydra import GlobalHydra
+from safetensors.torch import load_file, save_file
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+
+@pytest.fixture
+def command(cache, small, monkeypatch, capsys, tmp_path):
+    """Call ``train.main`` in this process; return its exit code and what it said on stderr."""
+    import train
+
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+
+    def call(*words, small=small):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["train.py", f"paths.cache_dir={cache}", *small, *words])
+        GlobalHydra.instance().clear()
+        code = 0
+        try:
+            train.main()
+        except SystemExit as stop:
+            code = stop.code
+        return code, capsys.readouterr().err
+
+    yield call
+    for handler in set(root.handlers) - set(handlers):  # Hydra's: their stream closes now
+        handler.close()
+    root.handlers[:], root.level = handlers, level
+
+
+@pytest.fixture
+def dataset(finished, tmp_path):
+    """A copy of the generated set that a test may spoil."""
+    config = json.loads((finished / "result.json").read_text())["config"]
+    (made,) = Path(config["data"]["root"]).iterdir()
+    return Path(shutil.copytree(made, tmp_path / "data"))
+
+
+def spoiled(path):
+    path.write_bytes(path.read_bytes()[:50])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["method.alpha=2"], "method.alpha: expected a number in [0, 1], got 2"),
+        (["method.beta=-1"], "method.beta: expected a number in [0, 1], got -1"),
+        (["data.category=bagel"], "data.category: expected one of knob, tile, got 'bagel'"),
+        (["data.shots=9"], "data.shots: expected at most 4 for category 'tile', got 9"),
+        (["trainer.devices=2"], "trainer.devices: expected 1, got 2"),
+        (["trainer=gpu"], "trainer: expected settings that lightning.Trainer takes, got"),
+    ],
+)
+def test_a_mistake_is_one_line_and_a_non_zero_exit(command, words, message):
+    code, said = command(*words)
+    assert code == 1
+    assert message in said
+    assert "Traceback" not in said
+
+
+def test_weights_that_cannot_be_had_name_the_command_that_fetches_them(
+    command, small_cnn, monkeypatch
+):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    code, said = command("backbone=resnet18", small=small_cnn)
+    assert code == 1
+    assert "backbone 'resnet18': expected pretrained weights" in said
+    assert "hf download timm/resnet18.tv_in1k" in said
+    assert "Traceback" not in said
+
+
+def test_a_weights_file_of_another_architecture_is_named(command, tmp_path):
+    path = tmp_path / "other.safetensors"
+    save_file({"conv1.weight": torch.zeros(64, 3, 7, 7)}, path)
+    code, said = command(f"backbone.weights_path={path}")
+    assert code == 1
+    assert f"weights '{path}': expected" in said
+    assert "Traceback" not in said
+
+
+def test_an_output_folder_that_cannot_be_written_is_named(command, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, said = command(f"paths.output_dir={tmp_path / 'file' / 'run'}")
+    assert code == 1
+    assert "paths.output_dir: expected a folder that can be written, got" in said
+
+
+def on_disk(dataset, output):
+    return [
+        "data=mvtec3d",
+        f"data.root={dataset}",
+        f"paths.output_dir={output}",
+        "method.perturb.epochs=1",
+        "method.rectify.epochs=2",
+    ]
+
+
+def test_a_truncated_tiff_keeps_what_was_computed_and_the_run_goes_on_once_mended(
+    command, dataset, small_on_disk, tmp_path
+):
+    victim = sorted((dataset / "tile/test/good/xyz").glob("*.tiff"))[0]
+    whole = victim.read_bytes()
+    spoiled(victim)
+    code, said = command(*on_disk(dataset, tmp_path / "run"), small=small_on_disk)
+    assert code == 1
+    assert f"{victim}: expected" in said
+    assert "Traceback" not in said
+    kept = tmp_path / "run/categories/tile"
+    assert {"perturb.safetensors", "banks.safetensors", "rectify.safetensors"} <= set(
+        os.listdir(kept)
+    )
+    before = load_file(kept / "rectify.safetensors")
+
+    victim.write_bytes(whole)
+    code, _ = command(f"resume={tmp_path / 'run'}", small=())
+    assert code == 0
+    assert (tmp_path / "run/result.json").exists()
+    after = load_file(kept / "rectify.safetensors")
+    assert all(bool((before[name] == after[name]).all()) for name in before)
+
+
+def test_with_all_categories_a_bad_one_does_not_lose_the_others(
+    command, dataset, small_on_disk, tmp_path
+):
+    spoiled(sorted((dataset / "knob/train/good/rgb").glob("*.png"))[0])
+    code, said = command(
+        *on_disk(dataset, tmp_path / "run"), "data.category=all", small=small_on_disk
+    )
+    assert code == 1
+    assert "categories: expected 2 to finish, got 1; failed: knob" in said
+    result = json.loads((tmp_path / "run/result.json").read_text())
+    assert list(result["categories"]) == ["tile"]
+    assert "expected" in result["failed"]["knob"]
+    assert (tmp_path / "run/scores.csv").read_text().count("tile") > 0
+
+
+@pytest.mark.slow
+def test_a_multirun_gives_every_job_a_folder_and_a_wandb_run_of_its_own(cache, small, tmp_path):
+    shared = tmp_path / "sweep"
+    words = [
+        sys.executable,
+        str(ROOT / "train.py"),
+        "--multirun",
+        f"paths.cache_dir={cache}",
+        *small,
+        "method.perturb.epochs=1",
+        "method.rectify.epochs=2",
+        "logger=wandb",
+        "logger.wandb.offline=true",
+        "method.alpha=0.3,2,0.5",  # the second job's is out of range
+        f"hydra.sweep.dir={shared}",
+    ]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "method.alpha: expected a number in [0, 1], got 2" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (shared / "0/result.json").exists()
+    assert not (shared / "1/result.json").exists()
+    assert (shared / "2/result.json").exists()
+    runs = {
+        job: [path.name for path in (shared / job / "wandb").glob("offline-run-*")]
+        for job in ("0", "2")
+    }
+    assert all(len(names) == 1 for names in runs.values()), runs
+    assert runs["0"] != runs["2"]
+    pictures = list((shared / "0/wandb").glob("offline-run-*/files/media/images/maps*.png"))
+    assert pictures
+    table = subprocess.run(
+        [Path(sys.executable).with_name("fsad"), "table", shared],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "missing" in table.stdout
