@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-
 torch.set_num_threads(1)  # the tests' tensors are small: a second thread only waits for the first
 
 
