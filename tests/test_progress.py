@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from fsad.progress import is_terminal, track
+from fsad.progress import Bar, track
 
 
 @pytest.fixture(params=[True, False], ids=["terminal", "pipe"])
@@ -15,8 +15,8 @@ def terminal(request, monkeypatch):
     return request.param
 
 
-def test_every_item_comes_out_in_order(terminal):
-    assert is_terminal() == terminal
+@pytest.mark.usefixtures("terminal")
+def test_every_item_comes_out_in_order():
     assert list(track(iter("abc"), "letters", total=3)) == ["a", "b", "c"]
 
 
@@ -48,3 +48,12 @@ def test_an_error_passes_through():
 
     with pytest.raises(KeyError, match="broken"):
         list(track(items(), "numbers", total=2))
+
+
+def test_a_bar_can_start_in_the_middle_and_shows_its_note(terminal, capsys):
+    bar = Bar("rectify", total=9)
+    bar.advance("loss 0.5", done=7)
+    bar.stop()
+    shown = capsys.readouterr().err
+    assert ("7/9" in shown) == terminal
+    assert ("loss 0.5" in shown) == terminal

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from fsad.artifacts import StageArtifact
 from fsad.callbacks.stage_checkpoint import StageCheckpoint
+from fsad.callbacks.stage_progress import StageProgress
 from fsad.checkpoint import backbone_identity, refuse_other_backbone
 from fsad.data.datamodule import PairDataModule
 from fsad.errors import RunError
@@ -110,7 +111,7 @@ class CategoryRun:
             )
         unfinished = self.folder / f"{stage.name}.ckpt"
         checkpoint = StageCheckpoint(unfinished, stage.checkpoint_every)
-        callbacks: list[Callback] = [checkpoint]
+        callbacks: list[Callback] = [checkpoint, StageProgress(stage.name)]
         if stage.module is plan.scorer:
             callbacks.append(plan.builder)
         trainer = self.make_trainer(max_epochs=stage.epochs, callbacks=callbacks)
@@ -148,7 +149,7 @@ class CategoryRun:
         builder: Any = plan.builder
         scorer.prefix = self.prefix
         start = time.perf_counter()
-        trainer = self.make_trainer(callbacks=[builder])
+        trainer = self.make_trainer(callbacks=[builder, StageProgress("test")])
         trainer.test(scorer, datamodule=self.data, verbose=False)
         scored = scorer.scored
         tested = time.perf_counter() - start

@@ -10,14 +10,12 @@ from typing import Any
 from hydra.utils import instantiate
 from lightning import Callback, Trainer, seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
 from fsad.errors import ConfigError, RunError, message_of
 from fsad.files import make_folder, write_text
 from fsad.pipeline import Job, run
-from fsad.progress import is_terminal
 from fsad.report import read_result
 from fsad.table import collect, print_table, write_table
 
@@ -106,15 +104,13 @@ class TrainerMaker:
     def __call__(self, callbacks: Sequence[Callback], max_epochs: int | None = None) -> Trainer:
         """Make one Trainer."""
         observers = [*callbacks, *instantiate_all(self.cfg.callbacks)]
-        if is_terminal():
-            observers.append(RichProgressBar(leave=False))
         try:
             trainer: Trainer = instantiate(
                 self.cfg.trainer,
                 callbacks=observers,
                 max_epochs=max_epochs,
                 logger=list(self.logs) or False,
-                enable_progress_bar=is_terminal(),
+                enable_progress_bar=False,  # stages have one bar each, of their own
                 _convert_="all",
             )
         except Exception as error:

@@ -152,3 +152,18 @@ def test_a_finished_category_is_not_run_again(finished, run, monkeypatch):
     monkeypatch.setattr(torch.optim.Adam, "step", lambda *_, **__: pytest.fail("trained"))
     run(finished, f"resume={finished}")
     assert (finished / "categories/tile/banks.safetensors").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_every_long_step_has_a_bar_on_a_terminal_and_silence_elsewhere(
+    run, tmp_path, monkeypatch, capsys, terminal
+):
+    for name in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    if terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+    run(tmp_path, "maps=false")
+    shown = capsys.readouterr().err
+    for step in ("perturb", "source features", "source coreset", "target features", "rectify"):
+        assert (f"{step} " in shown) == terminal
+    assert ("test " in shown) == terminal
