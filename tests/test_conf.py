@@ -42,7 +42,7 @@ def options():
 
 @pytest.mark.parametrize(("group", "option"), list(options()))
 def test_every_option_of_every_group_composes_and_resolves(group, option):
-    needed = ["data.root=PATH", "data.category=all"] if group == "data" else []
+    needed = ["data.root=PATH", "data.category=all"] if group in ("data", "experiment") else []
     cfg = composed(f"{group}={option}", *needed)
     settle(cfg, [])
     assert OmegaConf.is_readonly(cfg)
@@ -68,8 +68,23 @@ def test_a_seed_that_is_no_number_is_refused():
         composed("seed=abc")
 
 
-def test_the_last_of_two_values_wins():
+def test_the_last_of_two_values_or_options_wins():
     assert composed("data.shots=1", "data.shots=2").data.shots == 2
+    assert composed("backbone=dino_vits8", "backbone=resnet18").backbone.name == "resnet18"
+
+
+@pytest.mark.parametrize("dataset", ["mvtec3d", "eyecandies"])
+def test_real_data_get_the_papers_backbone_unless_told_otherwise(dataset):
+    assert composed(f"data={dataset}").backbone.name == "dino_vitb8"
+    assert composed(f"data={dataset}", "backbone=resnet18").backbone.name == "resnet18"
+    assert composed("backbone=resnet18", f"data={dataset}").backbone.name == "resnet18"
+
+
+def test_the_embedded_default_is_small_and_says_that_its_weights_are_random():
+    default = composed()
+    assert default.backbone.name == "tiny"
+    assert default.backbone.pretrained is False
+    assert default.data.reader._target_ == "fsad.data.synthetic.Synthetic"
 
 
 def test_a_required_key_without_value_is_named_with_its_remedy():
