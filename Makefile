@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 NAME ?=
-RUNS ?= outputs multirun
+RUNS ?= $(wildcard outputs multirun)
 
 .DEFAULT_GOAL := help
 .PHONY: help train test lint types check sweep table clean

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
@@ -132,6 +133,22 @@ def test_sweeps_hold_the_axes_that_issue_and_paper_name():
     tenths = [f"{i / 10:.1f}" for i in range(11)]
     assert axes("sweep=alpha_beta") == {"method.alpha": tenths, "method.beta": tenths}
     assert axes("sweep=shots") == {"data.shots": ["1", "2", "5"], "seed": list("01234")}
+
+
+def test_the_ablation_is_the_papers_table_3():
+    params = composed("sweep=ablation", run=False).hydra.sweeper.params
+    ((key, value),) = params.items()
+    (override,) = OverridesParser.create().parse_overrides([f"{key}={value}"])
+    rows = [tuple(stages.values()) for stages in override.value().list]
+    assert key == "method.stages"
+    assert rows == [
+        (False, False, False),
+        (True, False, False),
+        (False, True, False),
+        (False, False, True),
+        (True, True, True),
+    ]
+    assert all(list(stages) == list(composed().method.stages) for stages in override.value().list)
 
 
 def test_two_sweeps_cross():

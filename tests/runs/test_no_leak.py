@@ -1,0 +1,46 @@
+"""Nothing of the target but the shots is read before the test stage of a whole run."""
+
+import json
+
+from fsad.data.mvtec3d import MVTec3D
+from fsad.methods.hypertrans.rectification import HypergraphRectificationModule
+
+
+def test_before_the_test_stage_only_source_rgb_and_the_shots_depth_are_read(
+    run, tmp_path, monkeypatch
+):
+    opened = {"before": [], "in test": []}
+    stage = ["before"]
+
+    def watch(kind):
+        original = getattr(MVTec3D, f"read_{kind}")
+
+        def reading(self, sample):
+            opened[stage[0]].append((kind, sample))
+            return original(self, sample)
+
+        monkeypatch.setattr(MVTec3D, f"read_{kind}", reading)
+
+    for kind in ("rgb", "depth", "mask", "part"):
+        watch(kind)
+    start = HypergraphRectificationModule.on_test_start
+
+    def test_starts(self):
+        stage[0] = "in test"
+        return start(self)
+
+    monkeypatch.setattr(HypergraphRectificationModule, "on_test_start", test_starts)
+    run(tmp_path, "maps=false")
+
+    shots = json.loads((tmp_path / "result.json").read_text())["categories"]["tile"]["shots"]
+    assert len(shots) == 2
+    assert {sample.split for _, sample in opened["before"]} == {"train"}
+    read = {
+        kind: {sample.depth.name for seen, sample in opened["before"] if seen == kind}
+        for kind in ("depth", "mask", "part")
+    }
+    assert read["depth"] == {shot.rpartition("/")[2] for shot in shots}
+    assert read["part"] <= read["depth"]
+    assert not read["mask"]
+    assert {sample.split for _, sample in opened["in test"]} == {"test"}
+    assert {kind for kind, _ in opened["in test"]} == {"depth", "mask", "part"}
