@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 NAME ?=
+OUT ?= tables
 RUNS ?= $(wildcard outputs multirun)
 
 .DEFAULT_GOAL := help
@@ -37,8 +38,9 @@ sweep: .venv/installed  ## run a multirun: NAME=alpha_beta, shots, categories, a
 	$(if $(NAME),,$(error sweep: expected a name, got none. Say make sweep NAME=shots; names are the files in conf/sweep))
 	$(BIN)/python train.py 'sweep=$(NAME)' $(ARGS)
 
-table: .venv/installed  ## turn every result.json below RUNS into table.md and table.csv
-	$(BIN)/fsad table $(RUNS)
+table: .venv/installed  ## turn every result.json below RUNS into tables/table.md and table.csv
+	$(if $(RUNS),,$(error table: expected runs, got none. Run make train first, or say make table RUNS=FOLDER))
+	$(BIN)/fsad table $(RUNS) --out $(OUT)
 
 clean:  ## remove the environment and caches; results stay
 	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache src/*.egg-info

@@ -1,6 +1,8 @@
 """Run one experiment: compose the configuration, run it, report. The only door to Hydra's jobs."""
 
 import logging
+import os
+import sys
 from pathlib import Path
 
 import hydra
@@ -9,7 +11,7 @@ from hydra.errors import CompactHydraException, InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from fsad.config import output_folder, register, settle
+from fsad.config import register, settle
 from fsad.errors import FsadError, message_of
 
 CONF = str(Path(__file__).parent / "conf")
@@ -18,7 +20,7 @@ register()
 
 
 class Stopped(CompactHydraException):
-    """A user's mistake; Hydra shows it as one line and exits with 1, without a traceback."""
+    """A user's mistake, in one line."""
 
 
 @hydra.main(version_base="1.3", config_path=CONF, config_name="train")
@@ -37,15 +39,28 @@ def main(cfg: DictConfig) -> float | None:
 
 
 def run(cfg: DictConfig) -> float | None:
-    """Settle one job's configuration and folder, and run it."""
+    """Settle one job's configuration and run it."""
     job = HydraConfig.get()
-    cfg = settle(cfg, list(job.overrides.task))
     number = job.job.num if job.mode is RunMode.MULTIRUN else None
-    output = output_folder(cfg, job.runtime.output_dir, number)
+    cfg = settle(cfg, list(job.overrides.task), job.runtime.output_dir, number)
     from fsad.job import run_job  # lightning takes seconds to import; a mistake shows before that
 
-    return run_job(cfg, output)
+    return run_job(cfg)
+
+
+def command() -> None:
+    """Run the command line: a mistake is shown without a traceback and exits with 1."""
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come here instead of being printed
+    try:
+        main()
+    except CompactHydraException as error:
+        sys.exit(str(error))
+    except OSError as error:  # Hydra makes the job's folder before the job can
+        sys.exit(
+            f"{error.filename}: expected a file or folder that can be written, got "
+            f"'{error.strerror}'. Choose another hydra.run.dir (or hydra.sweep.dir)."
+        )
 
 
 if __name__ == "__main__":
-    main()
+    command()

@@ -1,5 +1,6 @@
 """The ``fsad`` command: what it prints, and its exit codes."""
 
+import shutil
 import subprocess
 import sys
 from importlib.metadata import version
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from fsad.cli import app, main
 from fsad.errors import DataError
+from fsad.table import Runs
 
 
 @pytest.fixture
@@ -88,14 +90,25 @@ def test_prepare_ends_with_1_and_names_what_failed(run, source, tmp_path):
     assert (tmp_path / "copy/ball/test/good/xyz/000.tiff").exists()
 
 
+def test_prepare_ends_with_1_and_names_a_category_whose_files_do_not_pair_up(run, source, tmp_path):
+    shutil.copytree(source / "ball", source / "cube")
+    (source / "cube/test/dent/rgb/000.png").unlink()
+    result = run("data", "prepare", source, tmp_path / "copy")
+    assert result.exit_code == 1
+    assert "3 samples written" in result.stdout
+    assert f"error: cube: {source}/cube/test/dent: expected rgb/*.png for every" in result.stderr
+    assert "error: 1 of the categories could not be prepared" in result.stderr
+    assert (tmp_path / "copy/ball/test/good/xyz/000.tiff").exists()
+
+
 def test_prepare_passes_its_options_on(run, source, tmp_path):
     too_high = run("data", "prepare", source, tmp_path / "a", "--threshold", "0.5")
     assert too_high.exit_code == 1
     assert "a part more than 0.5 above the ground" in too_high.stderr
     unknown = run("data", "prepare", source, tmp_path / "b", "--category", "bagel")
-    assert "error: data.category: expected one of ball, got 'bagel'" in unknown.stderr
+    assert "error: --category: expected one of ball, got 'bagel'" in unknown.stderr
     background = run("data", "prepare", source, tmp_path / "c", "--rgb-background", "blue")
-    assert "error: rgb_background: expected keep or zero, got 'blue'" in background.stderr
+    assert "error: --rgb-background: expected keep or zero, got 'blue'" in background.stderr
 
 
 def test_check_ends_with_1_and_lists_every_problem(run, source):
@@ -137,14 +150,52 @@ def test_table_without_results_is_a_mistake(run, tmp_path):
     assert "expected a result.json below, got none" in result.stderr
 
 
+def broken_result(folder):
+    folder.mkdir()
+    (folder / "result.json").write_text("{")
+    return folder / "result.json"
+
+
+def test_table_of_results_that_cannot_be_read_is_one_line_and_ends_with_1(
+    run, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    file = broken_result(tmp_path / "a")
+    broken_result(tmp_path / "b")
+    result = run("table", tmp_path)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith(f"error: {file}: expected JSON")
+    assert result.stderr.endswith("(and 1 more)\n")
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "table.md").exists()
+    one = run("table", tmp_path / "a")
+    assert one.exit_code == 1
+    assert "more)" not in one.stderr
+
+
+def test_table_writes_into_the_current_folder_unless_told_otherwise(run, tmp_path, monkeypatch):
+    job = tmp_path / "runs" / "0"
+    job.mkdir(parents=True)
+    (job / "config.yaml").write_text("seed: 0\n")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    result = run("table", tmp_path / "runs")
+    assert result.exit_code == 0
+    assert "wrote table.md\nwrote table.csv\n" in result.stdout
+    written = sorted(path.name for path in (tmp_path / "here").iterdir())
+    assert written == ["table.csv", "table.md"]
+    assert "missing: 0" in (tmp_path / "here" / "table.md").read_text()
+
+
 def test_table_writes_where_it_is_asked_to(run, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr("fsad.table.collect", lambda paths: [*paths])
+    monkeypatch.setattr("fsad.table.collect", lambda paths: Runs(missing=[*paths]))
     monkeypatch.setattr("fsad.table.print_table", seen.append)
     monkeypatch.setattr("fsad.table.write_table", lambda folder, _: (folder / "table.md",))
     result = run("table", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "tables")
     assert result.exit_code == 0
-    assert seen == [[tmp_path / "a", tmp_path / "b"]]
+    assert seen == [Runs(missing=[tmp_path / "a", tmp_path / "b"])]
     assert f"wrote {tmp_path / 'tables' / 'table.md'}" in result.stdout
 
 

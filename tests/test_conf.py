@@ -10,8 +10,8 @@ from hydra.errors import ConfigCompositionException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from fsad.config import output_folder, register, settle
-from fsad.errors import ConfigError, FsadError, MissingDataError
+from fsad.config import register, settle
+from fsad.errors import ConfigError, DataError, FsadError, MissingDataError, RunError
 
 CONF = Path(__file__).parents[1] / "conf"
 GROUPS = (
@@ -44,9 +44,9 @@ def options():
 @pytest.mark.parametrize(("group", "option"), list(options()))
 def test_every_option_of_every_group_composes_and_resolves(group, option):
     needed = ["data.root=PATH", "data.category=all"] if group in ("data", "experiment") else []
-    cfg = composed(f"{group}={option}", *needed)
-    settle(cfg, [])
+    cfg = settle(composed(f"{group}={option}", *needed), [])
     assert OmegaConf.is_readonly(cfg)
+    assert "${" not in OmegaConf.to_yaml(cfg, resolve=True)
 
 
 @pytest.mark.parametrize(
@@ -104,6 +104,7 @@ def test_a_required_key_without_value_is_named_with_its_remedy():
         ("method.alpha=abc", r"method.alpha: expected a number in \[0, 1\], got 'abc'"),
         ("method.knn=5", "method.knn: expected an even number, half per domain, got 5"),
         ("method.sigma=-1", "method.sigma: expected a number of at least 0, got -1"),
+        ("method.rectify_banks=maybe", "method.rectify_banks: expected true or false, got 'maybe'"),
         ("method.stages.perturb=2", "method.stages.perturb: expected true or false, got 2"),
         ("method.perturb.std=0", "method.perturb.std: expected a number above 0, got 0"),
         ("method.perturb.factors=x", "method.perturb.factors: expected one of channel, spatial"),
@@ -163,12 +164,16 @@ def test_the_category_sweep_follows_the_dataset(dataset):
     assert len(names) == 10
 
 
-def test_jobs_that_share_an_output_folder_get_one_each():
-    cfg = composed()
-    assert output_folder(cfg, "out", None) == Path("out")
-    assert output_folder(cfg, "multirun/3", 3) == Path("out/3")
-    own = OmegaConf.merge(cfg, {"paths": {"output_dir": "multirun/3"}})
-    assert output_folder(own, "multirun/3", 3) == Path("multirun/3")
+@pytest.mark.parametrize(
+    ("job_folder", "job", "expected"),
+    [("elsewhere", None, "out"), ("multirun/3", 3, "out/3"), ("out", 3, "out")],
+    ids=["one job", "a multirun sharing a folder", "a multirun's own folder"],
+)
+def test_every_job_writes_everything_into_a_folder_of_its_own(job_folder, job, expected):
+    cfg = settle(composed(), [], job_folder, job)
+    assert cfg.paths.output_dir == expected
+    assert cfg.logger.csv.save_dir == expected
+    assert cfg.trainer.default_root_dir == expected
 
 
 def test_ckpt_without_a_run_says_so(tmp_path):
@@ -177,13 +182,54 @@ def test_ckpt_without_a_run_says_so(tmp_path):
         settle(cfg, [])
 
 
-def test_resume_keeps_the_runs_own_settings(tmp_path):
-    stored = composed("method.beta=0.2")
-    settle(stored, [])
-    (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(stored))
-    cfg = composed(f"resume={tmp_path}")
-    assert settle(cfg, [f"resume={tmp_path}"]).method.beta == 0.2
-    with pytest.raises(
-        ConfigError, match=r"resume: expected no settings of its own, got method\.beta"
-    ):
-        settle(composed(f"resume={tmp_path}"), ["method.beta=0.5"])
+@pytest.fixture
+def stored(tmp_path):
+    """The folder of a run with settings of its own."""
+    cfg = settle(
+        composed("method.beta=0.2", "trainer.precision=bf16-mixed", "maps=false", "seed=3"), []
+    )
+    (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(cfg))
+    return tmp_path
+
+
+def test_resume_takes_the_whole_run_and_writes_where_it_is(stored):
+    words = [f"resume={stored}", "data.workers=1"]
+    cfg = settle(composed(*words), words, "hydras/own")
+    assert (cfg.method.beta, cfg.seed, cfg.data.seed, cfg.maps) == (0.2, 3, 3, False)
+    assert cfg.trainer.precision == "bf16-mixed"
+    assert cfg.data.workers == 1
+    assert cfg.paths.output_dir == cfg.logger.csv.save_dir == str(stored)
+
+
+@pytest.mark.parametrize("word", ["method.beta=0.5", "seed=1", "logger=wandb", "maps=true"])
+def test_resume_refuses_settings_that_would_make_it_another_run(stored, word):
+    words = [f"resume={stored}", word]
+    with pytest.raises(ConfigError, match=rf"resume: expected nothing else but .* got {word}"):
+        settle(composed(*words), words)
+
+
+def test_ckpt_takes_what_was_trained_and_the_precision(stored):
+    words = [f"ckpt={stored}", "method.beta=0.9", "maps=true"]
+    cfg = settle(composed(*words), words)
+    assert (cfg.method.beta, cfg.seed, cfg.maps) == (0.9, 3, True)
+    assert cfg.trainer.precision == "bf16-mixed"
+    assert cfg.ckpt == str(stored)
+
+
+def test_ckpt_of_a_run_that_trained_nothing_names_the_one_that_did(stored, tmp_path):
+    again = tmp_path / "again"
+    again.mkdir()
+    words = [f"ckpt={stored}"]
+    (again / "config.yaml").write_text(OmegaConf.to_yaml(settle(composed(*words), words)))
+    words = [f"ckpt={again}"]
+    with pytest.raises(RunError, match=rf"expected a run that trained, .* Pass ckpt={stored}"):
+        settle(composed(*words), words)
+
+
+@pytest.mark.parametrize("text", ["{", "", "- 1", "no_such_key: 1", "seed: 1"])
+@pytest.mark.parametrize("kind", ["ckpt", "resume"])
+def test_a_spoiled_config_of_a_stored_run_is_named(tmp_path, text, kind):
+    (tmp_path / "config.yaml").write_text(text)
+    words = [f"{kind}={tmp_path}"]
+    with pytest.raises(DataError, match=r"config\.yaml: expected a run's configuration, got"):
+        settle(composed(*words), words)

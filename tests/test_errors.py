@@ -14,6 +14,7 @@ from fsad.errors import (
     ShapeError,
     WeightsError,
     check_at_least,
+    check_bool,
     check_even,
     check_fraction,
     check_not_negative,
@@ -110,6 +111,18 @@ def test_an_even_number_comes_back_and_an_odd_one_is_refused():
     message = r"^knn: expected an even number, half per domain, got 3$"
     with pytest.raises(ConfigError, match=message):
         check_even("knn", 3)
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_true_and_false_come_back(value):
+    assert check_bool("maps", value) is value
+
+
+@pytest.mark.parametrize("value", [0, 1, "false", None, 0.5])
+def test_what_is_neither_true_nor_false_is_refused_verbatim(value):
+    with pytest.raises(ConfigError) as caught:
+        check_bool("maps", value)
+    assert str(caught.value) == f"maps: expected true or false, got {value!r}"
 
 
 LINE = "root/xyz/017.tiff: expected (H, W, 3), got (4, 4)"

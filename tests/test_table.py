@@ -226,6 +226,24 @@ def test_a_job_without_result_is_a_row_with_its_name(tmp_path):
     assert {line[metric] for line in holes for metric in METRICS} == {"missing"}
 
 
+@pytest.mark.parametrize(
+    "override", ["resume=outputs/a", "paths.output_dir=elsewhere", "++paths.output_dir=elsewhere"]
+)
+def test_a_job_that_wrote_to_another_folder_is_no_hole_where_hydra_was_started(tmp_path, override):
+    run(tmp_path / "0", {"bagel": 0.5})
+    (tmp_path / "1" / ".hydra").mkdir(parents=True)
+    (tmp_path / "1" / ".hydra" / "overrides.yaml").write_text(f"- seed=0\n- {override}\n")
+    assert collect([tmp_path]).missing == []
+    (tmp_path / "1" / "config.yaml").write_text("seed: 0\n")  # it wrote here after all
+    assert collect([tmp_path]).missing == [f"1 (seed=0, {override})"]
+
+
+def test_a_job_that_resumed_nothing_is_a_hole(tmp_path):
+    (tmp_path / "1" / ".hydra").mkdir(parents=True)
+    (tmp_path / "1" / ".hydra" / "overrides.yaml").write_text("- resume=null\n")
+    assert collect([tmp_path]).missing == ["1 (resume=null)"]
+
+
 def test_a_broken_result_is_named_and_stops_nothing(tmp_path):
     run(tmp_path / "0", {"bagel": 0.5})
     run(tmp_path / "1", {"bagel": 0.5}, seed=1)
@@ -256,6 +274,16 @@ def test_runs_of_different_code_are_told_apart_in_a_note(tmp_path):
     note = "The runs come from different revisions of the code: aaa, bbb, unknown"
     assert note in table(collect([tmp_path])).notes
     assert note not in table(collect([tmp_path / "0"])).notes
+
+
+def test_revisions_are_short_and_say_whether_they_were_committed(tmp_path):
+    one, other = "0123456789abcdef" * 3, "fedcba9876543210" * 3
+    for seed, revision in enumerate([one, f"{one}-dirty", f"{other}-dirty-{one}"]):
+        run(tmp_path / str(seed), {"bagel": 0.5}, seed=seed)
+        file = tmp_path / str(seed) / "result.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"git": revision}))
+    (note,) = (note for note in table(collect([tmp_path])).notes if "revisions" in note)
+    assert note.endswith(": 0123456789, 0123456789-dirty, fedcba9876-dirty-0123456789")
 
 
 def test_overlapping_folders_are_read_once(tmp_path):
@@ -306,6 +334,7 @@ def test_the_terminal_shows_the_same_numbers_and_notes(tmp_path):
     assert "0.512" in text
     assert "[bold]" in text  # names are no markup
     assert "The part mask is the control" in text
+    assert "its image_auroc is about 0.5 by construction" in " ".join(text.split())
 
 
 def test_nothing_found_is_refused(tmp_path):

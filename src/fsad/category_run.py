@@ -13,15 +13,16 @@ from safetensors.torch import save_file
 from fsad.artifacts import StageArtifact
 from fsad.callbacks.stage_checkpoint import StageCheckpoint
 from fsad.callbacks.stage_progress import StageProgress
-from fsad.checkpoint import backbone_identity, refuse_other_backbone
+from fsad.checkpoint import backbone_identity, check_readable, refuse_other_backbone
 from fsad.data.datamodule import PairDataModule
-from fsad.errors import RunError
+from fsad.errors import DataError, RunError
 from fsad.files import atomic, make_folder, write_json
 from fsad.maps import write_maps
 from fsad.nn.extractor import PatchExtractor
 from fsad.plan import Method, Plan, Stage
 from fsad.report import CategoryResult, ScoreRow, peak_rss_mb, write_scores
 from fsad.result import as_json
+from fsad.scored import ImageScore
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +43,8 @@ class CategoryRun:
         make_trainer: Returns a Trainer from ``max_epochs`` and ``callbacks``; a fresh one is needed
             for every fit, a used one would train for no step.
         folder: The category's folder.
-        trained: The same folder of a finished run whose stages and banks are to be used instead of
-            training.
+        trained: This category's folder in another, finished run, whose stages and banks are used
+            instead of training.
         maps: Where pictures go; None writes none.
         prefix: Put before log keys.
     """
@@ -74,21 +75,20 @@ class CategoryRun:
     def run(self) -> CategoryResult:
         """Run what is not done yet and return the result."""
         if self.record.exists():
-            stored = json.loads(self.record.read_text(encoding="utf-8"))
-            return CategoryResult.from_json(stored)
+            return self._recorded()
+        if self.trained and not (self.trained / "banks.safetensors").is_file():
+            raise RunError(
+                f"ckpt: expected a finished category in '{self.trained}', got one without banks. "
+                "Choose data.category among that run's, or finish it with resume=RUN_DIR."
+            )
         backbone_before = self.extractor.seconds
         stored_at = self.trained or self.folder
         plan = self.method.plan(self.extractor, stored_at / "banks.safetensors")
-        if self.trained and not (self.trained / "banks.safetensors").is_file():
-            raise RunError(
-                f"ckpt: expected banks.safetensors in '{self.trained}', got none. "
-                "Finish that run with resume=RUN_DIR first."
-            )
         self.data.setup("fit")
         seconds = {"perturb": 0.0, "banks": 0.0, "rectify": 0.0}
         diagnostics: dict[str, Any] = {}
         for stage in plan.stages:
-            stage.module.prefix = self.prefix  # type: ignore[assignment]
+            stage.module.prefix = self.prefix
             artifact = self._run_stage(stage, plan)
             seconds[stage.name] = artifact.seconds
             diagnostics[stage.name] = artifact.diagnostics
@@ -99,11 +99,7 @@ class CategoryRun:
     def _run_stage(self, stage: Stage, plan: Plan) -> StageArtifact:
         finished = (self.trained or self.folder) / f"{stage.name}.safetensors"
         if finished.exists():
-            artifact = StageArtifact.read(finished)
-            refuse_other_backbone(artifact.backbone, self.extractor)
-            stage.module.load_trained_state(artifact.state)  # type: ignore[operator]
-            log.info("%s: taken from %s", stage.name, finished)
-            return artifact
+            return self._restore(stage, finished)
         if self.trained:
             raise RunError(
                 f"ckpt: expected {finished.name} in '{self.trained}', got none. "
@@ -118,14 +114,14 @@ class CategoryRun:
         trainer.fit(
             stage.module,
             datamodule=self.data,
-            ckpt_path=unfinished if unfinished.exists() else None,
+            ckpt_path=check_readable(unfinished) if unfinished.exists() else None,
             weights_only=True,
         )
         artifact = StageArtifact(
-            stage.module.trained_state(),  # type: ignore[operator]
+            stage.module.trained_state(),
             backbone_identity(self.extractor),
             checkpoint.seconds,
-            stage.module.diagnostics,  # type: ignore[arg-type]
+            stage.module.diagnostics,
         )
         artifact.write(finished)
         for logger in trainer.loggers:
@@ -138,6 +134,30 @@ class CategoryRun:
         unfinished.unlink(missing_ok=True)
         return artifact
 
+    def _restore(self, stage: Stage, finished: Path) -> StageArtifact:
+        artifact = StageArtifact.read(finished)
+        refuse_other_backbone(artifact.backbone, self.extractor)
+        try:
+            stage.module.load_trained_state(artifact.state)
+        except RuntimeError as error:
+            raise DataError(
+                f"{finished}: expected the weights of stage '{stage.name}' with these settings, "
+                "got others. Delete it to have the stage trained again."
+            ) from error
+        log.info("%s: taken from %s", stage.name, finished)
+        return artifact
+
+    def _recorded(self) -> CategoryResult:
+        """Read back what an earlier process finished."""
+        try:
+            stored = json.loads(self.record.read_text(encoding="utf-8"))
+            return CategoryResult.from_json(stored)
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{self.record}: expected a finished category's result, got a file that cannot be "
+                "read. Delete it to have the category tested again."
+            ) from error
+
     def _test(
         self,
         plan: Plan,
@@ -145,8 +165,7 @@ class CategoryRun:
         diagnostics: dict[str, Any],
         backbone_before: float,
     ) -> CategoryResult:
-        scorer: Any = plan.scorer
-        builder: Any = plan.builder
+        scorer, builder = plan.scorer, plan.builder
         scorer.prefix = self.prefix
         start = time.perf_counter()
         trainer = self.make_trainer(callbacks=[builder, StageProgress("test")])
@@ -185,10 +204,17 @@ class CategoryRun:
             peak_rss_mb=peak_rss_mb(),
             source_share=scored.source_share,
             diagnostics=as_json(diagnostics),
-            notes=[f"{name}: {why}" for name, why in scored.evaluation.undefined.items()],
+            notes=[
+                *(f"{name}: {why}" for name, why in scored.evaluation.undefined.items()),
+                *(
+                    f"stage {name} failed by its own measure; see diagnostics"
+                    for name, measured in diagnostics.items()
+                    if measured.get("failed")
+                ),
+            ],
         )
 
-    def _rows(self, images: list[Any]) -> list[ScoreRow]:
+    def _rows(self, images: list[ImageScore]) -> list[ScoreRow]:
         samples = self.data.test_samples
         return [
             ScoreRow(

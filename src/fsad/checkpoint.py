@@ -1,11 +1,13 @@
 """What stage checkpoints hold instead of a frozen backbone, and the check of a loss."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from fsad.errors import NonFiniteError, RunError
+from fsad.errors import DataError, NonFiniteError, RunError
 from fsad.nn.backbone import PatchExtractor
 
 
@@ -40,6 +42,22 @@ def refuse_other_backbone(stored: Mapping[str, str], extractor: PatchExtractor) 
                 f"backbone: expected the run's own, {key} '{stored.get(key)}', got '{ours[key]}'. "
                 "Pass the same backbone and backbone.weights_path as the run had."
             )
+
+
+def check_readable(path: Path) -> Path:
+    """Return the path of an unfinished stage's checkpoint if it can be loaded.
+
+    Raises:
+        DataError: It cannot.
+    """
+    try:
+        torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise DataError(
+            f"{path}: expected a stage's checkpoint, got a file that cannot be read. "
+            "Delete it to have the stage start again."
+        ) from error
+    return path
 
 
 def check_loss(name: str, loss: Tensor, step: int) -> Tensor:

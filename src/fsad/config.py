@@ -8,10 +8,10 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
-from fsad.errors import ConfigError, MissingDataError, RunError
+from fsad.errors import ConfigError, DataError, MissingDataError, RunError, message_of
 
 TRAINED = ("data", "backbone", "method", "seed")
-"""What decides a run's numbers; ``ckpt`` and ``resume`` take these from the run they name."""
+"""What decides what is trained; ``ckpt`` takes these from the run it names."""
 
 FREE_TO_TEST = (
     "method.beta",
@@ -23,7 +23,17 @@ FREE_TO_TEST = (
     "data.workers",
     "backbone.weights_path",
 )
-"""Settings that ``ckpt`` lets change, because they leave what was trained as it was."""
+"""Settings under :data:`TRAINED` that ``ckpt`` lets change: training is as it was without them."""
+
+FREE_TO_RESUME = (
+    "resume",
+    "trainer.accelerator",
+    "data.root",
+    "data.workers",
+    "backbone.weights_path",
+    "paths.cache_dir",
+)
+"""Settings that ``resume`` lets change: where things are, not what the run is."""
 
 
 @dataclass
@@ -62,73 +72,109 @@ def register() -> None:
     ConfigStore.instance().store(name="schema", node=Run)
 
 
-def settle(cfg: DictConfig, overrides: list[str]) -> DictConfig:
-    """Resolve a composed configuration and make it read-only.
+def settle(
+    cfg: DictConfig, overrides: list[str], job_folder: str = "", job: int | None = None
+) -> DictConfig:
+    """Complete a composed configuration and make it read-only.
 
-    With ``ckpt`` or ``resume`` the settings that decide a run's numbers come from that run's
-    ``config.yaml``.
+    With ``resume`` it is the interrupted run's own; with ``ckpt`` what was trained comes from the
+    finished run's. ``paths.output_dir`` becomes the job's own folder, so that whatever refers to it
+    writes there.
 
     Args:
         cfg: As Hydra composed it.
         overrides: The command line's overrides.
+        job_folder: The folder that Hydra made for this job.
+        job: The job's number within a multirun, else None.
 
     Raises:
         ConfigError: A required key is missing, or an override contradicts the stored run.
         MissingDataError: The stored run is not there.
-        RunError: Both ``ckpt`` and ``resume`` are given.
+        DataError: The stored run's ``config.yaml`` cannot be read.
+        RunError: Both ``ckpt`` and ``resume`` are given, or ``ckpt`` names a run that trained
+            nothing.
     """
     if cfg.ckpt and cfg.resume:
         raise RunError("ckpt, resume: expected one of them, got both")
+    cfg = cfg.copy()
     with open_dict(cfg):
-        if cfg.ckpt or cfg.resume:
-            _take_over(cfg, overrides)
+        if cfg.resume:
+            cfg = _resumed(cfg, overrides)
+        elif cfg.ckpt:
+            _take_trained(cfg, overrides)
         missing = sorted(OmegaConf.missing_keys(cfg))
         if missing:
             raise ConfigError(
                 f"{missing[0]}: expected a value, got none. Pass {missing[0]}=... as an argument."
             )
-        OmegaConf.resolve(cfg)
+        cfg.paths.output_dir = str(_output_folder(cfg, job_folder, job))
+        cfg.paths.cache_dir = cfg.paths.cache_dir  # read the environment once
+    OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     OmegaConf.set_readonly(cfg, True)
     return cfg
 
 
-def _take_over(cfg: DictConfig, overrides: list[str]) -> None:
-    kind = "ckpt" if cfg.ckpt else "resume"
-    path = Path(cfg[kind]) / "config.yaml"
-    if not path.is_file():
-        raise MissingDataError(
-            f"{kind}: expected a run's folder with config.yaml, got '{cfg[kind]}'"
+def _resumed(cfg: DictConfig, overrides: list[str]) -> DictConfig:
+    """Return the stored run's configuration, told where it is."""
+    stored = _stored(cfg.resume, "resume")
+    for override in OverridesParser.create().parse_overrides(overrides):
+        if override.key_or_group not in FREE_TO_RESUME:
+            raise ConfigError(
+                f"resume: expected nothing else but {', '.join(FREE_TO_RESUME[1:])}, got "
+                f"{override.input_line}. The rest comes from the run; start a new one to change it."
+            )
+        OmegaConf.update(stored, override.key_or_group, override.value())
+    stored.resume = cfg.resume
+    return stored
+
+
+def _take_trained(cfg: DictConfig, overrides: list[str]) -> None:
+    """Put what the stored run was trained with into ``cfg``."""
+    stored = _stored(cfg.ckpt, "ckpt")
+    if stored.ckpt:
+        raise RunError(
+            f"ckpt: expected a run that trained, got '{cfg.ckpt}', which tested another. "
+            f"Pass ckpt={stored.ckpt}."
         )
-    stored = OmegaConf.load(path)
-    assert isinstance(stored, DictConfig)
     for key in TRAINED:
         cfg[key] = stored[key]
-    free = FREE_TO_TEST if kind == "ckpt" else ()
+    cfg.trainer.precision = stored.trainer.precision
+    cfg.ckpt = str(Path(cfg.ckpt).resolve())
     for override in OverridesParser.create().parse_overrides(overrides):
         key = override.key_or_group
         if key.split(".")[0] not in TRAINED:
             continue
-        if key not in free:
-            allowed = f"one of {', '.join(free)}" if free else "no settings of its own"
+        if key not in FREE_TO_TEST:
             raise ConfigError(
-                f"{kind}: expected {allowed}, got {override.input_line}. "
-                "The rest comes from the run; start a new run to change it."
+                f"ckpt: expected one of {', '.join(FREE_TO_TEST)}, got {override.input_line}. "
+                "The rest comes from the run; start a new one to change it."
             )
         OmegaConf.update(cfg, key, override.value())
 
 
-def output_folder(cfg: DictConfig, job_folder: str, job: int | None) -> Path:
-    """Tell where a job writes.
+def _stored(folder: str, kind: str) -> DictConfig:
+    path = Path(folder) / "config.yaml"
+    if not path.is_file():
+        raise MissingDataError(f"{kind}: expected a run's folder with config.yaml, got '{folder}'")
+    try:
+        stored = OmegaConf.merge(OmegaConf.structured(Run), OmegaConf.load(path))
+    except Exception as error:
+        raise DataError(
+            f"{path}: expected a run's configuration, got '{message_of(error)}'. "
+            "Start a new run instead."
+        ) from error
+    absent = [key for key in TRAINED if OmegaConf.is_missing(stored, key)]
+    if absent:
+        raise DataError(
+            f"{path}: expected a run's configuration, got one without '{absent[0]}'. "
+            "Start a new run instead."
+        )
+    assert isinstance(stored, DictConfig)
+    return stored
 
-    Args:
-        cfg: The settled configuration.
-        job_folder: The folder Hydra made for this job.
-        job: Its number within a multirun, else None.
 
-    Returns:
-        The resumed run's folder, or ``paths.output_dir``; within a multirun a ``paths.output_dir``
-        shared by all jobs gets one sub-folder per job, so that none overwrites another.
-    """
+def _output_folder(cfg: DictConfig, job_folder: str, job: int | None) -> Path:
+    """Tell where a job writes: a ``paths.output_dir`` shared by a multirun gets sub-folders."""
     if cfg.resume:
         return Path(cfg.resume)
     folder = Path(cfg.paths.output_dir)

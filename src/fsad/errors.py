@@ -141,3 +141,14 @@ def check_even(name: str, value: int) -> int:
     if check_at_least(name, value, 2) % 2:
         raise ConfigError(f"{name}: expected an even number, half per domain, got {value}")
     return value
+
+
+def check_bool(name: str, value: bool) -> bool:
+    """Return ``value`` if it is true or false.
+
+    Raises:
+        ConfigError: It is anything else.
+    """
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name}: expected true or false, got {value!r}")
+    return value

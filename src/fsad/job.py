@@ -28,12 +28,11 @@ EXPECTED_WARNINGS = (
 )
 
 
-def run_job(cfg: DictConfig, output: Path) -> float | None:
-    """Run one job.
+def run_job(cfg: DictConfig) -> float | None:
+    """Run one job in ``paths.output_dir``.
 
     Args:
         cfg: The settled configuration.
-        output: The job's folder.
 
     Returns:
         The mean fused image AUROC, or None where it is undefined.
@@ -44,9 +43,12 @@ def run_job(cfg: DictConfig, output: Path) -> float | None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     for message in EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
-    make_folder(output, "paths.output_dir")
-    config: dict[str, Any] = OmegaConf.to_container(cfg)  # type: ignore[assignment]
+    output = make_folder(Path(cfg.paths.output_dir), "paths.output_dir")
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    config["resume"] = None  # how a run was gone on with is not what it is
     if not cfg.resume:
+        _refuse_used(output)
+        # Not resolved, so that a resumed run may lie elsewhere.
         write_text(output / "config.yaml", OmegaConf.to_yaml(cfg))
     seed_everything(cfg.seed, workers=True, verbose=False)
     method = instantiate(cfg.method, _convert_="all")
@@ -80,6 +82,16 @@ def run_job(cfg: DictConfig, output: Path) -> float | None:
     print_table(runs)
     log.info("results in %s", output)
     return result.mean["image_auroc"]
+
+
+def _refuse_used(output: Path) -> None:
+    """Refuse a folder with another run in it: its finished stages would be taken for this one's."""
+    for name in ("config.yaml", "result.json", "categories"):
+        if (output / name).exists():
+            raise RunError(
+                f"paths.output_dir: expected a folder without a run, got '{output}' with {name}. "
+                f"Go on with resume={output}, or choose another folder."
+            )
 
 
 class TrainerMaker:
@@ -134,26 +146,37 @@ def loggers(nodes: DictConfig | None) -> Iterator[list[Logger]]:
     """Build the loggers, and close them whatever happens.
 
     Without closing, a second job in this process would go on in the first one's W&B run.
+
+    Raises:
+        RunError: A logger does not start.
     """
-    logs: list[Any] = instantiate_all(nodes)
+    opened: list[Any] = []
     status = "failed"
     try:
-        _open(logs)
-        yield logs
+        for logger in instantiate_all(nodes):
+            _start(logger)
+            opened.append(logger)
+        yield opened
         status = "success"
     finally:
-        for logger in logs:
-            logger.finalize(status)
-            if hasattr(logger, "log_image"):  # W&B
-                logger.experiment.finish(exit_code=0 if status == "success" else 1)
+        for logger in opened:
+            _close(logger, status)
 
 
-def _open(logs: Sequence[Any]) -> None:
-    for logger in logs:
-        try:
-            logger.experiment  # noqa: B018 (W&B starts its run here)
-        except Exception as error:
-            raise RunError(
-                f"logger: expected {type(logger).__name__} to start, got '{message_of(error)}'. "
-                "For W&B log in with `wandb login`, or pass logger.wandb.offline=true."
-            ) from error
+def _start(logger: Any) -> None:
+    try:
+        logger.experiment  # noqa: B018 (W&B starts its run here)
+    except Exception as error:
+        raise RunError(
+            f"logger: expected {type(logger).__name__} to start, got '{message_of(error)}'. "
+            "For W&B log in with `wandb login`, or pass logger.wandb.offline=true."
+        ) from error
+
+
+def _close(logger: Any, status: str) -> None:
+    try:
+        logger.finalize(status)
+        if hasattr(logger, "log_image"):  # W&B
+            logger.experiment.finish(exit_code=0 if status == "success" else 1)
+    except Exception as error:  # the results are written; a logger must not spoil them
+        log.warning("%s did not close: %s", type(logger).__name__, message_of(error))

@@ -10,7 +10,7 @@ from typing import Any
 
 from fsad.category_run import CategoryRun, MakeTrainer
 from fsad.data.datamodule import PairDataModule
-from fsad.errors import FsadError, RunError, message_of
+from fsad.errors import DataError, FsadError, RunError, message_of
 from fsad.nn.extractor import PatchExtractor
 from fsad.plan import Method
 from fsad.report import CategoryResult, ScoreRow, write_result, write_scores
@@ -118,6 +118,21 @@ def _write(job: Job, done: Mapping[str, CategoryResult], failed: Mapping[str, st
 
 
 def _rows(job: Job, name: str) -> list[ScoreRow]:
-    with (job.output / "categories" / name / "scores.csv").open(encoding="utf-8") as file:
-        rows = list(csv.reader(file))[1:]
-    return [ScoreRow(*row) for row in rows]  # type: ignore[arg-type]
+    path = job.output / "categories" / name / "scores.csv"
+    try:
+        with path.open(encoding="utf-8") as file:
+            return [
+                ScoreRow(
+                    row["category"],
+                    row["image"],
+                    bool(int(row["label"])),
+                    row["defect"],
+                    *(float(row[name]) for name in ("score", "score_source", "score_target")),
+                )
+                for row in csv.DictReader(file)
+            ]
+    except (OSError, KeyError, ValueError) as error:
+        raise DataError(
+            f"{path}: expected the scores of a finished category, got a file that cannot be read. "
+            "Delete category.json beside it to have the category tested again."
+        ) from error

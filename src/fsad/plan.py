@@ -2,27 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from lightning import Callback, LightningModule
-from torch import Tensor
-
+from fsad.callbacks.bank_builder import MemoryBankBuilder
 from fsad.nn.extractor import PatchExtractor
-
-
-class StageModule(Protocol):
-    """What the pipeline asks of a stage's module besides being a LightningModule."""
-
-    prefix: str
-    diagnostics: Any
-
-    def trained_state(self) -> dict[str, Tensor]:
-        """Return what the stage trained."""
-        ...
-
-    def load_trained_state(self, state: dict[str, Tensor]) -> None:
-        """Take back what :meth:`trained_state` returned."""
-        ...
+from fsad.stage_module import ScoringModule, StageModule
 
 
 @dataclass(frozen=True)
@@ -31,13 +15,13 @@ class Stage:
 
     Attributes:
         name: Names its files and log keys.
-        module: The LightningModule; also a :class:`StageModule`.
+        module: What trains.
         epochs: How many.
         checkpoint_every: Epochs between two checkpoints of the unfinished stage.
     """
 
     name: str
-    module: LightningModule
+    module: StageModule
     epochs: int
     checkpoint_every: int
 
@@ -48,14 +32,13 @@ class Plan:
 
     Attributes:
         stages: The fits, in order.
-        scorer: The LightningModule whose test loop scores; it has ``scored``,
-            ``source_bank`` and ``target_bank``.
-        builder: The callback that fills the scorer's banks when a stage or the test starts.
+        scorer: The module whose test loop scores; it may also be a stage's.
+        builder: Fills the scorer's banks when its stage, or else the test, starts.
     """
 
     stages: list[Stage]
-    scorer: LightningModule
-    builder: Callback
+    scorer: ScoringModule
+    builder: MemoryBankBuilder
 
 
 class Method(Protocol):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +149,11 @@ def test_hidden_files_are_none_of_the_datasets(mvtec):
     assert check(mvtec).problems == []
 
 
+def test_a_category_that_lost_its_training_images_is_found(mvtec):
+    shutil.rmtree(write_mvtec3d(mvtec, "cube") / "cube" / "train")
+    assert check(mvtec).problems == ["cube/train: expected good images, got none"]
+
+
 def test_long_lists_of_missing_files_are_cut_short(tmp_path):
     root = write_mvtec3d(tmp_path, counts=(9, 0, 1, 1))
     for index in range(8):
@@ -174,7 +180,7 @@ def test_what_is_no_dataset_is_refused(tmp_path, mvtec):
         check(tmp_path / "empty", "mvtec3d")
     with pytest.raises(MissingDataError, match="expected the dataset's folder, got no such folder"):
         check(tmp_path / "nowhere")
-    with pytest.raises(ConfigError, match="format: expected one of auto"):
+    with pytest.raises(ConfigError, match="--format: expected one of auto"):
         check(mvtec, "kitti")
 
 

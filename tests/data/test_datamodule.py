@@ -1,4 +1,5 @@
 import re
+import shutil
 from collections import defaultdict
 from typing import ClassVar
 
@@ -13,7 +14,8 @@ from fsad.data.datamodule import PairDataModule
 from fsad.data.datasets import EpochSampler
 from fsad.data.depth import nearest_resize
 from fsad.data.mvtec3d import MVTec3D
-from fsad.errors import ConfigError, DataError, message_of
+from fsad.data.transforms import load_tensors
+from fsad.errors import ConfigError, DataError, MissingDataError, message_of
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),  # workers are a setting
@@ -72,6 +74,15 @@ def test_a_category_is_one_name_a_list_or_all(mvtec3d, module):
     assert module(category="all").categories == ["anchor", "bolt"]
 
 
+def test_all_keeps_a_category_that_lost_a_split_so_that_it_fails_by_name(mvtec3d, module):
+    shutil.rmtree(write_mvtec3d(mvtec3d, "knob") / "train")
+    whole = module(category="all")
+    assert whole.categories == ["bolt", "knob"]
+    whole.for_category("bolt").setup()
+    with pytest.raises(MissingDataError, match=r"knob/train: expected .*, got none"):
+        whole.for_category("knob").setup()
+
+
 def test_an_unknown_category_lists_the_known_ones(module):
     with pytest.raises(ConfigError, match=r"data.category: expected one of bolt, got 'bagel'"):
         _ = module(category=["bolt", "bagel"]).categories
@@ -82,6 +93,13 @@ def test_no_category_or_the_same_twice_is_refused(module, names):
     message = f"data.category: expected different names, got {names}"
     with pytest.raises(ConfigError, match=re.escape(message)):
         _ = module(category=names).categories
+
+
+@pytest.mark.parametrize("value", [3, True, None, {"name": "bolt"}, ["bolt", 3]])
+def test_what_is_neither_a_name_nor_a_list_of_names_is_refused(module, value):
+    message = f"data.category: expected a name, a list of names or all, got {value!r}"
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
+        module(category=value)
 
 
 def test_loaders_of_several_categories_are_refused(mvtec3d, module):
@@ -251,7 +269,8 @@ def test_an_index_points_to_the_sample_whose_image_it_came_with(module):
     data = module()
     batch = next(iter(data.source_dataloader()))
     for image, index in zip(batch.image, batch.index, strict=True):
-        assert torch.equal(image, data.rgb_image(data.train_samples[index]))
+        sample = data.train_samples[index]
+        assert torch.equal(image, load_tensors(data.reader, sample, 32, ["rgb"])["rgb"])
 
 
 def test_test_batches_hold_depth_mask_part_and_label(module):

@@ -1,8 +1,18 @@
 import re
+import shutil
 
 import numpy as np
 import pytest
-from pair_folders import DEFECT, SHAPE, depth_of, rgb_of, save_png, write_frame, write_yaml
+from pair_folders import (
+    DEFECT,
+    SHAPE,
+    depth_of,
+    rgb_of,
+    save_png,
+    write_eyecandies,
+    write_frame,
+    write_yaml,
+)
 from PIL import Image
 
 from fsad.data.eyecandies import Eyecandies
@@ -87,7 +97,7 @@ def test_another_light_reads_another_image(eyecandies):
 
 def test_a_missing_light_names_those_there_are(eyecandies):
     save_png(eyecandies / "Candy/train/data/000_image_1.png", rgb_of(0))
-    message = r"train/data: expected \*_image_2.png, got light 1, 4. Set light to one of them"
+    message = r"train/data: expected \*_image_2.png, got light 1, 4. Set data.reader.light "
     with pytest.raises(MissingDataError, match=message):
         Eyecandies(eyecandies, light=2).samples("Candy", "train")
 
@@ -100,7 +110,7 @@ def test_a_split_without_frames_is_named(eyecandies):
 
 
 def test_a_negative_light_is_refused(eyecandies):
-    with pytest.raises(ConfigError, match="light: expected a whole number of at least 0, got -1"):
+    with pytest.raises(ConfigError, match=r"^data\.reader\.light: expected .* 0, got -1"):
         Eyecandies(eyecandies, light=-1)
 
 
@@ -203,6 +213,21 @@ def test_a_depth_png_of_8_bits_is_named(eyecandies):
     message = r"01_depth.png: expected a 16-bit grey image \(H, W\), got \(40, 56\) in mode 'L'"
     with pytest.raises(DataError, match=message):
         Eyecandies(eyecandies).read_depth(sample)
+
+
+@pytest.mark.parametrize("lost", ["train", "test_public"])
+def test_a_category_that_lost_a_split_is_listed_and_named_when_it_is_opened(eyecandies, lost):
+    shutil.rmtree(write_eyecandies(eyecandies, "Lolly") / lost)
+    reader = Eyecandies(eyecandies)
+    assert reader.categories() == ["Candy", "Lolly"]
+    message = rf"Lolly/{lost}/data: expected \*_image_4.png, got none"
+    with pytest.raises(MissingDataError, match=message):
+        reader.samples("Lolly", lost.removesuffix("_public"))
+
+
+def test_mvtec3d_folders_are_no_categories(mvtec3d):
+    with pytest.raises(MissingDataError, match="expected <category>/train/data, got no such"):
+        Eyecandies(mvtec3d).categories()
 
 
 def test_stems_may_have_two_or_three_digits(eyecandies):

@@ -1,5 +1,6 @@
 import os
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -15,10 +16,25 @@ def one(root, split="test", defect="dent"):
     return next(s for s in MVTec3D(root).samples("bolt", split) if s.defect == defect)
 
 
-def test_categories_are_sorted_and_need_a_train_good_folder(mvtec3d):
+def test_categories_are_sorted_and_need_a_split(mvtec3d):
     write_mvtec3d(mvtec3d, "anchor", train=1, test={"good": 1})
     (mvtec3d / "notes").mkdir()
+    (mvtec3d / "notes" / "train").write_text("a file")
     assert MVTec3D(mvtec3d).categories() == ["anchor", "bolt"]
+
+
+@pytest.mark.parametrize("lost", ["train", "test"])
+def test_a_category_that_lost_a_split_is_listed_and_named_when_it_is_opened(mvtec3d, lost):
+    shutil.rmtree(write_mvtec3d(mvtec3d, "knob") / lost)
+    assert MVTec3D(mvtec3d).categories() == ["bolt", "knob"]
+    message = re.escape(f"knob/{lost}: expected {{good,<defect>}}/rgb/*.png, got none")
+    with pytest.raises(MissingDataError, match=message):
+        MVTec3D(mvtec3d).samples("knob", lost)
+
+
+def test_eyecandies_folders_are_no_categories_and_the_other_reader_is_named(eyecandies):
+    with pytest.raises(MissingDataError, match="Eyecandies as distributed needs data=eyecandies"):
+        MVTec3D(eyecandies).categories()
 
 
 def test_samples_are_sorted_by_defect_and_stem(mvtec3d):

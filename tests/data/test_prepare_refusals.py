@@ -1,6 +1,8 @@
 """What `prepare` refuses, before it has written anything."""
 
+import json
 import os
+import shutil
 
 import pytest
 from box_scene import content, write_mvtec3d
@@ -68,18 +70,47 @@ def test_a_record_that_cannot_be_read_is_refused(source, output):
 
 
 def test_settings_out_of_range_are_refused(source, output):
-    with pytest.raises(ConfigError, match="rgb_background: expected keep or zero, got 'blue'"):
+    with pytest.raises(ConfigError, match="--rgb-background: expected keep or zero, got 'blue'"):
         prepare(source, output, rgb_background="blue")
-    with pytest.raises(ConfigError, match="threshold: expected a number above 0, got -1"):
+    with pytest.raises(ConfigError, match="--threshold: expected a number above 0, got -1"):
         prepare(source, output, threshold=-1)
-    with pytest.raises(ConfigError, match="seed: expected a whole number of at least 0, got -1"):
+    with pytest.raises(ConfigError, match="--seed: expected a whole number of at least 0, got -1"):
         prepare(source, output, seed=-1)
-    with pytest.raises(ConfigError, match="expected one of box, got 'bagel'"):
+    with pytest.raises(ConfigError, match=r"^--category: expected one of box, got 'bagel'"):
         prepare(source, output, categories=["bagel"])
     assert not output.exists()
 
 
-def test_a_missing_partner_stops_the_category(source, output):
-    (source / "box/train/good/xyz/000.tiff").unlink()
-    with pytest.raises(MissingDataError, match=r"expected xyz/\*\.tiff for every rgb/\*\.png"):
-        prepare(source, output)
+def lose_a_partner(box):
+    (box / "train/good/xyz/000.tiff").unlink()
+    return r"box/train/good: expected xyz/\*\.tiff for every rgb/\*\.png, got 1 for 2"
+
+
+def lose_the_test_split(box):
+    shutil.rmtree(box / "test")
+    return r"box/test: expected \{good,<defect>\}/rgb/\*\.png, got none"
+
+
+@pytest.mark.parametrize("spoil", [lose_a_partner, lose_the_test_split])
+def test_a_category_that_cannot_be_listed_is_named_and_loses_no_other(source, output, spoil):
+    write_mvtec3d(source, "cube")
+    message = spoil(source / "box")
+    report = prepare(source, output)
+    assert report.written == 6
+    assert list(report.failed) == ["box"]
+    with pytest.raises(MissingDataError, match=message):
+        raise MissingDataError(report.failed["box"])
+    assert not (output / "box").exists()
+    record = json.loads((output / "fsad_prepared.json").read_text())
+    assert record["categories"]["box"] == {"samples": {}, "failed": ["box"]}
+
+
+def test_a_category_is_made_once_it_is_mended(source, output, tmp_path):
+    write_mvtec3d(source, "cube")
+    prepare(source, tmp_path / "unbroken")
+    file = source / "box/train/good/xyz/000.tiff"
+    file.rename(tmp_path / "kept.tiff")
+    prepare(source, output)
+    (tmp_path / "kept.tiff").rename(file)
+    assert prepare(source, output).failed == {}
+    assert content(output) == content(tmp_path / "unbroken")

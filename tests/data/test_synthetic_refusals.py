@@ -10,13 +10,18 @@ SMALL = {"size": 32, "n_train": 1, "n_test_good": 1, "n_test_defect": 1, "catego
 
 @pytest.mark.parametrize("wrong", ["bolt", ["screw"], [], ["bolt", "bolt"]])
 def test_categories_must_be_different_known_names(tmp_path, wrong):
-    names = r"categories: expected a list of names out of bolt, gasket, knob, tile, got"
+    names = (
+        r"^data\.reader\.categories: expected a list of names out of bolt, gasket, knob, tile, got"
+    )
     with pytest.raises(ConfigError, match=names):
         Synthetic(tmp_path, categories=wrong)
 
 
 def test_defects_must_be_known_names(tmp_path):
-    message = r"defects: expected a list of names out of bump, .*, stain, got \['scratch'\]"
+    message = (
+        r"^data\.reader\.defects: expected a list of names out of bump, .*, stain, "
+        r"got \['scratch'\]$"
+    )
     with pytest.raises(ConfigError, match=message):
         Synthetic(tmp_path, defects=["scratch"])
 
@@ -33,7 +38,7 @@ def test_defects_must_be_known_names(tmp_path):
     ],
 )
 def test_numbers_out_of_range_are_refused_before_anything_is_written(tmp_path, name, value, least):
-    message = f"{name}: expected a whole number of at least {least}, got {value}"
+    message = f"^data.reader.{name}: expected a whole number of at least {least}, got {value}"
     with pytest.raises(ConfigError, match=message):
         Synthetic(tmp_path, **{name: value})
     assert not [*tmp_path.iterdir()]

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -59,6 +61,19 @@ def test_rgb_is_resized_as_pillow_does_and_scaled_to_one():
     rgb = np.random.default_rng(0).integers(0, 256, (*SHAPE, 3), dtype=np.uint8)
     theirs = np.asarray(Image.fromarray(rgb).resize((64, 64), Image.Resampling.BICUBIC))
     np.testing.assert_allclose(rgb_image(rgb, 64).permute(1, 2, 0), theirs / 255, atol=1e-7)
+
+
+def test_a_depth_map_that_loses_every_valid_pixel_is_named_with_the_remedy(square):
+    reader, sample = square
+    z = np.zeros(SHAPE, np.float32)
+    z[0, 0] = 0.7
+    save_xyz(sample.depth, z)
+    message = (
+        rf"^{re.escape(str(sample.depth))}: expected a valid pixel at 32 × 32, got none\. "
+        r"Choose another data\.image_size, or check the file\.$"
+    )
+    with pytest.raises(DataError, match=message):
+        load_tensors(reader, sample, 32, ["depth"])
 
 
 def test_only_what_is_asked_for_is_returned(square):

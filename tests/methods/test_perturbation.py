@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import mse_loss
 
 from fsad.data.pairs import ImageBatch
-from fsad.errors import NonFiniteError
+from fsad.errors import ConfigError, NonFiniteError
 from fsad.methods.hypertrans.perturbation import DomainPerturbationModule, spread
 from fsad.methods.hypertrans.settings import Perturb
 from fsad.nn.adapter import AdaptedExtractor
@@ -86,3 +86,10 @@ def test_nan_features_stop_with_the_domain_and_the_remedy(module, images):
         NonFiniteError, match=r"source features: expected finite numbers, got .*NaN"
     ):
         module.extractor(images, "source")
+
+
+def test_a_backbone_without_layers_cannot_be_perturbed(module):
+    module.extractor.extractor.layers = {}
+    bare = AdaptedExtractor(module.extractor.extractor)
+    with pytest.raises(ConfigError, match=r"backbone\.layers: expected at least one layer"):
+        DomainPerturbationModule(bare, Perturb(), seed=0)

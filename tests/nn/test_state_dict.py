@@ -106,6 +106,20 @@ def test_weights_of_another_architecture_are_refused(change, message, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1e300])
+def test_values_that_are_not_finite_are_named_with_file_and_key(value, tmp_path):
+    state = vit().net.state_dict()
+    weight = state["norm.weight"].double()
+    weight[3:5] = value  # 1e300 is infinite in the network's 32 bits
+    path = saved(state | {"norm.weight": weight}, tmp_path / "vit.pth")
+    message = (
+        r"^weights '.*vit\.pth': expected finite numbers in norm\.weight, "
+        r"got 2 NaN or infinite of 48\. Fetch the file again, or another\.$"
+    )
+    with pytest.raises(WeightsError, match=message):
+        vit(weights_path=path)
+
+
 def test_a_file_for_a_cnn_does_not_fit_a_vision_transformer_nor_the_reverse(tmp_path):
     of_vit = saved(vit().net.state_dict(), tmp_path / "vit.pth")
     of_cnn = saved(cnn().net.state_dict(), tmp_path / "cnn.pth")

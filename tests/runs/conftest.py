@@ -68,17 +68,13 @@ def run(cache: Path) -> Callable[..., Path]:
     """Run one job in ``output`` with the small configuration and the overrides given."""
 
     def go(output: Path, *overrides: str) -> Path:
-        taken_over = any(word.startswith(("ckpt=", "resume=")) for word in overrides)
-        words = [
-            f"paths.output_dir={output}",
-            f"paths.cache_dir={cache}",
-            *(() if taken_over else SMALL),
-            *overrides,
-        ]
-        cfg = settled(words)
-        folder = Path(cfg.resume) if cfg.resume else output
-        run_job(cfg, folder)
-        return folder
+        if any(word.startswith("resume=") for word in overrides):
+            words = list(overrides)
+        else:
+            small = () if any(word.startswith("ckpt=") for word in overrides) else SMALL
+            words = [f"paths.output_dir={output}", f"paths.cache_dir={cache}", *small, *overrides]
+        run_job(settled(words))
+        return output
 
     return go
 

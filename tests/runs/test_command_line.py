@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 @pytest.fixture
 def command(cache, small, monkeypatch, capsys, tmp_path):
-    """Call ``train.main`` in this process; return its exit code and what it said on stderr."""
+    """Call ``train.main`` in this process; return its exit code and all it said on stderr."""
     import train
 
     root = logging.getLogger()
@@ -29,12 +29,12 @@ def command(cache, small, monkeypatch, capsys, tmp_path):
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sys, "argv", ["train.py", f"paths.cache_dir={cache}", *small, *words])
         GlobalHydra.instance().clear()
-        code = 0
+        code, said = 0, ""
         try:
-            train.main()
+            train.command()
         except SystemExit as stop:
-            code = stop.code
-        return code, capsys.readouterr().err
+            code, said = (1, stop.code) if isinstance(stop.code, str) else (stop.code, "")
+        return code, capsys.readouterr().err + said
 
     yield call
     for handler in set(root.handlers) - set(handlers):  # Hydra's: their stream closes now
@@ -100,9 +100,38 @@ def test_an_output_folder_that_cannot_be_written_is_named(command, tmp_path):
     assert "paths.output_dir: expected a folder that can be written, got" in said
 
 
+@pytest.mark.parametrize("key", ["hydra.run.dir", "hydra.sweep.dir"])
+def test_a_hydra_folder_that_cannot_be_written_is_named(command, tmp_path, key):
+    (tmp_path / "file").write_text("")
+    more = ["hydra.mode=MULTIRUN", "seed=0,1"] if "sweep" in key else []
+    code, said = command(*more, f"{key}={tmp_path / 'file' / 'run'}")
+    assert code == 1
+    assert f"{tmp_path / 'file'}" in said
+    assert "Choose another hydra.run.dir (or hydra.sweep.dir)." in said
+
+
+def test_a_folder_with_another_run_is_refused(command, finished):
+    code, said = command("seed=5", f"paths.output_dir={finished}")
+    assert code == 1
+    assert f"paths.output_dir: expected a folder without a run, got '{finished}'" in said
+    assert f"resume={finished}" in said
+
+
+def test_wandb_without_an_account_is_one_line(command, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setenv("WANDB_API_KEY", "")
+    monkeypatch.setenv("NETRC", "/nowhere")
+    code, said = command("logger=wandb")
+    assert code == 1
+    assert "logger: expected WandbLogger to start, got" in said
+    assert "pass logger.wandb.offline=true" in said
+    assert "Traceback" not in said
+
+
 def on_disk(dataset, output):
     return [
         "data=mvtec3d",
+        "backbone=tiny",
         f"data.root={dataset}",
         f"paths.output_dir={output}",
         "method.perturb.epochs=1",

@@ -1,6 +1,12 @@
 """A run killed anywhere goes on and ends as an unbroken one would have."""
 
+import json
+import os
+import subprocess
+import sys
+import time
 from functools import wraps
+from pathlib import Path
 
 import pytest
 from lightning import LightningModule
@@ -9,6 +15,8 @@ from outcome import numbers
 from fsad.callbacks.bank_builder import MemoryBankBuilder
 from fsad.methods.hypertrans.perturbation import DomainPerturbationModule
 from fsad.methods.hypertrans.rectification import HypergraphRectificationModule
+
+ROOT = Path(__file__).parents[2]
 
 
 class Killed(BaseException):
@@ -53,3 +61,34 @@ def test_a_killed_run_resumes_to_the_same_result(
             run(tmp_path)
     assert not (tmp_path / "result.json").exists()
     assert numbers(run(tmp_path, f"resume={tmp_path}")) == numbers(finished)
+    seconds = json.loads((tmp_path / "result.json").read_text())["categories"]["tile"]["seconds"]
+    assert all(value > 0 for value in seconds.values())
+
+
+@pytest.mark.slow
+def test_a_run_killed_by_the_system_resumes_to_the_same_result(cache, small, run, tmp_path):
+    longer = "method.rectify.epochs=200"  # long enough to be caught in the middle
+    command = [sys.executable, str(ROOT / "train.py"), f"paths.cache_dir={cache}", *small, longer]
+    folder = tmp_path / "run"
+    process = subprocess.Popen(
+        [*command, f"paths.output_dir={folder}"],
+        cwd=tmp_path,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},  # as here: sums depend on how they are split
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    waited_for = folder / "categories/tile/rectify.ckpt"  # inside stage rectify
+    for _ in range(3000):
+        if waited_for.exists() or process.poll() is not None:
+            break
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert not (folder / "result.json").exists()
+    assert (folder / "categories/tile/banks.safetensors").exists()
+    run(folder, f"resume={folder}")
+    assert numbers(folder) == numbers(run(tmp_path / "unbroken", longer))
+    assert (folder / "logs/version_1/metrics.csv").exists()
+    config = json.loads((folder / "result.json").read_text())["config"]
+    assert config["paths"]["output_dir"] == str(folder)
+    assert config["resume"] is None

@@ -1,16 +1,18 @@
 """Filling the memory banks when the stage that needs them starts."""
 
 import logging
+import math
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from fsad.data.pairs import ImageBatch
 from fsad.errors import DataError
@@ -20,17 +22,6 @@ from fsad.nn.memory_bank import MemoryBank
 from fsad.progress import track
 
 log = logging.getLogger(__name__)
-
-
-class BankUser(Protocol):
-    """What the builder asks of a module."""
-
-    source_bank: MemoryBank
-    target_bank: MemoryBank
-
-    def encode(self, images: Tensor, domain: str) -> Tensor:
-        """Return patch features ``(n, c, h, w)``."""
-        ...
 
 
 class MemoryBankBuilder(Callback):
@@ -52,6 +43,7 @@ class MemoryBankBuilder(Callback):
         self.ratios = {"source": source_ratio, "target": target_ratio}
         self.seconds = 0.0
         self.seconds_in_test = 0.0  # of these, spent when the test started
+        self.path_was_read = False
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Fill the banks before training; the module is on its device by now."""
@@ -61,35 +53,34 @@ class MemoryBankBuilder(Callback):
         """Fill the banks before testing, if no stage did."""
         before = self.seconds
         self._fill(trainer, pl_module)
-        self.seconds_in_test = self.seconds - before
+        self.seconds_in_test = 0.0 if self.path_was_read else self.seconds - before
 
     @torch.no_grad()  # not inference_mode: banks may feed a layer that trains
-    def _fill(self, trainer: Trainer, module: LightningModule) -> None:
-        banks: tuple[MemoryBank, MemoryBank] = (module.source_bank, module.target_bank)  # type: ignore[assignment]
+    def _fill(self, trainer: Trainer, module: Any) -> None:
+        banks: tuple[MemoryBank, MemoryBank] = (module.source_bank, module.target_bank)
         if all(bank.is_filled for bank in banks):
             return
         if self.path.exists():
-            for bank in banks:
-                read_bank(self.path, bank, module.device)
+            channels = module.extractor.extractor.channels
+            self.seconds = read_banks(self.path, banks, channels, module.device)
+            self.path_was_read = True
             return
         start = time.perf_counter()
         data = trainer.datamodule  # type: ignore[attr-defined]
         loaders = {"source": data.source_dataloader, "target": data.target_dataloader}
         for bank in banks:
-            features = collect(module, loaders[bank.domain](), bank.domain)  # type: ignore[arg-type]
+            features = collect(module, loaders[bank.domain](), bank.domain)
             fill_bank(bank, features, self.ratios[bank.domain])
-        write_banks(self.path, banks)
         self.seconds = time.perf_counter() - start
+        write_banks(self.path, banks, self.seconds)
         log.info("banks: %s", ", ".join(f"{len(bank.rows)} {bank.domain} rows" for bank in banks))
 
 
-def collect(module: BankUser, batches: Iterable[ImageBatch], domain: str) -> Tensor:
-    """Extract every patch feature of a loader, ``(images·h·w, c)``, on the module's device."""
-    device = module.source_bank.mean.device
-    total = len(batches)  # type: ignore[arg-type]
+def collect(module: Any, batches: DataLoader[ImageBatch], domain: str) -> Tensor:
+    """Extract every patch feature of a loader with ``module.encode``, ``(images·h·w, c)``."""
     maps = [
-        module.encode(batch.image.to(device), domain)
-        for batch in track(batches, f"{domain} features", total)
+        module.encode(batch.image.to(module.device), domain)
+        for batch in track(batches, f"{domain} features", len(batches))
     ]
     return torch.cat([part.permute(0, 2, 3, 1).flatten(0, 2) for part in maps])
 
@@ -100,7 +91,8 @@ def fill_bank(bank: MemoryBank, features: Tensor, ratio: float) -> None:
     bank.fill(features, mean, std)  # checks that they vary
     normal = bank.normalize(features)
     if ratio < 1:
-        count = max(1, int(ratio * len(normal)))
+        # Rounded down, as published; 0.29 of 100 rows are 29, whatever binary fractions say.
+        count = max(1, math.floor(ratio * len(normal) + 1e-6))
         picks = k_center_greedy(
             normal, count, lambda steps: track(steps, f"{bank.domain} coreset", count)
         )
@@ -108,31 +100,47 @@ def fill_bank(bank: MemoryBank, features: Tensor, ratio: float) -> None:
     bank.fill(normal.clone(), mean, std)
 
 
-def write_banks(path: Path, banks: Iterable[MemoryBank]) -> None:
-    """Write the banks to one safetensors file."""
+def write_banks(path: Path, banks: Iterable[MemoryBank], seconds: float) -> None:
+    """Write the banks, and the seconds they took, to one safetensors file."""
     tensors = {
         f"{bank.domain}.{name}": value.detach().cpu().contiguous().clone()
         for bank in banks
         for name, value in bank.state_dict().items()
     }
     with atomic(path) as partial:
-        save_file(tensors, partial)
+        save_file(tensors, partial, metadata={"seconds": str(seconds)})
 
 
-def read_bank(path: Path, bank: MemoryBank, device: torch.device) -> None:
-    """Read one bank back.
+def read_banks(
+    path: Path, banks: Iterable[MemoryBank], channels: int, device: torch.device
+) -> float:
+    """Read the banks back; return the seconds they took.
 
     Raises:
-        DataError: The file cannot be read.
+        DataError: The file cannot be read, or its features are not finite or of another width.
     """
+    remedy = "Delete it to have the banks built again."
     try:
         with safe_open(path, "pt", device=str(device)) as file:
-            features, mean, std = (
-                file.get_tensor(f"{bank.domain}.{name}") for name in ("features", "mean", "std")
-            )
+            seconds = float(file.metadata()["seconds"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
+        read = {
+            bank: [tensors[f"{bank.domain}.{name}"] for name in ("features", "mean", "std")]
+            for bank in banks
+        }
     except Exception as error:
         raise DataError(
-            f"{path}: expected the banks of a run, got a file that cannot be read. "
-            "Delete it to have the banks built again."
+            f"{path}: expected the banks of a run, got a file that cannot be read. {remedy}"
         ) from error
-    bank.fill(features, mean, std)
+    for bank, (features, mean, std) in read.items():
+        if features.ndim != 2 or features.shape[1] != channels:
+            raise DataError(
+                f"{path}: expected {bank.domain} features of {channels} channels, as the backbone "
+                f"has, got {tuple(features.shape)}. {remedy}"
+            )
+        if not bool(features.isfinite().all()):
+            raise DataError(
+                f"{path}: expected finite {bank.domain} features, got NaN or infinity. {remedy}"
+            )
+        bank.fill(features, mean, std)
+    return seconds

@@ -61,10 +61,12 @@ def prepare(
     for name, reason in report.failed.items():
         typer.echo(f"error: {name}: {reason}", err=True)
     if report.failed:
-        total = report.written + report.found + len(report.failed)
-        typer.echo(
-            f"error: {len(report.failed)} of {total} samples could not be prepared", err=True
-        )
+        categories = sum("/" not in name for name in report.failed)
+        samples = len(report.failed) - categories
+        total = report.written + report.found + samples
+        failed = [f"{samples} of {total} samples"] if samples else []
+        failed += [f"{categories} of the categories"] if categories else []
+        typer.echo(f"error: {' and '.join(failed)} could not be prepared", err=True)
         raise typer.Exit(1)
 
 

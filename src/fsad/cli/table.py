@@ -9,17 +9,23 @@ import typer
 def table(
     paths: Annotated[list[Path], typer.Argument(help="Folders of runs, searched to any depth.")],
     out: Annotated[
-        Path | None, typer.Option(help="Also write table.md and table.csv into this folder.")
-    ] = None,
+        Path, typer.Option(help="The folder that table.md and table.csv are written into.")
+    ] = Path(),
 ) -> None:
-    """Show the results of many runs: mean and spread over seeds.
+    """Show the results of many runs, mean and spread over seeds, and write them down.
+
+    table.md and table.csv go into the current folder unless --out names another. The exit code is
+    1 if there is no result, or none that can be read; one that cannot be read stops no other.
 
     Example: fsad table outputs multirun --out tables
     """
+    from fsad.errors import DataError
     from fsad.table import collect, print_table, write_table
 
     runs = collect(paths)
+    if runs.problems and not runs.results:
+        more = f" (and {len(runs.problems) - 1} more)" if len(runs.problems) > 1 else ""
+        raise DataError(f"{runs.problems[0]}{more}")
     print_table(runs)
-    if out is not None:
-        for path in write_table(out, runs):
-            typer.echo(f"wrote {path}")
+    for path in write_table(out, runs):
+        typer.echo(f"wrote {path}")

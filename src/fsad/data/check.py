@@ -3,16 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fsad.data import eyecandies, mvtec3d
 from fsad.data.eyecandies import Eyecandies
-from fsad.data.folders import Folder, eyecandies_folders, find_categories, mvtec3d_folders
+from fsad.data.folders import Folder, eyecandies_folders, mvtec3d_folders
 from fsad.data.layout import EXPECTED, find_format
+from fsad.data.listing import find_categories
 from fsad.data.mvtec3d import MVTec3D
-from fsad.data.pairs import PairReader, Sample
+from fsad.data.pairs import PairReader, Sample, Split
 from fsad.errors import DataError
 from fsad.progress import track
 
@@ -76,7 +78,10 @@ def check(root: Path, layout: str = "auto", light: int = 4) -> Report:
     report = Report(root, find_format(root, layout))
     is_mvtec3d = report.layout == "mvtec3d"
     reader: PairReader = MVTec3D(root) if is_mvtec3d else Eyecandies(root, light)
-    categories = find_categories(root)
+    if is_mvtec3d:
+        categories = find_categories(root, get_args(Split), mvtec3d.MARK)
+    else:
+        categories = find_categories(root, eyecandies.FOLDERS.values(), eyecandies.MARK)
     if not categories:
         raise DataError(f"{root}: expected {EXPECTED}, got no category")
     for category in categories:

@@ -11,9 +11,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from fsad.data.datasets import DomainImages, EpochSampler, NoImages, TestImages, make_loader
-from fsad.data.pairs import ImageBatch, PairReader, Sample, TestBatch, check_category
+from fsad.data.pairs import ImageBatch, PairReader, Sample, TestBatch, check_category, check_names
 from fsad.data.shots import check_selection, choose_shots
-from fsad.data.transforms import load_tensors
 from fsad.errors import ConfigError, DataError, check_at_least
 
 T = TypeVar("T")
@@ -48,8 +47,9 @@ class PairDataModule(LightningDataModule):
             says which of them are not there.
 
     Raises:
-        ConfigError: A number or ``shot_selection`` is out of range; later, when the dataset is
-            looked at, a category is unknown or has fewer training images than shots.
+        ConfigError: A number or ``shot_selection`` is out of range, or ``category`` is not made of
+            names; later, when the dataset is looked at, a category is unknown or has fewer training
+            images than shots.
         DataError: When the dataset is looked at, a training image has a defect.
     """
 
@@ -69,7 +69,7 @@ class PairDataModule(LightningDataModule):
         super().__init__()
         self._make_reader = reader
         self.root = Path(root)
-        self.category = category
+        self.category = check_names(category)
         self.shots = check_at_least("data.shots", shots, 1)
         self.image_size = check_at_least("data.image_size", image_size, 1)
         self.batch_size = check_at_least("data.batch_size", batch_size, 1)
@@ -92,9 +92,7 @@ class PairDataModule(LightningDataModule):
             if absent:
                 log.warning("data.category=all: not in %s: %s", self.root, ", ".join(absent))
             return known
-        names = [self.category] if isinstance(self.category, str) else list(self.category)
-        if not names or len(set(names)) < len(names):
-            raise ConfigError(f"data.category: expected different names, got {names}")
+        names = [self.category] if isinstance(self.category, str) else self.category
         return [check_category(name, known) for name in names]
 
     def for_category(self, name: str) -> "PairDataModule":
@@ -163,10 +161,6 @@ class PairDataModule(LightningDataModule):
     def relative(self, path: Path) -> str:
         """Return a path as seen from the dataset's folder, with forward slashes."""
         return path.relative_to(self.reader.root).as_posix()
-
-    def rgb_image(self, sample: Sample) -> Tensor:
-        """Return a sample's RGB image for pictures, ``(3, S, S)`` in [0, 1]."""
-        return load_tensors(self.reader, sample, self.image_size, ["rgb"])["rgb"]
 
     def train_dataloader(self) -> DataLoader[ImageBatch] | DataLoader[Tensor]:
         """Return what the module's ``train_domains`` ask for.

@@ -53,7 +53,10 @@ def nearest_resize(pixels: NDArray[Pixels], size: int) -> NDArray[Pixels]:
 
 
 def depth_image(
-    z: NDArray[np.float32], size: int, region: NDArray[np.bool_] | None = None
+    z: NDArray[np.float32],
+    size: int,
+    region: NDArray[np.bool_] | None = None,
+    name: str = "depth",
 ) -> Tensor:
     r"""Turn a depth map into an image with values in {0} ∪ [0.1, 0.9].
 
@@ -72,6 +75,7 @@ def depth_image(
         z: Depth, ``(H, W)``, 0 where invalid.
         size: S, the side of the result.
         region: Where to fill holes, ``(H, W)``: the part. Everywhere if omitted.
+        name: What the caller calls the map, for the message.
 
     Returns:
         The depth image, ``(3, S, S)`` float32, larger = farther.
@@ -85,7 +89,10 @@ def depth_image(
     z = nearest_resize(z, size)
     valid = z > 0
     if not valid.any():
-        raise DataError(f"depth: expected a valid pixel at {size} × {size}, got none")
+        raise DataError(
+            f"{name}: expected a valid pixel at {size} × {size}, got none. "
+            "Choose another data.image_size, or check the file."
+        )
     low, high = float(z[valid].min()), float(z[valid].max())
     scale = 0.8 / (high - low) if high > low else 0.0
     offset = 0.1 if high > low else 0.5

@@ -9,16 +9,19 @@ import yaml
 from numpy.typing import NDArray
 
 from fsad.data.depth import valid_depth
-from fsad.data.images import read_grey16_png, read_masks, read_rgb_png
+from fsad.data.images import read_grey16_png
+from fsad.data.listing import by_stem, find_categories
 from fsad.data.pairs import Sample, check_category, check_partners, check_root, check_split
+from fsad.data.reader import FolderReader
 from fsad.errors import DataError, MissingDataError, check_at_least
 
 FOLDERS = {"train": "train", "validation": "val", "test": "test_public"}
+MARK = "data"  # what a split of this layout holds
 PREPARED = "fsad_prepared.json"
 DEPTH, RANGE, LABELS, MASK = "*_depth.png", "*_info_depth.yaml", "*_metadata.yaml", "*_mask.png"
 
 
-class Eyecandies:
+class Eyecandies(FolderReader):
     """Reads ``<category>/{train,val,test_public}/data/NN_{image_L.png,depth.png,...}``.
 
     Each frame is rendered under six lights; one of them is read. Depth is a 16-bit png over the
@@ -42,16 +45,11 @@ class Eyecandies:
     """
 
     def __init__(self, root: str | Path, light: int = 4) -> None:
-        self._root = Path(root)
-        self.light = check_at_least("light", light, 0)
-
-    @property
-    def root(self) -> Path:
-        """The folder that holds the categories."""
-        return self._root
+        super().__init__(root)
+        self.light = check_at_least("data.reader.light", light, 0)
 
     def categories(self) -> list[str]:
-        """Return every category found, sorted.
+        """Return every category found, whole or not, sorted.
 
         Raises:
             MissingDataError: There is no such folder, or no category in it.
@@ -62,7 +60,7 @@ class Eyecandies:
                 f"{self.root}: expected Eyecandies as distributed, got a prepared copy "
                 f"({PREPARED}). Prepared copies have the MVTec 3D-AD layout: use data=mvtec3d."
             )
-        found = sorted(path.parent.parent.name for path in self.root.glob("*/train/data"))
+        found = find_categories(self.root, FOLDERS.values(), MARK)
         if not found:
             raise MissingDataError(
                 f"{self.root}: expected <category>/train/data, got no such folder. Set data.root "
@@ -80,10 +78,10 @@ class Eyecandies:
             DataError: A frame's metadata cannot be read.
         """
         root = self.root / check_category(category, self.categories())
-        folder = root / FOLDERS[check_split(split)] / "data"
+        folder = root / FOLDERS[check_split(split)] / MARK
         image = f"*_image_{self.light}.png"
         images, depths, ranges, labels, masks = (
-            _by_stem(folder, pattern) for pattern in (image, DEPTH, RANGE, LABELS, MASK)
+            by_stem(folder, pattern) for pattern in (image, DEPTH, RANGE, LABELS, MASK)
         )
         if not images:
             if split == "validation" and not folder.exists():
@@ -109,14 +107,6 @@ class Eyecandies:
         ]
         return sorted(samples, key=lambda sample: (sample.defect, sample.stem))
 
-    def read_rgb(self, sample: Sample) -> NDArray[np.uint8]:
-        """Return the image under the chosen light, ``(H, W, 3)``.
-
-        Raises:
-            DataError: The file is unreadable or no RGB image.
-        """
-        return read_rgb_png(sample.rgb)
-
     def read_depth(self, sample: Sample) -> NDArray[np.float32]:
         """Return z, ``(H, W)``, in the renderer's units; 0 where invalid.
 
@@ -127,30 +117,12 @@ class Eyecandies:
         share = read_grey16_png(sample.depth) / 65535.0
         return valid_depth(low + share * (high - low), sample.depth)
 
-    def read_mask(self, sample: Sample) -> NDArray[np.bool_]:
-        """Return the defective pixels, ``(H, W)``; all False without a mask.
-
-        Raises:
-            DataError: A file is unreadable or no mask.
-        """
-        return read_masks(sample)
-
-    def read_part(self, sample: Sample) -> NDArray[np.bool_] | None:  # noqa: ARG002
-        """Return None: the distributed dataset has no foreground masks."""
-        return None
-
-
-def _by_stem(folder: Path, pattern: str) -> dict[str, Path]:
-    name = re.compile(r"(\d+)" + re.escape(pattern[1:]))  # "00_mask.png", not "00_bumps_mask.png"
-    matches = ((name.fullmatch(path.name), path) for path in folder.glob(pattern))
-    return {match[1]: path for match, path in matches if match}
-
 
 def _lights(folder: Path) -> str:
     lights = {re.sub(r".*_image_(\d+)", r"\1", path.stem) for path in folder.glob("*_image_*.png")}
     if not lights:
         return "none"
-    return f"light {', '.join(sorted(lights))}. Set light to one of them."
+    return f"light {', '.join(sorted(lights))}. Set data.reader.light (or --light) to one of them."
 
 
 def _mapping(path: Path) -> dict[str, Any]:

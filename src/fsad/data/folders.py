@@ -3,13 +3,13 @@
 The readers stop at the first file without a partner; this walk lists everything by stem.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
 from fsad.data import eyecandies, mvtec3d
+from fsad.data.listing import by_stem
 from fsad.data.pairs import Sample, Split
 from fsad.errors import DataError
 
@@ -70,12 +70,6 @@ class Folder:
         )
 
 
-def find_categories(root: Path) -> list[str]:
-    """Return every folder that has a split in it, sorted."""
-    splits = {*get_args(Split), *eyecandies.FOLDERS.values()}
-    return sorted({path.parent.name for split in splits for path in root.glob(f"*/{split}")})
-
-
 def mvtec3d_folders(root: Path, category: str) -> Iterator[Folder]:
     """Walk a category in MVTec 3D-AD's layout, raw or prepared."""
     prepared = (root / eyecandies.PREPARED).exists()
@@ -91,7 +85,7 @@ def mvtec3d_folders(root: Path, category: str) -> Iterator[Folder]:
                 defect=folder.name,
                 patterns=patterns,
                 needed=tuple(kind for kind in patterns if kind not in optional),
-                files={kind: _by_stem(folder, name) for kind, name in patterns.items()},
+                files={kind: by_stem(folder, name) for kind, name in patterns.items()},
             )
 
 
@@ -108,7 +102,7 @@ def eyecandies_folders(
     }
     for split, name in eyecandies.FOLDERS.items():
         files = {
-            kind: _by_stem(root / category / name / "data", pattern)
+            kind: by_stem(root / category / name / "data", pattern)
             for kind, pattern in patterns.items()
         }
         defects: dict[str, str] = {}
@@ -137,12 +131,3 @@ def _defect(labels: Path | None, problems: list[str]) -> str:
     except DataError as error:
         problems.append(str(error))
         return "unknown"
-
-
-def _by_stem(folder: Path, pattern: str) -> dict[str, Path]:
-    """Return a folder's files by what ``*`` stands for; hidden files are none of the dataset's."""
-    before, after = pattern.rsplit("/", 1) if "/" in pattern else ("", pattern)
-    stem = r"(\d+)" if after.startswith("*_") else r"([^.].*)"  # "00_mask", not "00_bumps_mask"
-    name = re.compile(stem + re.escape(after[1:]))
-    matches = ((name.fullmatch(path.name), path) for path in (folder / before).glob(after))
-    return {match[1]: path for match, path in matches if match}

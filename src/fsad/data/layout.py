@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fsad.errors import ConfigError, DataError, MissingDataError
 
-FORMATS = {"mvtec3d": "train/good", "eyecandies": "train/data"}  # what marks a category
+FORMATS = {"mvtec3d": "train/good", "eyecandies": "train/data"}  # what marks a layout
 EXPECTED = (
     "<category>/train/good/{rgb,xyz} (mvtec3d) or <category>/train/data/*_depth.png (eyecandies)"
 )
@@ -23,7 +23,7 @@ def find_format(root: Path, asked: str = "auto") -> str:
         DataError: The folder has no known layout, or is itself a category.
     """
     if asked not in ("auto", *FORMATS):
-        raise ConfigError(f"format: expected one of auto, {', '.join(FORMATS)}, got {asked!r}")
+        raise ConfigError(f"--format: expected one of auto, {', '.join(FORMATS)}, got {asked!r}")
     if not root.is_dir():
         raise MissingDataError(f"{root}: expected the dataset's folder, got no such folder")
     if asked != "auto":

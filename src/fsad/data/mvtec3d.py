@@ -1,24 +1,28 @@
 """MVTec 3D-AD in its original layout, and every dataset prepared by ``fsad data prepare``."""
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fsad.data.depth import valid_depth
-from fsad.data.images import read_mask_png, read_masks, read_rgb_png, read_xyz_tiff
-from fsad.data.pairs import Sample, check_category, check_partners, check_root, check_split
+from fsad.data.images import read_xyz_tiff
+from fsad.data.listing import by_stem, find_categories
+from fsad.data.pairs import Sample, Split, check_category, check_partners, check_root, check_split
+from fsad.data.reader import FolderReader
 from fsad.errors import MissingDataError
 
 RGB, XYZ, GT, PART = "rgb/*.png", "xyz/*.tiff", "gt/*.png", "part/*.png"
+MARK = "good"  # what a split of this layout holds
 
 
-class MVTec3D:
+class MVTec3D(FolderReader):
     """Reads ``<category>/{train,validation,test}/{good,<defect>}/{rgb,xyz,gt,part}``.
 
     RGB images and masks are png, point clouds are organised float tiff whose third channel is z,
     (0, 0, 0) where invalid. ``part`` exists only in prepared data. A category is a folder with
-    ``train/good``. A validation split is optional.
+    any of the splits; one without ``train`` or ``test`` is refused when it is opened.
 
     Args:
         root: The folder that holds the categories.
@@ -27,23 +31,13 @@ class MVTec3D:
         Bergmann et al., The MVTec 3D-AD dataset, VISAPP 2022.
     """
 
-    def __init__(self, root: str | Path) -> None:
-        self._root = Path(root)
-
-    @property
-    def root(self) -> Path:
-        """The folder that holds the categories."""
-        return self._root
-
     def categories(self) -> list[str]:
-        """Return every category found, sorted.
+        """Return every category found, whole or not, sorted.
 
         Raises:
             MissingDataError: There is no such folder, or no category in it.
         """
-        found = sorted(
-            path.parent.parent.name for path in check_root(self.root).glob("*/train/good")
-        )
+        found = find_categories(check_root(self.root), get_args(Split), MARK)
         if not found:
             raise MissingDataError(
                 f"{self.root}: expected <category>/train/good, got no such folder. Set data.root "
@@ -66,14 +60,6 @@ class MVTec3D:
             raise MissingDataError(f"{folder}: expected {{good,<defect>}}/{RGB}, got none")
         return samples
 
-    def read_rgb(self, sample: Sample) -> NDArray[np.uint8]:
-        """Return the RGB image, ``(H, W, 3)``.
-
-        Raises:
-            DataError: The file is unreadable or no RGB image.
-        """
-        return read_rgb_png(sample.rgb)
-
     def read_depth(self, sample: Sample) -> NDArray[np.float32]:
         """Return z, ``(H, W)``, in metres; 0 where invalid.
 
@@ -82,26 +68,10 @@ class MVTec3D:
         """
         return valid_depth(read_xyz_tiff(sample.depth)[..., 2], sample.depth)
 
-    def read_mask(self, sample: Sample) -> NDArray[np.bool_]:
-        """Return the defective pixels, ``(H, W)``; all False without a mask.
-
-        Raises:
-            DataError: A file is unreadable or no mask.
-        """
-        return read_masks(sample)
-
-    def read_part(self, sample: Sample) -> NDArray[np.bool_] | None:
-        """Return the foreground mask of prepared data, ``(H, W)``, or None.
-
-        Raises:
-            DataError: The file is unreadable or no mask.
-        """
-        return None if sample.part is None else read_mask_png(sample.part)
-
 
 def _samples(folder: Path, category: str, split: str) -> list[Sample]:
     """Pair the files of one ``<split>/<defect>`` folder by stem."""
-    rgb, xyz, masks, parts = (_by_stem(folder, pattern) for pattern in (RGB, XYZ, GT, PART))
+    rgb, xyz, masks, parts = (by_stem(folder, pattern) for pattern in (RGB, XYZ, GT, PART))
     check_partners(folder, rgb, xyz, (RGB, XYZ))
     check_partners(folder, xyz, rgb, (XYZ, RGB))
     if split == "test" and folder.name != "good":
@@ -122,8 +92,3 @@ def _samples(folder: Path, category: str, split: str) -> list[Sample]:
         )
         for stem in sorted(rgb)
     ]
-
-
-def _by_stem(folder: Path, pattern: str) -> dict[str, Path]:
-    # Some archives carry hidden doubles of every file ("._000.png").
-    return {path.stem: path for path in folder.glob(pattern) if not path.name.startswith(".")}

@@ -1,5 +1,6 @@
 """RGB/depth pairs: what a sample is, what a reader of a dataset offers, what a batch holds."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, TypeAlias, get_args
@@ -110,15 +111,31 @@ class TestBatch(NamedTuple):
     index: Tensor  # type: ignore[assignment]  # hides tuple.index
 
 
-def check_category(category: str, known: list[str]) -> str:
-    """Return ``category`` if the dataset has it.
+def check_names(category: str | Sequence[str]) -> str | list[str]:
+    """Return what ``data.category`` says if it is a name or a list of different names.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    if isinstance(category, str):
+        return category
+    if not isinstance(category, Sequence) or not all(isinstance(name, str) for name in category):
+        raise ConfigError(
+            f"data.category: expected a name, a list of names or all, got {category!r}"
+        )
+    if not category or len(set(category)) < len(category):
+        raise ConfigError(f"data.category: expected different names, got {list(category)}")
+    return list(category)
+
+
+def check_category(category: str, known: list[str], name: str = "data.category") -> str:
+    """Return ``category`` if the dataset has it; ``name`` is what the user calls the setting.
 
     Raises:
         ConfigError: It has not.
     """
     if category not in known:
-        names = ", ".join(known)
-        raise ConfigError(f"data.category: expected one of {names}, got {category!r}")
+        raise ConfigError(f"{name}: expected one of {', '.join(known)}, got {category!r}")
     return category
 
 

@@ -19,7 +19,7 @@ from fsad.data.mvtec3d import MVTec3D
 from fsad.data.pairs import PairReader, Split, check_category
 from fsad.data.record import begin_record, record_category
 from fsad.data.writer import SampleWriter
-from fsad.errors import ConfigError, DataError, check_at_least, check_positive
+from fsad.errors import ConfigError, DataError, MissingDataError, check_at_least, check_positive
 from fsad.files import make_folder
 from fsad.progress import track
 
@@ -38,7 +38,8 @@ class Prepared:
     Attributes:
         written: Number of samples made now.
         found: Number of samples that were there already.
-        failed: The samples that could not be made, ``category/split/defect/stem``, with the reason.
+        failed: What could not be made, with the reason: samples, ``category/split/defect/stem``,
+            and whole categories whose files do not pair up, ``category``.
     """
 
     written: int = 0
@@ -79,20 +80,22 @@ def prepare(
 
     Raises:
         ConfigError: A setting is out of range, or one folder lies in the other.
-        MissingDataError: The source, a split or a file's partner is missing.
+        MissingDataError: The source is missing or has no category.
         DataError: The source has no known layout or is itself a prepared copy.
         RunError: ``output`` holds something else.
         OutputError: ``output`` cannot be written.
     """
     _check_folders(source, output)
     layout = find_format(source, layout)
-    threshold = check_positive("threshold", THRESHOLDS[layout] if threshold is None else threshold)
+    threshold = check_positive(
+        "--threshold", THRESHOLDS[layout] if threshold is None else threshold
+    )
     if rgb_background not in ("keep", "zero"):
-        raise ConfigError(f"rgb_background: expected keep or zero, got {rgb_background!r}")
-    check_at_least("seed", seed, 0)
+        raise ConfigError(f"--rgb-background: expected keep or zero, got {rgb_background!r}")
+    check_at_least("--seed", seed, 0)
     reader: PairReader = MVTec3D(source) if layout == "mvtec3d" else Eyecandies(source, light)
     known = reader.categories()
-    chosen = [check_category(name, known) for name in categories] or known
+    chosen = [check_category(name, known, "--category") for name in categories] or known
 
     path = make_folder(output, "output") / PREPARED
     parameters = {
@@ -137,9 +140,12 @@ def _check_folders(source: Path, output: Path) -> None:
 
 def _prepare_category(category: str, writer: SampleWriter, report: Prepared) -> dict[str, object]:
     """Make a category's samples and return its entry for the record."""
-    samples = [
-        sample for split in get_args(Split) for sample in writer.reader.samples(category, split)
-    ]
+    read = writer.reader.samples
+    try:
+        samples = [sample for split in get_args(Split) for sample in read(category, split)]
+    except (DataError, MissingDataError) as error:  # the other categories may be whole
+        report.failed[category] = str(error)
+        return {"samples": {}, "failed": [category]}
     writer.copy_notices(category)
     counts: Counter[str] = Counter()
     failed: dict[str, str] = {}

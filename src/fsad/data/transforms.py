@@ -72,7 +72,7 @@ def load_tensors(
     if part is not None and "part" in modalities:
         tensors["part"] = torch.from_numpy(nearest_resize(part, size))
     if z is not None and "depth" in modalities:
-        tensors["depth"] = depth_image(z, size, region)
+        tensors["depth"] = depth_image(z, size, region, name=str(sample.depth))
     return tensors
 
 

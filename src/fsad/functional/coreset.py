@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from fsad.errors import ConfigError, check_shape
-from fsad.functional.distance import nearest
 
 
 def k_center_greedy(
@@ -63,14 +62,3 @@ def k_center_greedy(
         to_nearest[pick] = -1  # never again, even when only duplicates are left
         pick = to_nearest.argmax(keepdim=True)
     return picks
-
-
-def cover_radius(features: Tensor, picks: Tensor) -> Tensor:
-    """Return the largest distance of any row to its nearest pick, a scalar in the features' unit.
-
-    Args:
-        features: Rows, ``(v, c)``.
-        picks: Indices of the picked rows, ``(k,)``.
-    """
-    distances, _ = nearest(features, features[picks])
-    return distances.max()

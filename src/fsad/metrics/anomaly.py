@@ -52,7 +52,7 @@ class Evaluation:
     * ``image_auroc``: image scores against labels.
     * ``pixel_auroc``: all pixels of all images, pooled.
     * ``pixel_auroc_part``: of these, only the pixels on the part or within ``margin`` of it.
-    * ``aupro30``, ``aupro05``: :func:`fsad.metrics.pro.aupro` up to 30 % and 5 % false positives.
+    * ``aupro30``, ``aupro05``: :func:`fsad.metrics.pro.area_to` 30 % and 5 % false positives.
 
     Args:
         names: The scored sets.

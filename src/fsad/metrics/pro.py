@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-from fsad.errors import ConfigError, DataError, NonFiniteError, check_shape
-from fsad.metrics.masks import number_regions
+from fsad.errors import ConfigError, NonFiniteError
 
 
 def check_finite(name: str, scores: Tensor) -> None:
@@ -30,12 +29,16 @@ def pro_curve(maps: Tensor, regions: Tensor) -> tuple[Tensor, Tensor]:
     all images, those of images with a defect too.
 
     Args:
-        maps: Anomaly maps, ``(n, H, W)``, finite, higher = more anomalous.
-        regions: Region of each pixel, ``(n, H, W)``, as :func:`number_regions` gives them, with at
-            least one region and one defect-free pixel.
+        maps: Anomaly maps, ``(n, H, W)``, finite, any scale, higher = more anomalous.
+        regions: Region of each pixel, ``(n, H, W)``, as
+            :func:`fsad.metrics.masks.number_regions` gives them, with at least one region and one
+            defect-free pixel.
 
     Returns:
         FPR and PRO, ``(p,)`` each, float64, never falling, from 0 to 1.
+
+    Note:
+        Time is that of one sort of all pixels.
     """
     scores, order = maps.flatten().sort(descending=True)
     region = regions.flatten()[order]
@@ -51,20 +54,29 @@ def pro_curve(maps: Tensor, regions: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def area_to(limit: float, fpr: Tensor, pro: Tensor) -> float:
-    r"""Integrate PRO over FPR from 0 to ``limit`` and divide by ``limit``.
+    r"""Measure AU-PRO: integrate PRO over FPR from 0 to a limit and divide by the limit.
+
+    .. math:: \frac1\ell \int_0^\ell \mathrm{PRO} \; d\,\mathrm{FPR}
 
     The curve is linear between its points, also where the limit cuts it.
 
+    Laws (``tests/test_pro.py``): a map that ranks every anomalous pixel above every other scores 1;
+    a constant map scores :math:`\ell/2`; an increasing function of the map changes nothing.
+
     Args:
-        limit: Largest false-positive rate, in (0, 1].
+        limit: Largest false-positive rate :math:`\ell`, in (0, 1].
         fpr: False-positive rates, ``(p,)``, float64, never falling, from 0 to 1.
         pro: Per-region overlaps, ``(p,)``, float64.
 
     Returns:
-        The normalised area, in [0, 1], higher = better.
+        AU-PRO, in [0, 1], higher = better.
 
     Raises:
         ConfigError: ``limit`` is outside (0, 1].
+
+    Source:
+        Bergmann et al., "The MVTec Anomaly Detection Dataset", IJCV 2021, section 4.3. Their
+        implementation takes 100 thresholds uniform in FPR, which is coarse at small limits.
     """
     if not 0 < limit <= 1:
         raise ConfigError(f"limit: expected a number in (0, 1], got {limit!r}")
@@ -76,45 +88,3 @@ def area_to(limit: float, fpr: Tensor, pro: Tensor) -> float:
         at_limit = torch.lerp(pro[before], pro[after], share)
         area = area + (limit - fpr[before]) * (pro[before] + at_limit) / 2
     return float(area / limit)
-
-
-def aupro(maps: Tensor, masks: Tensor, limit: float) -> float:
-    r"""Measure AU-PRO over pooled images.
-
-    .. math:: \frac1\ell \int_0^\ell \mathrm{PRO} \; d\,\mathrm{FPR}
-
-    Laws (``tests/test_pro.py``): a map that ranks every anomalous pixel above every other scores 1;
-    a constant map scores :math:`\ell/2`; an increasing function of the map changes nothing.
-
-    Args:
-        maps: Anomaly maps, ``(n, H, W)``, finite, any scale, higher = more anomalous.
-        masks: Ground truth, ``(n, H, W)``, bool.
-        limit: Largest false-positive rate :math:`\ell`, in (0, 1].
-
-    Returns:
-        AU-PRO, in [0, 1], higher = better.
-
-    Raises:
-        ShapeError: ``maps`` and ``masks`` differ in shape.
-        DataError: ``masks`` is not bool, or lacks anomalous or defect-free pixels.
-        NonFiniteError: A score is NaN or infinite.
-        ConfigError: ``limit`` is outside (0, 1].
-
-    Note:
-        Time is that of one sort of all pixels.
-
-    Source:
-        Bergmann et al., "The MVTec Anomaly Detection Dataset", IJCV 2021, section 4.3. Their
-        implementation takes 100 thresholds uniform in FPR, which is coarse at small limits.
-    """
-    regions = number_regions(masks)
-    n, H, W = masks.shape
-    check_shape("maps", maps, "n H W", n=n, H=H, W=W)
-    check_finite("maps", maps)
-    anomalous = int(masks.sum())
-    if not 0 < anomalous < masks.numel():
-        raise DataError(
-            "masks: expected anomalous and defect-free pixels, "
-            f"got {anomalous} anomalous of {masks.numel()}"
-        )
-    return area_to(limit, *pro_curve(maps.detach().cpu(), regions))

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from fsad.errors import ConfigError, NonFiniteError, check_at_least
+from fsad.errors import NonFiniteError, check_at_least
 from fsad.nn.extractor import PatchExtractor
 from fsad.randomness import seeded
 
@@ -47,15 +47,10 @@ class AdaptedExtractor(nn.Module):
         extractor: The frozen backbone.
         hidden: Bottleneck of each adapter.
         seed: Seed of the down-projections.
-
-    Raises:
-        ConfigError: The extractor names no layer to adapt.
     """
 
     def __init__(self, extractor: PatchExtractor, hidden: int = 64, seed: int = 0) -> None:
         super().__init__()
-        if not extractor.layers:
-            raise ConfigError("backbone.layers: expected at least one layer to adapt, got none")
         self.extractor = extractor
         with seeded(seed, "adapters"):
             self.adapters = nn.ModuleDict(

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fsad.errors import ConfigError, check_at_least
-from fsad.nn.extractor import After, PatchExtractor, State, check_image_size, in_order
+from fsad.errors import ConfigError
+from fsad.nn.extractor import After, PatchExtractor, State
+from fsad.nn.settings import check_image_size, check_settings, in_order
 from fsad.nn.state_dict import load_weights, read_weights
 from fsad.nn.weights import convert_vit, create_cnn, create_vit, find_weights, pixel_statistics
 
@@ -51,10 +52,10 @@ class VitExtractor(PatchExtractor):
         model_args: Mapping[str, Any] | None = None,
         seed: int = 0,
     ) -> None:
-        check_at_least("image_size", image_size, 1)
+        check_settings(image_size, pretrained, normalize_depth)
         net = create_vit(timm_name, seed, img_size=image_size, **(model_args or {}))
         check_image_size(image_size, net.patch_embed.patch_size[0])
-        blocks = in_order("layers", layers, range(len(net.blocks)))
+        blocks = in_order("backbone.layers", layers, range(len(net.blocks)))
         published = {} if model_args else net.pretrained_cfg
         weights, path = find_weights(name, published, pretrained=pretrained, path=weights_path)
         if path is not None:
@@ -131,17 +132,19 @@ class CnnExtractor(PatchExtractor):
         model_args: Mapping[str, Any] | None = None,
         seed: int = 0,
     ) -> None:
-        check_at_least("image_size", image_size, 1)
+        check_settings(image_size, pretrained, normalize_depth)
         net = create_cnn(timm_name, seed, **(model_args or {}))
         channels = dict(zip(net.return_layers, net.feature_info.channels(), strict=True))
         strides = dict(zip(net.return_layers, net.feature_info.reduction(), strict=True))
         if not stages:
-            raise ConfigError("stages: expected at least one, got none")
-        chosen = in_order("stages", stages, channels)
+            raise ConfigError("backbone.stages: expected at least one, got none")
+        chosen = in_order("backbone.stages", stages, channels)
         check_image_size(image_size, strides[chosen[-1]])
         children = list(net)
         used = children[: children.index(chosen[-1]) + 1]
-        perturbable = in_order("layers", layers, [name for name in channels if name in used])
+        perturbable = in_order(
+            "backbone.layers", layers, [name for name in channels if name in used]
+        )
         published = {} if model_args else net.pretrained_cfg
         weights, path = find_weights(name, published, pretrained=pretrained, path=weights_path)
         unused = children[len(used) :]

@@ -1,10 +1,10 @@
 """What every frozen backbone does: check, normalise, split at the first perturbable layer, time."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import perf_counter
-from typing import Self, TypeVar
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,6 @@ from fsad.nn.state_dict import fingerprint
 
 After = Callable[[str, Tensor], Tensor]
 State = tuple[Tensor, ...]
-T = TypeVar("T")
 
 
 class PatchExtractor(nn.Module, ABC):
@@ -165,33 +164,3 @@ class PatchExtractor(nn.Module, ABC):
 def _wait_for(device: torch.device) -> None:
     if device.type == "cuda":  # kernels run on after the call that started them returned
         torch.cuda.synchronize(device)
-
-
-def check_image_size(image_size: int, cell: int) -> None:
-    """Refuse an image size that the network would silently crop.
-
-    Raises:
-        ConfigError: ``image_size`` is not a multiple of ``cell``, pixels.
-    """
-    if image_size % cell:
-        raise ConfigError(
-            f"image_size: expected a multiple of {cell} for this backbone, got {image_size}"
-        )
-
-
-def in_order(what: str, chosen: Sequence[T], available: Iterable[T]) -> list[T]:
-    """Return the chosen layers in the order in which they run.
-
-    Args:
-        what: The argument's name, for the message.
-        chosen: Some of ``available``, in any order.
-        available: All there are, in the order they run.
-
-    Raises:
-        ConfigError: A chosen one is not available, or is named twice.
-    """
-    known = list(available)
-    ordered = [layer for layer in known if layer in chosen]
-    if len(ordered) != len(chosen):
-        raise ConfigError(f"{what}: expected different ones out of {known}, got {list(chosen)}")
-    return ordered

@@ -75,7 +75,8 @@ def load_weights(
         unused: Prefixes of the keys ``net`` has no use for, such as a classifier's.
 
     Raises:
-        WeightsError: A key is missing, has another shape, or is unknown.
+        WeightsError: A key is missing, has another shape, is unknown, or is not finite in the
+            network's own precision.
     """
     remedy = "Choose the backbone that the file was made for, or another file."
     filled = net.state_dict()
@@ -88,6 +89,12 @@ def load_weights(
             raise WeightsError(
                 f"weights '{path}': expected {key} of shape {tuple(ours.shape)} "
                 f"for '{architecture}', got {got}. {remedy}"
+            )
+        bad = ours.numel() - int(torch.isfinite(theirs.to(ours.dtype)).sum())
+        if bad:
+            raise WeightsError(
+                f"weights '{path}': expected finite numbers in {key}, "
+                f"got {bad} NaN or infinite of {ours.numel()}. Fetch the file again, or another."
             )
         filled[key] = theirs
     for key, theirs in state.items():

@@ -22,55 +22,61 @@ _PROBE_SECONDS = 5.0  # the hub's own download retries for up to minutes before 
 
 
 def create_vit(timm_name: str, seed: int, **arguments: Any) -> Any:
-    """Create one of timm's vision transformers, without a head, with seeded random weights.
-
-    Args:
-        timm_name: The model's name in timm, with its tag.
-        seed: Seed of the weights; the global generator is left as it was.
-        arguments: What timm's constructor is given.
-
-    Raises:
-        ConfigError: timm cannot create it, or it is no ``VisionTransformer``.
-    """
-    net = _create(timm_name, seed, num_classes=0, **arguments)
-    if not isinstance(net, VisionTransformer):
-        raise ConfigError(
-            f"timm_name: expected one of timm's VisionTransformers, got '{timm_name}'. "
-            "A CNN needs fsad.nn.backbone.CnnExtractor."
-        )
-    return net
+    """Create one of timm's vision transformers, without a head; see :func:`_create`."""
+    return _create(
+        timm_name,
+        seed,
+        {**arguments, "num_classes": 0},
+        VisionTransformer,
+        "one of timm's VisionTransformers",
+        "A CNN needs fsad.nn.backbone.CnnExtractor.",
+    )
 
 
 def create_cnn(timm_name: str, seed: int, **arguments: Any) -> Any:
-    """Create one of timm's CNNs as a sequence of stages, with seeded random weights.
+    """Create one of timm's CNNs as a sequence of stages; see :func:`_create`."""
+    return _create(
+        timm_name,
+        seed,
+        {**arguments, "features_only": True},
+        FeatureListNet,
+        "a CNN that timm runs stage by stage",
+        "A vision transformer needs fsad.nn.backbone.VitExtractor.",
+    )
+
+
+def _create(
+    timm_name: str,
+    seed: int,
+    arguments: Mapping[str, Any],
+    kind: type[nn.Module],
+    wanted: str,
+    remedy: str,
+) -> nn.Module:
+    """Create one of timm's models with seeded random weights.
 
     Args:
         timm_name: The model's name in timm, with its tag.
         seed: Seed of the weights; the global generator is left as it was.
         arguments: What timm's constructor is given.
+        kind: What the model must be.
+        wanted: The same in words, for the message.
+        remedy: What to do with another kind of model.
 
     Raises:
-        ConfigError: timm cannot create it, or cannot run it stage by stage.
+        ConfigError: timm cannot create it, or it is of another kind.
     """
-    net = _create(timm_name, seed, features_only=True, **arguments)
-    if not isinstance(net, FeatureListNet):
-        raise ConfigError(
-            f"timm_name: expected a CNN that timm runs stage by stage, got '{timm_name}'. "
-            "A vision transformer needs fsad.nn.backbone.VitExtractor."
-        )
-    return net
-
-
-def _create(timm_name: str, seed: int, **arguments: Any) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         try:
             net: nn.Module = timm.create_model(timm_name, **arguments)
         except (AssertionError, RuntimeError, TypeError, ValueError) as error:
             raise ConfigError(
-                f"timm_name: expected a model of timm that takes {arguments}, "
+                f"backbone.timm_name: expected a model of timm that takes {arguments}, "
                 f"got '{timm_name}' ({message_of(error)})"
             ) from error
+    if not isinstance(net, kind):
+        raise ConfigError(f"backbone.timm_name: expected {wanted}, got '{timm_name}'. {remedy}")
     return net
 
 

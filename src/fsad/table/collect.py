@@ -9,6 +9,8 @@ import yaml
 from fsad.errors import DataError, MissingDataError, message_of
 from fsad.report import RunResult, read_result
 
+ELSEWHERE = ("resume", "paths.output_dir")  # overrides by which a job writes to another folder
+
 
 @dataclass
 class Runs:
@@ -26,9 +28,14 @@ class Runs:
 
 
 def _jobs_without_result(root: Path, done: set[Path]) -> list[Path]:
-    """List the outermost configured folders without a result in, above or below them."""
+    """List the outermost configured folders without a result in, above or below them.
+
+    A job writes ``config.yaml`` into its folder before anything else. One that failed even before
+    that left only Hydra's ``.hydra``, as did one that wrote to another folder: that is no hole.
+    """
     started = {file.parent for file in root.rglob("config.yaml") if file.parent.name != ".hydra"}
-    started |= {file.parent.parent for file in root.rglob(".hydra/overrides.yaml")}
+    hydras = {file.parent.parent for file in root.rglob(".hydra/overrides.yaml")}
+    started |= {job for job in hydras if not _wrote_elsewhere(job)}
     left = {
         job
         for job in started
@@ -37,14 +44,25 @@ def _jobs_without_result(root: Path, done: set[Path]) -> list[Path]:
     return sorted(job for job in left if left.isdisjoint(job.parents))  # loggers nest their own
 
 
-def _name(job: Path, root: Path) -> str:
-    """Call a job by its folder and by what it was asked to override."""
-    name = root.name if job == root else str(job.relative_to(root))
+def _overrides(job: Path) -> list[str]:
+    """Return what a job was asked to override; nothing where that cannot be read."""
     try:
         overrides = yaml.safe_load((job / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
-        return name
-    return f"{name} ({', '.join(map(str, overrides))})" if isinstance(overrides, list) else name
+        return []
+    return [str(override) for override in overrides] if isinstance(overrides, list) else []
+
+
+def _wrote_elsewhere(job: Path) -> bool:
+    pairs = (override.lstrip("+").partition("=") for override in _overrides(job))
+    return any(key in ELSEWHERE and value not in ("", "null") for key, _, value in pairs)
+
+
+def _name(job: Path, root: Path) -> str:
+    """Call a job by its folder and by what it was asked to override."""
+    name = root.name if job == root else str(job.relative_to(root))
+    overrides = ", ".join(_overrides(job))
+    return f"{name} ({overrides})" if overrides else name
 
 
 def collect(paths: Sequence[Path]) -> Runs:

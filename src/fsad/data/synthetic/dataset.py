@@ -65,16 +65,18 @@ class Synthetic(MVTec3D):
         seed: int = 0,
     ) -> None:
         recipe = Recipe(
-            size=check_at_least("size", size, 32),
-            n_train=check_at_least("n_train", n_train, 1),
-            n_validation=check_at_least("n_validation", n_validation, 0),
-            n_test_good=check_at_least("n_test_good", n_test_good, 1),
-            n_test_defect=check_at_least("n_test_defect", n_test_defect, 1),
+            size=check_at_least("data.reader.size", size, 32),
+            n_train=check_at_least("data.reader.n_train", n_train, 1),
+            n_validation=check_at_least("data.reader.n_validation", n_validation, 0),
+            n_test_good=check_at_least("data.reader.n_test_good", n_test_good, 1),
+            n_test_defect=check_at_least("data.reader.n_test_defect", n_test_defect, 1),
             categories=_names(
-                "categories", tuple(PARTS) if categories is None else categories, PARTS
+                "data.reader.categories", tuple(PARTS) if categories is None else categories, PARTS
             ),
-            defects=_names("defects", DEPTH_DEFECTS if defects is None else defects, DEFECTS),
-            seed=check_at_least("seed", seed, 0),
+            defects=_names(
+                "data.reader.defects", DEPTH_DEFECTS if defects is None else defects, DEFECTS
+            ),
+            seed=check_at_least("data.reader.seed", seed, 0),
         )
         super().__init__(generate(Path(root), recipe))
 

@@ -5,7 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from fsad.callbacks.bank_builder import MemoryBankBuilder
-from fsad.errors import check_at_least, check_even, check_fraction, check_not_negative
+from fsad.errors import (
+    check_at_least,
+    check_bool,
+    check_even,
+    check_fraction,
+    check_not_negative,
+)
 from fsad.methods.hypertrans.perturbation import DomainPerturbationModule
 from fsad.methods.hypertrans.rectification import HypergraphRectificationModule
 from fsad.methods.hypertrans.settings import Banks, Perturb, Rectify, Stages
@@ -51,10 +57,10 @@ class HyperTrans:
     ) -> None:
         self.alpha = check_fraction("method.alpha", alpha)
         self.beta = check_fraction("method.beta", beta)
-        self.knn, self.rectify_banks, self.sigma, self.seed = knn, rectify_banks, sigma, seed
-        check_even("method.knn", knn)
-        check_not_negative("method.sigma", sigma)
-        check_at_least("seed", seed, 0)
+        self.knn = check_even("method.knn", knn)
+        self.rectify_banks = check_bool("method.rectify_banks", rectify_banks)
+        self.sigma = check_not_negative("method.sigma", sigma)
+        self.seed = check_at_least("seed", seed, 0)
         self.stages = Stages(**stages)
         self.perturb = Perturb(**perturb)
         self.banks = Banks(**banks)

@@ -1,25 +1,29 @@
 """Stage ``perturb``: adapters learn to undo a change of style (eqs. 3-7)."""
 
 import logging
+from itertools import islice
 from typing import Any
 
 import torch
-from lightning import LightningModule
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from fsad.checkpoint import check_loss, leave_out_backbone, refuse_other_backbone
+from fsad.checkpoint import check_loss
 from fsad.data.pairs import ImageBatch
+from fsad.errors import ConfigError
 from fsad.functional.perlin import channel_factors, spatial_factors
 from fsad.functional.style import perturb_style
 from fsad.methods.hypertrans.settings import Perturb
 from fsad.nn.adapter import AdaptedExtractor, Perturbation
 from fsad.randomness import generator
+from fsad.stage_module import StageModule
 
 log = logging.getLogger(__name__)
 
+PROBE_BATCHES = 4  # of source images, to measure the stage by
 
-class DomainPerturbationModule(LightningModule):
+
+class DomainPerturbationModule(StageModule):
     r"""Train the adapters so that a perturbed forward pass ends where the clean one does.
 
     .. math:: L_{dp} = \operatorname{MSE}\big(F, \Theta(\omega(F))\big)
@@ -31,6 +35,9 @@ class DomainPerturbationModule(LightningModule):
         settings: Strength and schedule.
         seed: Seed of the perturbation factors.
 
+    Raises:
+        ConfigError: The extractor has no layer to perturb.
+
     Source:
         HyperTrans, eq. (7) and Algorithm 1, lines 3-4.
     """
@@ -38,13 +45,11 @@ class DomainPerturbationModule(LightningModule):
     train_domains = ("source",)
 
     def __init__(self, extractor: AdaptedExtractor, settings: Perturb, seed: int) -> None:
-        super().__init__()
-        self.extractor = extractor
+        super().__init__(extractor)
+        if not extractor.adapters:
+            raise ConfigError("backbone.layers: expected at least one layer to perturb, got none")
         self.settings = settings
         self.seed = seed
-        self.prefix = ""
-        self.diagnostics: dict[str, float | bool] = {}
-        self.strict_loading = False  # checkpoints leave the frozen backbone out
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam over the adapters."""
@@ -76,32 +81,45 @@ class DomainPerturbationModule(LightningModule):
 
         return perturb
 
+    @torch.no_grad()
     def on_train_end(self) -> None:
-        """Measure on one batch, with one fixed disturbance, what the stage achieved."""
+        """Measure what the stage achieved, on some source images with noise of its own."""
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        images = next(iter(data.source_dataloader())).image.to(self.device)
-        with torch.no_grad():
-            clean, adapted = self.extractor.clean_and_perturbed(
-                images, "source", self.perturbation("probe")
-            )
-            drifted = self.extractor(images, "source")
-            with self.extractor.without_adapters():
-                raw = self.extractor(images, "source", self.perturbation("probe"))
-        variance = spread(clean)
+        batches = list(islice(data.source_dataloader(), PROBE_BATCHES))
+        probes = [
+            self._probe(batch.image.to(self.device), f"probe {number}")
+            for number, batch in enumerate(batches)
+        ]
+        raw, adapted, drift = (sum(column) / len(probes) for column in zip(*probes, strict=True))
+        failed = adapted > 1
         self.diagnostics = {
-            "loss_over_variance_untrained": float(mse_loss(raw, clean) / variance),
-            "loss_over_variance": float(mse_loss(adapted, clean) / variance),
-            "clean_drift": float(mse_loss(drifted, clean) / variance),
+            "loss_over_variance_untrained": raw,
+            "loss_over_variance": adapted,
+            "clean_drift": drift,
+            "failed": failed,
         }
-        failed = self.diagnostics["loss_over_variance"] > 1
-        self.diagnostics["failed"] = failed
         said = log.warning if failed else log.info
         said(
             "perturb%s: L_dp over feature variance %.3f (%.3f before training), clean drift %.3f",
             " FAILED, a constant would predict the clean features better" if failed else "",
-            self.diagnostics["loss_over_variance"],
-            self.diagnostics["loss_over_variance_untrained"],
-            self.diagnostics["clean_drift"],
+            adapted,
+            raw,
+            drift,
+        )
+
+    def _probe(self, images: Tensor, noise: str) -> tuple[float, float, float]:
+        """Return L_dp without and with adapters and the drift of clean features, over variance."""
+        clean, adapted = self.extractor.clean_and_perturbed(
+            images, "source", self.perturbation(noise)
+        )
+        drifted = self.extractor(images, "source")
+        with self.extractor.without_adapters():
+            raw = self.extractor(images, "source", self.perturbation(noise))
+        variance = spread(clean)
+        return (
+            float(mse_loss(raw, clean) / variance),
+            float(mse_loss(adapted, clean) / variance),
+            float(mse_loss(drifted, clean) / variance),
         )
 
     def trained_state(self) -> dict[str, Tensor]:
@@ -111,14 +129,6 @@ class DomainPerturbationModule(LightningModule):
     def load_trained_state(self, state: dict[str, Tensor]) -> None:
         """Take back what :meth:`trained_state` returned."""
         self.extractor.adapters.load_state_dict(state)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave the frozen backbone out; its name and hash go in instead."""
-        leave_out_backbone(checkpoint, self.extractor.extractor)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint made with another backbone."""
-        refuse_other_backbone(checkpoint.get("backbone", {}), self.extractor.extractor)
 
 
 def spread(features: Tensor) -> Tensor:

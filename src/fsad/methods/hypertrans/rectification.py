@@ -1,29 +1,27 @@
 """Stage ``rectify`` and the test loop: close the gap, then score (eqs. 8-19)."""
 
 import logging
-from typing import Any
 
 import torch
-from lightning import LightningModule
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from fsad.checkpoint import check_loss, leave_out_backbone, refuse_other_backbone
+from fsad.checkpoint import check_loss
 from fsad.data.pairs import TestBatch
 from fsad.errors import check_fraction
 from fsad.functional.scoring import patch_scores
 from fsad.methods.hypertrans.graph import BankGraph, gap_over_norm
 from fsad.methods.hypertrans.settings import Rectify
 from fsad.nn.adapter import AdaptedExtractor
-from fsad.nn.memory_bank import MemoryBank
 from fsad.nn.res_hgnn import BankStates, ResHGNN
 from fsad.randomness import seeded
 from fsad.scored import ScoredImages
+from fsad.stage_module import ScoringModule
 
 log = logging.getLogger(__name__)
 
 
-class HypergraphRectificationModule(LightningModule):
+class HypergraphRectificationModule(ScoringModule):
     r"""Train R on the banks' hypergraph, then score target test images against both banks.
 
     .. math:: L_{dr} = \operatorname{MSE}(R(F), S(F)) + \operatorname{MSE}(R(F), F)
@@ -61,25 +59,15 @@ class HypergraphRectificationModule(LightningModule):
         scored: ScoredImages,
         seed: int,
     ) -> None:
-        super().__init__()
-        self.extractor = extractor
+        super().__init__(extractor, scored)
         self.settings = settings
         self.beta = check_fraction("method.beta", beta) if cross_domain else 0.0
         self.knn, self.rectify, self.rectify_banks = knn, rectify, rectify_banks
-        self.scored = scored
         self.seed = seed
         self.rectifier = ResHGNN(
             extractor.extractor.channels, settings.hidden, alpha, settings.dropout, seed
         )
-        self.source_bank, self.target_bank = MemoryBank("source"), MemoryBank("target")
         self.graph: BankGraph | None = None
-        self.prefix = ""
-        self.diagnostics: dict[str, float] = {}
-        self.strict_loading = False  # checkpoints leave the frozen backbone and the banks out
-
-    def encode(self, images: Tensor, domain: str) -> Tensor:
-        """Return patch features of images in [0, 1], float32 ``(n, c, h, w)``."""
-        return self.extractor(images, domain).float()  # type: ignore[no-any-return]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam over R."""
@@ -112,6 +100,7 @@ class HypergraphRectificationModule(LightningModule):
         assert self.graph is not None
         self.rectifier.eval()
         source, target = self.graph.rectified_banks(self.rectifier)
+        self.rectifier.train()
         self.diagnostics = {
             "gap_over_norm_before": gap_over_norm(self.graph.source, self.graph.target),
             "gap_over_norm_after": gap_over_norm(source, target),
@@ -177,11 +166,3 @@ class HypergraphRectificationModule(LightningModule):
     def load_trained_state(self, state: dict[str, Tensor]) -> None:
         """Take back what :meth:`trained_state` returned."""
         self.rectifier.load_state_dict(state)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave the frozen backbone and the banks out; they are kept by hash and by file."""
-        leave_out_backbone(checkpoint, self.extractor.extractor)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint made with another backbone."""
-        refuse_other_backbone(checkpoint.get("backbone", {}), self.extractor.extractor)

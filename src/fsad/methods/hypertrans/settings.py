@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from fsad.errors import ConfigError, check_at_least, check_fraction, check_positive
+from fsad.errors import ConfigError, check_at_least, check_bool, check_fraction, check_positive
 
 
 def _choice(name: str, value: str, choices: tuple[str, ...]) -> None:
@@ -26,8 +26,7 @@ class Stages:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if not isinstance(value, bool):
-                raise ConfigError(f"method.stages.{name}: expected true or false, got {value!r}")
+            check_bool(f"method.stages.{name}", value)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,70 @@
+"""A LightningModule around a frozen backbone, trained in a stage of its own."""
+
+from abc import abstractmethod
+from typing import Any
+
+from lightning import LightningModule
+from torch import Tensor
+
+from fsad.checkpoint import leave_out_backbone, refuse_other_backbone
+from fsad.nn.adapter import AdaptedExtractor
+from fsad.nn.memory_bank import MemoryBank
+from fsad.scored import ScoredImages
+
+
+class StageModule(LightningModule):
+    """What the pipeline asks of every stage.
+
+    Args:
+        extractor: Frozen backbone with its adapters; checkpoints name the backbone instead of
+            holding it.
+
+    Attributes:
+        train_domains: Whose images a training step consumes: ``("source",)`` or nobody's.
+        prefix: Put before log keys.
+        diagnostics: What the stage measured of itself; ``failed`` tells that it did harm.
+    """
+
+    train_domains: tuple[str, ...] = ()
+
+    def __init__(self, extractor: AdaptedExtractor) -> None:
+        super().__init__()
+        self.extractor = extractor
+        self.prefix = ""
+        self.diagnostics: dict[str, float | bool] = {}
+        self.strict_loading = False  # checkpoints leave the frozen backbone and the banks out
+
+    @abstractmethod
+    def trained_state(self) -> dict[str, Tensor]:
+        """Return what the stage trained."""
+
+    @abstractmethod
+    def load_trained_state(self, state: dict[str, Tensor]) -> None:
+        """Take back what :meth:`trained_state` returned."""
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave the frozen backbone and the banks out; they are kept by hash and by file."""
+        leave_out_backbone(checkpoint, self.extractor.extractor)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint made with another backbone."""
+        refuse_other_backbone(checkpoint.get("backbone", {}), self.extractor.extractor)
+
+
+class ScoringModule(StageModule):
+    """The stage whose test loop scores against both banks.
+
+    Args:
+        extractor: Frozen backbone with its adapters.
+        scored: Collects what the test loop scores.
+    """
+
+    def __init__(self, extractor: AdaptedExtractor, scored: ScoredImages) -> None:
+        super().__init__(extractor)
+        self.scored = scored
+        self.source_bank, self.target_bank = MemoryBank("source"), MemoryBank("target")
+
+    def encode(self, images: Tensor, domain: str) -> Tensor:
+        """Return patch features of images in [0, 1], float32 ``(n, c, h, w)``."""
+        features: Tensor = self.extractor(images, domain)
+        return features.float()

@@ -1,0 +1,43 @@
+"""The Makefile's targets call what they say; the environment is this one."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def make(*words):
+    # -o: take the environment for made, whatever the date of pyproject.toml
+    command = ["make", "-o", ".venv/installed", f"BIN={Path(sys.executable).parent}", *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_table_writes_both_files(finished, tmp_path):
+    done = make("table", f"RUNS={finished}", f"OUT={tmp_path / 'tables'}")
+    assert done.returncode == 0, done.stderr
+    assert "tile" in (tmp_path / "tables/table.md").read_text()
+    assert "tile" in (tmp_path / "tables/table.csv").read_text()
+
+
+def test_table_without_runs_says_what_to_do():
+    done = make("table", "RUNS=")
+    assert done.returncode != 0
+    assert "table: expected runs, got none. Run make train first" in done.stderr
+
+
+def test_sweep_without_a_name_says_what_to_do():
+    done = make("sweep")
+    assert done.returncode != 0
+    assert "sweep: expected a name, got none. Say make sweep NAME=shots" in done.stderr
+
+
+def test_sweep_passes_its_name_on():
+    done = make("--dry-run", "sweep", "NAME=[alpha_beta,shots]", "ARGS=seed=1")
+    assert "train.py 'sweep=[alpha_beta,shots]' seed=1" in done.stdout
+
+
+def test_help_lists_every_target():
+    shown = make("help").stdout
+    for target in ("train", "test", "lint", "types", "check", "sweep", "table", "clean"):
+        assert f"\n{target} " in f"\n{shown}"
