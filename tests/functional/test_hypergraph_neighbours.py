@@ -6,12 +6,11 @@ from torch.testing import assert_close
 
 from fsad.errors import ConfigError
 from fsad.functional.distance import similarity
-from fsad.functional.hypergraph import (
+from fsad.functional.hypergraph import SoftHypergraph, pseudo_features
+from fsad.functional.neighbours import (
     Neighbours,
-    SoftHypergraph,
     bank_neighbours,
     median_distance,
-    pseudo_features,
     query_neighbours,
 )
 

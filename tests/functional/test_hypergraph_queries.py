@@ -6,7 +6,8 @@ from torch.testing import assert_close
 
 from fsad.errors import ShapeError
 from fsad.functional.distance import similarity
-from fsad.functional.hypergraph import SoftHypergraph, bank_neighbours, query_neighbours
+from fsad.functional.hypergraph import SoftHypergraph
+from fsad.functional.neighbours import bank_neighbours, query_neighbours
 
 S, T, Q, C, KNN = 21, 13, 7, 5, 6
 

@@ -7,12 +7,8 @@ import pytest
 import torch
 
 from fsad.functional.distance import similarity
-from fsad.functional.hypergraph import (
-    SoftHypergraph,
-    bank_neighbours,
-    median_distance,
-    query_neighbours,
-)
+from fsad.functional.hypergraph import SoftHypergraph
+from fsad.functional.neighbours import bank_neighbours, median_distance, query_neighbours
 from fsad.nn.res_hgnn import ResHGNN
 
 S, T, C, KNN, HELD = 300, 200, 48, 10, 20

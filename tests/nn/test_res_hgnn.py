@@ -8,7 +8,8 @@ from torch.testing import assert_close
 
 from fsad.errors import ConfigError
 from fsad.functional.distance import similarity
-from fsad.functional.hypergraph import SoftHypergraph, bank_neighbours, query_neighbours
+from fsad.functional.hypergraph import SoftHypergraph
+from fsad.functional.neighbours import bank_neighbours, query_neighbours
 from fsad.nn.res_hgnn import ResHGNN
 
 S, T, Q, C, HIDDEN, KNN = 21, 13, 7, 5, 8, 6

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from fsad.errors import ConfigError, check_at_least, check_fraction
 from fsad.functional.distance import similarity
-from fsad.functional.hypergraph import EdgeSums, Neighbours, SoftHypergraph
+from fsad.functional.hypergraph import EdgeSums, SoftHypergraph
+from fsad.functional.neighbours import Neighbours
 from fsad.randomness import seeded
 
 

@@ -5,13 +5,8 @@ import logging
 import torch
 from torch import Tensor
 
-from fsad.functional.hypergraph import (
-    SoftHypergraph,
-    bank_neighbours,
-    median_distance,
-    pseudo_features,
-    query_neighbours,
-)
+from fsad.functional.hypergraph import SoftHypergraph, pseudo_features
+from fsad.functional.neighbours import bank_neighbours, median_distance, query_neighbours
 from fsad.nn.res_hgnn import BankStates, ResHGNN
 
 log = logging.getLogger(__name__)
