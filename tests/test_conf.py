@@ -37,7 +37,7 @@ def composed(*overrides, run=True):
 def options():
     for group in GROUPS:
         for path in sorted((CONF / group).glob("*.yaml")):
-            if (group, path.stem) != ("data", "pairs"):
+            if (group, path.stem) != ("data", "_pairs"):
                 yield group, path.stem
 
 

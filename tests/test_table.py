@@ -231,6 +231,7 @@ def test_a_job_without_result_is_a_row_with_its_name(tmp_path):
 )
 def test_a_job_that_wrote_to_another_folder_is_no_hole_where_hydra_was_started(tmp_path, override):
     run(tmp_path / "0", {"bagel": 0.5})
+    (tmp_path / "multirun.yaml").write_text("hydra: {}\n")
     (tmp_path / "1" / ".hydra").mkdir(parents=True)
     (tmp_path / "1" / ".hydra" / "overrides.yaml").write_text(f"- seed=0\n- {override}\n")
     assert collect([tmp_path]).missing == []
@@ -238,10 +239,18 @@ def test_a_job_that_wrote_to_another_folder_is_no_hole_where_hydra_was_started(t
     assert collect([tmp_path]).missing == [f"1 (seed=0, {override})"]
 
 
-def test_a_job_that_resumed_nothing_is_a_hole(tmp_path):
+def test_a_multiruns_job_that_resumed_nothing_is_a_hole(tmp_path):
+    (tmp_path / "multirun.yaml").write_text("hydra: {}\n")
     (tmp_path / "1" / ".hydra").mkdir(parents=True)
     (tmp_path / "1" / ".hydra" / "overrides.yaml").write_text("- resume=null\n")
     assert collect([tmp_path]).missing == ["1 (resume=null)"]
+
+
+def test_a_single_job_refused_before_it_began_is_no_hole(tmp_path):
+    run(tmp_path / "0", {"bagel": 0.5})
+    (tmp_path / "1" / ".hydra").mkdir(parents=True)
+    (tmp_path / "1" / ".hydra" / "overrides.yaml").write_text("- method.alpha=7\n")
+    assert collect([tmp_path]).missing == []
 
 
 def test_a_broken_result_is_named_and_stops_nothing(tmp_path):

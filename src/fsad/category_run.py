@@ -106,6 +106,8 @@ class CategoryRun:
                 "Finish that run with resume=RUN_DIR first."
             )
         unfinished = self.folder / f"{stage.name}.ckpt"
+        if unfinished.exists():
+            log.info("%s: goes on from %s", stage.name, unfinished)
         checkpoint = StageCheckpoint(unfinished, stage.checkpoint_every)
         callbacks: list[Callback] = [checkpoint, StageProgress(stage.name)]
         if stage.module is plan.scorer:
@@ -151,6 +153,7 @@ class CategoryRun:
         """Read back what an earlier process finished."""
         try:
             stored = json.loads(self.record.read_text(encoding="utf-8"))
+            log.info("%s: finished before, taken from %s", self.folder.name, self.record)
             return CategoryResult.from_json(stored)
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(

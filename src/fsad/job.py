@@ -48,30 +48,35 @@ def run_job(cfg: DictConfig) -> float | None:
     config["resume"] = None  # how a run was gone on with is not what it is
     if not cfg.resume:
         _refuse_used(output)
-        # Not resolved, so that a resumed run may lie elsewhere.
-        write_text(output / "config.yaml", OmegaConf.to_yaml(cfg))
     seed_everything(cfg.seed, workers=True, verbose=False)
+    # What cannot be built shows before any work, and before the folder counts as a run.
+    TrainerMaker(cfg, [])(callbacks=[])
     method = instantiate(cfg.method, _convert_="all")
     data = instantiate(cfg.data, _convert_="all")
     extractor = instantiate(cfg.backbone, _convert_="all")
+    if not cfg.resume:
+        # Not resolved, so that a resumed run may lie elsewhere.
+        write_text(output / "config.yaml", OmegaConf.to_yaml(cfg))
+    log.info("writing to %s", output)
     with loggers(cfg.logger) as logs:
+        job = Job(
+            method=method,
+            extractor=extractor,
+            data=data,
+            make_trainer=TrainerMaker(cfg, logs),
+            output=output,
+            config=config,
+            seed=cfg.seed,
+            trained=Path(cfg.ckpt) if cfg.ckpt else None,
+            maps=cfg.maps,
+        )
         for logger in logs:
             logger.log_hyperparams(config)
-        result = read_result(
-            run(
-                Job(
-                    method=method,
-                    extractor=extractor,
-                    data=data,
-                    make_trainer=TrainerMaker(cfg, logs),
-                    output=output,
-                    config=config,
-                    seed=cfg.seed,
-                    trained=Path(cfg.ckpt) if cfg.ckpt else None,
-                    maps=cfg.maps,
-                )
-            )
-        )
+        try:
+            result = read_result(run(job))
+        except (KeyboardInterrupt, SystemExit):  # Lightning turns the first into the second
+            log.error("interrupted. Go on with: python train.py resume=%s", output)
+            raise
         for logger in logs:
             numbers = {f"mean/{name}": value for name, value in result.mean.items()}
             logger.log_metrics(

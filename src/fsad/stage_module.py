@@ -1,6 +1,5 @@
 """A LightningModule around a frozen backbone, trained in a stage of its own."""
 
-from abc import abstractmethod
 from typing import Any
 
 from lightning import LightningModule
@@ -34,11 +33,10 @@ class StageModule(LightningModule):
         self.diagnostics: dict[str, float | bool] = {}
         self.strict_loading = False  # checkpoints leave the frozen backbone and the banks out
 
-    @abstractmethod
     def trained_state(self) -> dict[str, Tensor]:
-        """Return what the stage trained."""
+        """Return what the stage trained; nothing, for a module that is only tested."""
+        return {}
 
-    @abstractmethod
     def load_trained_state(self, state: dict[str, Tensor]) -> None:
         """Take back what :meth:`trained_state` returned."""
 
@@ -54,6 +52,9 @@ class StageModule(LightningModule):
 class ScoringModule(StageModule):
     """The stage whose test loop scores against both banks.
 
+    A subclass writes ``test_step``, which hands the patch scores of a batch to
+    ``self.scored.update``; the banks are filled by then.
+
     Args:
         extractor: Frozen backbone with its adapters.
         scored: Collects what the test loop scores.
@@ -68,3 +69,11 @@ class ScoringModule(StageModule):
         """Return patch features of images in [0, 1], float32 ``(n, c, h, w)``."""
         features: Tensor = self.extractor(images, domain)
         return features.float()
+
+    def on_test_epoch_end(self) -> None:
+        """Compute the metrics and log those of the fused score."""
+        self.scored.compute()
+        for name, value in self.scored.metrics["fused"].items():
+            if value is not None:
+                self.log(f"{self.prefix}test/{name}", value)
+        self.log(f"{self.prefix}test/source_share", self.scored.source_share)

@@ -65,13 +65,18 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def run(cache: Path) -> Callable[..., Path]:
-    """Run one job in ``output`` with the small configuration and the overrides given."""
+    """Run one job in ``output`` with the small configuration and the overrides given.
 
-    def go(output: Path, *overrides: str) -> Path:
+    ``without`` leaves out the small configuration's overrides that start with it.
+    """
+
+    def go(output: Path, *overrides: str, without: str | None = None) -> Path:
         if any(word.startswith("resume=") for word in overrides):
             words = list(overrides)
         else:
             small = () if any(word.startswith("ckpt=") for word in overrides) else SMALL
+            if without:
+                small = tuple(word for word in small if not word.startswith(without))
             words = [f"paths.output_dir={output}", f"paths.cache_dir={cache}", *small, *overrides]
         run_job(settled(words))
         return output

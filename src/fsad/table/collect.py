@@ -30,12 +30,14 @@ class Runs:
 def _jobs_without_result(root: Path, done: set[Path]) -> list[Path]:
     """List the outermost configured folders without a result in, above or below them.
 
-    A job writes ``config.yaml`` into its folder before anything else. One that failed even before
-    that left only Hydra's ``.hydra``, as did one that wrote to another folder: that is no hole.
+    A job writes ``config.yaml`` into its folder once its settings are known to be good. A single
+    one refused before that (a slip of the keyboard) is no hole, nor is one that wrote to another
+    folder; one of a multirun is a hole all the same.
     """
     started = {file.parent for file in root.rglob("config.yaml") if file.parent.name != ".hydra"}
     hydras = {file.parent.parent for file in root.rglob(".hydra/overrides.yaml")}
-    started |= {job for job in hydras if not _wrote_elsewhere(job)}
+    swept = {job for job in hydras if (job.parent / "multirun.yaml").is_file()}
+    started |= {job for job in swept if not _wrote_elsewhere(job)}
     left = {
         job
         for job in started

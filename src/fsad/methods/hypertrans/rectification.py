@@ -151,14 +151,6 @@ class HypergraphRectificationModule(ScoringModule):
         source, target = self.score(batch.image)
         self.scored.update(batch, source, target, self.beta)
 
-    def on_test_epoch_end(self) -> None:
-        """Compute the metrics and log those of the fused score."""
-        self.scored.compute()
-        for name, value in self.scored.metrics["fused"].items():
-            if value is not None:
-                self.log(f"{self.prefix}test/{name}", value)
-        self.log(f"{self.prefix}test/source_share", self.scored.source_share)
-
     def trained_state(self) -> dict[str, Tensor]:
         """Return what this stage trained: R's two matrices."""
         return dict(self.rectifier.state_dict())
