@@ -1,9 +1,12 @@
 import json
 
 import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
 
 from fsad.errors import MissingDataError, OutputError
-from fsad.files import atomic, make_folder, write_json, write_text
+from fsad.files import atomic, make_folder, write_json, write_tensors, write_text
 
 
 def test_a_finished_block_leaves_the_new_file_and_nothing_else(tmp_path):
@@ -119,3 +122,14 @@ def test_a_folder_that_cannot_be_made_is_refused_by_name_with_a_remedy(tmp_path,
         "paths.output_dir: expected a folder that can be written, "
         f"got '{tmp_path / place}' ({reason}). Choose another folder or change its permissions."
     )
+
+
+def test_tensors_come_back_with_their_metadata(tmp_path):
+    grid = torch.arange(6.0).reshape(2, 3)
+    path = tmp_path / "t.safetensors"
+    write_tensors(path, {"turned": grid.T, "grid": grid.requires_grad_()}, {"about": "a test"})
+    stored = load_file(path)
+    assert torch.equal(stored["turned"], grid.detach().T)
+    assert torch.equal(stored["grid"], grid.detach())
+    with safe_open(path, "pt") as file:
+        assert file.metadata() == {"about": "a test"}

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from fsad.errors import DataError
-from fsad.files import atomic
+from fsad.files import write_tensors
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,7 @@ class StageArtifact:
             "seconds": self.seconds,
             "diagnostics": self.diagnostics,
         }
-        tensors = {
-            name: value.detach().cpu().contiguous().clone() for name, value in self.state.items()
-        }
-        with atomic(path) as partial:
-            save_file(tensors, partial, metadata={"fsad": json.dumps(about)})
+        write_tensors(path, self.state, {"fsad": json.dumps(about)})
 
     @classmethod
     def read(cls, path: Path) -> "StageArtifact":

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from lightning import Callback, Trainer
-from safetensors.torch import save_file
 
 from fsad.artifacts import StageArtifact
 from fsad.callbacks.stage_checkpoint import StageCheckpoint
@@ -16,7 +15,7 @@ from fsad.callbacks.stage_progress import StageProgress
 from fsad.checkpoint import backbone_identity, check_readable, refuse_other_backbone
 from fsad.data.datamodule import PairDataModule
 from fsad.errors import DataError, RunError
-from fsad.files import atomic, make_folder, write_json
+from fsad.files import make_folder, write_json, write_tensors
 from fsad.maps import write_maps
 from fsad.nn.extractor import PatchExtractor
 from fsad.plan import Method, Plan, Stage
@@ -179,8 +178,9 @@ class CategoryRun:
         seconds["test"] = tested - scored.seconds - builder.seconds_in_test
         seconds["metrics"] = scored.seconds
         source, target = scored.patches()
-        with atomic(self.folder / "patch_scores.safetensors") as partial:
-            save_file({"source": source, "target": target}, partial)
+        write_tensors(
+            self.folder / "patch_scores.safetensors", {"source": source, "target": target}
+        )
         write_scores(self.folder / "scores.csv", self._rows(scored.images))
         if self.maps:
             files = write_maps(self.maps, self.data, scored)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from small_backbone import small_backbone
 from torch.nn.functional import mse_loss
 
 from fsad.data.pairs import ImageBatch
@@ -10,20 +11,11 @@ from fsad.errors import ConfigError, NonFiniteError
 from fsad.methods.hypertrans.perturbation import DomainPerturbationModule, spread
 from fsad.methods.hypertrans.settings import Perturb
 from fsad.nn.adapter import AdaptedExtractor
-from fsad.nn.backbone import VitExtractor
 
 
 @pytest.fixture
 def module():
-    backbone = VitExtractor(
-        name="small",
-        timm_name="vit_tiny_patch16_224",
-        image_size=32,
-        layers=[1, 2],
-        pretrained=False,
-        model_args={"patch_size": 8, "embed_dim": 24, "depth": 4, "num_heads": 3},
-    )
-    made = DomainPerturbationModule(AdaptedExtractor(backbone, hidden=8), Perturb(), seed=3)
+    made = DomainPerturbationModule(AdaptedExtractor(small_backbone(), hidden=8), Perturb(), seed=3)
     made.log = lambda *_, **__: None
     return made
 

@@ -2,25 +2,17 @@
 
 import pytest
 import torch
+from small_backbone import small_backbone
 
 from fsad.errors import BankError
 from fsad.methods.hypertrans.graph import BankGraph, gap_over_norm
 from fsad.methods.hypertrans.rectification import HypergraphRectificationModule
 from fsad.methods.hypertrans.settings import Rectify
 from fsad.nn.adapter import AdaptedExtractor
-from fsad.nn.backbone import VitExtractor
 from fsad.scored import ScoredImages
 
 
 def make(**changes):
-    backbone = VitExtractor(
-        name="small",
-        timm_name="vit_tiny_patch16_224",
-        image_size=32,
-        layers=[1, 2],
-        pretrained=False,
-        model_args={"patch_size": 8, "embed_dim": 24, "depth": 4, "num_heads": 3},
-    )
     settings = {
         "alpha": 0.3,
         "beta": 0.6,
@@ -30,7 +22,7 @@ def make(**changes):
         "cross_domain": True,
     } | changes
     return HypergraphRectificationModule(
-        AdaptedExtractor(backbone, hidden=8),
+        AdaptedExtractor(small_backbone(), hidden=8),
         Rectify(hidden=32, scale="median"),
         scored=ScoredImages(32, 4.0),
         seed=0,

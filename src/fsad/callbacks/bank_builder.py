@@ -10,13 +10,12 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from fsad.data.pairs import ImageBatch
 from fsad.errors import DataError
-from fsad.files import atomic
+from fsad.files import write_tensors
 from fsad.functional.coreset import k_center_greedy
 from fsad.nn.memory_bank import MemoryBank
 from fsad.progress import track
@@ -43,7 +42,6 @@ class MemoryBankBuilder(Callback):
         self.ratios = {"source": source_ratio, "target": target_ratio}
         self.seconds = 0.0
         self.seconds_in_test = 0.0  # of these, spent when the test started
-        self.path_was_read = False
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Fill the banks before training; the module is on its device by now."""
@@ -51,20 +49,18 @@ class MemoryBankBuilder(Callback):
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Fill the banks before testing, if no stage did."""
-        before = self.seconds
-        self._fill(trainer, pl_module)
-        self.seconds_in_test = 0.0 if self.path_was_read else self.seconds - before
+        self.seconds_in_test = self._fill(trainer, pl_module)
 
     @torch.no_grad()  # not inference_mode: banks may feed a layer that trains
-    def _fill(self, trainer: Trainer, module: Any) -> None:
+    def _fill(self, trainer: Trainer, module: Any) -> float:
+        """Fill what is empty; return the seconds that building took just now."""
         banks: tuple[MemoryBank, MemoryBank] = (module.source_bank, module.target_bank)
         if all(bank.is_filled for bank in banks):
-            return
+            return 0.0
         if self.path.exists():
             channels = module.extractor.extractor.channels
             self.seconds = read_banks(self.path, banks, channels, module.device)
-            self.path_was_read = True
-            return
+            return 0.0
         start = time.perf_counter()
         data = trainer.datamodule  # type: ignore[attr-defined]
         loaders = {"source": data.source_dataloader, "target": data.target_dataloader}
@@ -74,6 +70,7 @@ class MemoryBankBuilder(Callback):
         self.seconds = time.perf_counter() - start
         write_banks(self.path, banks, self.seconds)
         log.info("banks: %s", ", ".join(f"{len(bank.rows)} {bank.domain} rows" for bank in banks))
+        return self.seconds
 
 
 def collect(module: Any, batches: DataLoader[ImageBatch], domain: str) -> Tensor:
@@ -97,18 +94,17 @@ def fill_bank(bank: MemoryBank, features: Tensor, ratio: float) -> None:
             normal, count, lambda steps: track(steps, f"{bank.domain} coreset", count)
         )
         normal = normal[picks]
-    bank.fill(normal.clone(), mean, std)
+    bank.fill(normal, mean, std)
 
 
 def write_banks(path: Path, banks: Iterable[MemoryBank], seconds: float) -> None:
     """Write the banks, and the seconds they took, to one safetensors file."""
     tensors = {
-        f"{bank.domain}.{name}": value.detach().cpu().contiguous().clone()
+        f"{bank.domain}.{name}": value
         for bank in banks
         for name, value in bank.state_dict().items()
     }
-    with atomic(path) as partial:
-        save_file(tensors, partial, metadata={"seconds": str(seconds)})
+    write_tensors(path, tensors, {"seconds": str(seconds)})
 
 
 def read_banks(

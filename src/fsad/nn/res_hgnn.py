@@ -91,14 +91,18 @@ class ResHGNN(nn.Module):
         hidden = self.dropout(torch.sigmoid(self.conv_in.theta(smoothed)))
         return self._mix(self.conv_out(hidden, hypergraph), features)
 
-    def bank_states(self, features: Tensor, hypergraph: SoftHypergraph) -> BankStates:
+    def bank_states(
+        self, features: Tensor, hypergraph: SoftHypergraph, smoothed: Tensor | None = None
+    ) -> BankStates:
         """Run the bank through both layers once and keep what queries need of it.
 
         Args:
             features: Bank features of both domains, ``(v, c)``.
             hypergraph: The bank's hypergraph.
+            smoothed: As for :meth:`forward`.
         """
-        smoothed = hypergraph.smoothing_with_HGNN(features)
+        if smoothed is None:
+            smoothed = hypergraph.smoothing_with_HGNN(features)
         hidden = torch.sigmoid(self.conv_in.theta(smoothed))
         return BankStates(
             hypergraph.edge_sums(features), hypergraph.edge_sums(self.conv_out.theta(hidden))

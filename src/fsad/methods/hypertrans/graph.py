@@ -42,7 +42,7 @@ class BankGraph:
 
     def states(self, rectifier: ResHGNN) -> BankStates:
         """Return what queries need of the banks."""
-        return rectifier.bank_states(self.features, self.hypergraph)
+        return rectifier.bank_states(self.features, self.hypergraph, self.smoothed)
 
     def rectify(self, rectifier: ResHGNN, states: BankStates, queries: Tensor) -> Tensor:
         """Pass target-domain queries ``(q, c)`` through R, each on its own."""
@@ -50,7 +50,7 @@ class BankGraph:
         return rectifier.rectify_queries(queries, neighbours, self.scale, self.hypergraph, states)
 
 
-def gap_over_norm(source: Tensor, target: Tensor) -> float:
+def gap_over_norm(source: Tensor, target: Tensor, pseudo: Tensor | None = None) -> float:
     """Measure how far the domains lie apart, free of shrinkage.
 
     The mean distance of a vertex to its nearest vertex in the other domain, over the mean norm of
@@ -59,10 +59,13 @@ def gap_over_norm(source: Tensor, target: Tensor) -> float:
     Args:
         source: ``(s, c)``.
         target: ``(t, c)``.
+        pseudo: Their pseudo features, ``(s + t, c)``, if they are known already.
 
     Returns:
         0 or more; lower = closer.
     """
     features = torch.cat([source, target])
-    distance = (features - pseudo_features(source, target)).norm(dim=1).mean()
+    if pseudo is None:
+        pseudo = pseudo_features(source, target)
+    distance = (features - pseudo).norm(dim=1).mean()
     return float(distance / features.norm(dim=1).mean())

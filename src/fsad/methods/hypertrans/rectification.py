@@ -102,7 +102,9 @@ class HypergraphRectificationModule(ScoringModule):
         source, target = self.graph.rectified_banks(self.rectifier)
         self.rectifier.train()
         self.diagnostics = {
-            "gap_over_norm_before": gap_over_norm(self.graph.source, self.graph.target),
+            "gap_over_norm_before": gap_over_norm(
+                self.graph.source, self.graph.target, self.graph.pseudo
+            ),
             "gap_over_norm_after": gap_over_norm(source, target),
             "norm_ratio": float(
                 torch.cat([source, target]).norm(dim=1).mean()
