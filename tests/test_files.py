@@ -1,12 +1,23 @@
 import json
+import resource
+import struct
+import zlib
 
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from fsad.errors import MissingDataError, OutputError
-from fsad.files import atomic, make_folder, write_json, write_tensors, write_text
+from fsad.errors import DataError, MissingDataError, OutputError
+from fsad.files import (
+    atomic,
+    bytes_of,
+    make_folder,
+    read_tensors,
+    write_json,
+    write_tensors,
+    write_text,
+)
 
 
 def test_a_finished_block_leaves_the_new_file_and_nothing_else(tmp_path):
@@ -52,6 +63,17 @@ def test_the_partial_file_lies_beside_the_file(tmp_path):
         partial.touch()
         assert partial.parent == tmp_path  # one file system, so that the move is atomic
         assert partial.name.startswith(".")
+
+
+def test_two_writers_of_one_file_do_not_share_a_partial_one(tmp_path):
+    path = tmp_path / "result.json"
+    with atomic(path) as first:
+        first.write_text("first")
+        with atomic(path) as second:
+            second.write_text("second")
+        assert path.read_text() == "second"
+    assert path.read_text() == "first"  # the last to finish
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_file_in_a_missing_folder_is_refused_by_its_path(tmp_path):
@@ -124,12 +146,180 @@ def test_a_folder_that_cannot_be_made_is_refused_by_name_with_a_remedy(tmp_path,
     )
 
 
+DTYPES = [
+    torch.float64,
+    torch.float32,
+    torch.float16,
+    torch.bfloat16,
+    torch.int64,
+    torch.int32,
+    torch.uint8,
+    torch.bool,
+]
+
+
 def test_tensors_come_back_with_their_metadata(tmp_path):
     grid = torch.arange(6.0).reshape(2, 3)
     path = tmp_path / "t.safetensors"
     write_tensors(path, {"turned": grid.T, "grid": grid.requires_grad_()}, {"about": "a test"})
-    stored = load_file(path)
-    assert torch.equal(stored["turned"], grid.detach().T)
-    assert torch.equal(stored["grid"], grid.detach())
-    with safe_open(path, "pt") as file:
-        assert file.metadata() == {"about": "a test"}
+    tensors, metadata = read_tensors(path, checksum_required=True)
+    assert metadata == {"about": "a test"}
+    assert set(tensors) == {"turned", "grid"}
+    assert torch.equal(tensors["turned"], grid.detach().T)
+    assert torch.equal(tensors["grid"], grid.detach())
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_other_programs_read_the_tensors(tmp_path):
+    write_tensors(tmp_path / "t", {"x": torch.arange(3)})
+    assert load_file(tmp_path / "t")["x"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", [(2, 3, 5), (), (0, 4)], ids=str)
+def test_every_dtype_and_shape_comes_back(tmp_path, dtype, shape):
+    value = (torch.randn(shape) * 9).to(dtype)
+    write_tensors(tmp_path / "t", {"x": value})
+    back = read_tensors(tmp_path / "t", checksum_required=True)[0]["x"]
+    assert back.dtype == dtype
+    assert back.shape == shape
+    assert torch.equal(back, value)
+
+
+def test_numbers_that_are_none_come_back_bit_by_bit(tmp_path):
+    value = torch.tensor([float("nan"), -float("nan"), float("inf"), -0.0])
+    write_tensors(tmp_path / "t", {"x": value})
+    back = read_tensors(tmp_path / "t")[0]["x"]
+    assert torch.equal(back.view(torch.int32), value.view(torch.int32))
+
+
+def test_no_tensor_is_a_file_too(tmp_path):
+    write_tensors(tmp_path / "t", {}, {"a": "b"})
+    assert read_tensors(tmp_path / "t", checksum_required=True) == ({}, {"a": "b"})
+
+
+def test_tensors_arrive_on_the_device_asked_for(tmp_path):
+    write_tensors(tmp_path / "t", {"x": torch.zeros(3)})
+    assert read_tensors(tmp_path / "t", device="meta")[0]["x"].device.type == "meta"
+
+
+def test_tensors_outlive_their_file_and_writing_into_them_does_not_change_it(tmp_path):
+    write_tensors(tmp_path / "t", {"x": torch.arange(1000)})
+    tensors, _ = read_tensors(tmp_path / "t")
+    tensors["x"][0] = -1
+    assert read_tensors(tmp_path / "t", checksum_required=True)[0]["x"][0] == 0
+    (tmp_path / "t").unlink()
+    assert tensors["x"][1:].tolist() == list(range(1, 1000))
+
+
+def test_tensors_are_readable_for_whom_other_files_are(tmp_path):
+    (tmp_path / "other").touch()
+    write_tensors(tmp_path / "t", {"x": torch.zeros(3)})
+    assert (tmp_path / "t").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_the_checksum_is_the_crc32_of_layout_metadata_and_numbers_in_sorted_order(tmp_path):
+    write_tensors(
+        tmp_path / "t",
+        {"b": torch.tensor([1.5, -2.0]), "a": torch.tensor([[7]], dtype=torch.uint8)},
+        {"z": "2", "y": "1"},
+    )
+    head = '[[["a", "torch.uint8", [1, 1]], ["b", "torch.float32", [2]]], [["y", "1"], ["z", "2"]]]'
+    expected = zlib.crc32(head.encode() + b"\x07" + struct.pack("<2f", 1.5, -2.0))
+    with safe_open(tmp_path / "t", "pt") as file:
+        assert file.metadata()["fsad.crc32"] == f"{expected:08x}"
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A small file of tensors."""
+    path = tmp_path / "small.safetensors"
+    write_tensors(path, {"x": torch.randn(3), "on": torch.tensor([True])}, {"seconds": "1.5"})
+    return path
+
+
+def test_a_file_is_refused_whichever_of_its_bits_flips(small):
+    whole = small.read_bytes()
+    for place in range(8 * len(whole)):
+        damaged = bytearray(whole)
+        damaged[place // 8] ^= 1 << place % 8
+        small.write_bytes(damaged)
+        with pytest.raises(DataError, match=f"^{small}: expected .*, got .*"):
+            read_tensors(small, checksum_required=True)
+    small.write_bytes(whole)
+    read_tensors(small, checksum_required=True)
+
+
+def test_a_file_is_refused_wherever_it_is_cut(small):
+    whole = small.read_bytes()
+    for length in range(len(whole)):
+        small.write_bytes(whole[:length])
+        with pytest.raises(DataError, match=f"^{small}: expected a file of tensors, got '"):
+            read_tensors(small)
+    small.write_bytes(whole + b"\0")
+    with pytest.raises(DataError, match=f"^{small}: expected a file of tensors, got '"):
+        read_tensors(small)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"PK\3\4" * 1000, bytes(1000)])
+def test_a_foreign_file_is_refused(tmp_path, content):
+    path = tmp_path / "foreign"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=f"^{path}: expected a file of tensors, got '") as caught:
+        read_tensors(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_is_refused(tmp_path):
+    with pytest.raises(DataError, match=f"^{tmp_path}: expected a file of tensors, got '"):
+        read_tensors(tmp_path)
+
+
+def test_other_numbers_than_those_written_are_refused_by_their_checksum(small):
+    whole = small.read_bytes()
+    with safe_open(small, "pt") as file:
+        written = file.metadata()["fsad.crc32"]
+    small.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(DataError) as caught:
+        read_tensors(small)
+    found = str(caught.value)[-8:]
+    assert found != written
+    assert str(caught.value) == f"{small}: expected the checksum {written}, got {found}"
+
+
+def test_a_file_without_checksum_is_read_unless_one_is_required(tmp_path):
+    path = tmp_path / "old"
+    save_file({"x": torch.ones(2)}, path, {"a": "b"})
+    tensors, metadata = read_tensors(path)
+    assert tensors["x"].tolist() == [1, 1]
+    assert metadata == {"a": "b"}
+    with pytest.raises(DataError) as caught:
+        read_tensors(path, checksum_required=True)
+    assert str(caught.value) == f"{path}: expected a checksum, got none"
+
+
+def test_a_missing_file_of_tensors_is_missing(tmp_path):
+    path = tmp_path / "none"
+    with pytest.raises(MissingDataError) as caught:
+        read_tensors(path)
+    assert str(caught.value) == f"{path}: expected a file of tensors, got none"
+
+
+def test_tensors_too_large_for_the_disk_are_refused_and_leave_nothing_behind(tmp_path):
+    path = tmp_path / "t"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))  # stands for a full disk
+    try:
+        with pytest.raises(OutputError) as caught:
+            write_tensors(path, {"x": torch.zeros(10_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert str(caught.value).startswith(f"{path}: expected to write the file, got '")
+    assert "File too large" in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_bytes_of_a_tensor_lie_row_by_row():
+    turned = torch.tensor([[1, 2], [3, 4]], dtype=torch.int16).T
+    assert bytes(bytes_of(turned)) == struct.pack("<4h", 1, 3, 2, 4)
+    assert bytes(bytes_of(torch.tensor(1.0, dtype=torch.bfloat16))) == b"\x80\x3f"

@@ -1,0 +1,34 @@
+"""Which code is running: what it kept on disk is of no use to other code."""
+
+from functools import lru_cache
+from hashlib import sha256
+from importlib import metadata
+from pathlib import Path
+
+PACKAGES = ("torch", "torchvision", "timm", "dhg", "numpy", "scipy", "Pillow", "perlin-numpy")
+
+
+@lru_cache
+def code_digest(part: str = "") -> str:
+    """Digest this package's sources and the versions of the packages that move its numbers.
+
+    Any change of a source file gives another digest: something may be computed once too often, but
+    a cache never answers for code that is gone.
+
+    Args:
+        part: A sub-package, for what depends on nothing else, for example ``nn``.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Note:
+        Reads every source file once per process, some milliseconds.
+    """
+    found = sha256()
+    package = Path(__file__).parent
+    for path in sorted((package / part).rglob("*.py")):
+        found.update(f"{path.relative_to(package).as_posix()}\n".encode())
+        found.update(path.read_bytes())
+    for name in PACKAGES:
+        found.update(f"{name} {metadata.version(name)}\n".encode())
+    return found.hexdigest()
