@@ -2,8 +2,47 @@ import numpy as np
 import pytest
 import torch
 
-from fsad.errors import ConfigError, ShapeError
+from fsad.errors import ConfigError, NonFiniteError, ShapeError
+from fsad.functional import coreset
 from fsad.functional.coreset import k_center_greedy
+
+SIZES = [(1, 1, 1, 1), (7, 3, 4, 2), (16, 8, 64, 32)]
+
+
+@pytest.fixture(params=SIZES, ids=lambda sizes: "-".join(map(str, sizes)))
+def sizes(request, monkeypatch):
+    """Candidates, rows and picks of a product, and picks of a burst."""
+    for name, size in zip(
+        ("CANDIDATES", "ROW_CHUNK", "PICK_CHUNK", "CPU_BURST"), request.param, strict=True
+    ):
+        monkeypatch.setattr(coreset, name, size)
+
+
+@pytest.fixture
+def small_rounds(monkeypatch):
+    """Rounds of few candidates, so that few rows take many of them."""
+    monkeypatch.setattr(coreset, "CANDIDATES", 8)
+    monkeypatch.setattr(coreset, "ROW_CHUNK", 4)
+    monkeypatch.setattr(coreset, "PICK_CHUNK", 8)
+
+
+KINDS = ["normal", "clustered", "duplicated", "constant", "grid", "collinear", "outlier"]
+
+
+@pytest.fixture(params=KINDS)
+def rows(request, normal, generator):
+    """40 rows of every kind."""
+    which = torch.randint(8, (40,), generator=generator)
+    x, y = torch.arange(5.0, dtype=torch.float64), torch.arange(8.0, dtype=torch.float64)
+    return {
+        "normal": normal(40, 7),
+        "clustered": 5 * normal(8, 7)[which] + 0.1 * normal(40, 7),
+        "duplicated": normal(8, 7)[which],
+        "constant": normal(1, 7).expand(40, 7),
+        "grid": torch.cartesian_prod(x, y)[normal(40).argsort()],  # most distances tie
+        "collinear": torch.arange(40)[:, None] * torch.tensor([1.0, 2.0, -2.0]),
+        "outlier": torch.cat([normal(39, 7), torch.full((1, 7), 1e5, dtype=torch.float64)]),
+    }[request.param]
 
 
 def naive_picks(features, count):
@@ -11,15 +50,20 @@ def naive_picks(features, count):
     rows = features.numpy().astype(np.float64)
     picks = [0]
     while len(picks) < count:
-        to_nearest = [min(np.linalg.norm(row - rows[pick]) for pick in picks) for row in rows]
+        to_nearest = np.linalg.norm(rows[:, None] - rows[picks], axis=2).min(axis=1)
+        to_nearest[picks] = -1
         picks.append(int(np.argmax(to_nearest)))
     return torch.tensor(picks)
 
 
+def to_nearest_pick(features, picks):
+    """Distances ``(v,)``; exactly 0 for a pick itself."""
+    return (features[:, None] - features[picks]).norm(dim=2).min(dim=1).values
+
+
 def cover_radius(features, picks):
     """The largest distance of any row to its nearest pick."""
-    differences = features[:, None] - features[picks]  # (v, k, c): exactly 0 for a pick itself
-    return differences.norm(dim=2).min(dim=1).values.max()
+    return to_nearest_pick(features, picks).max()
 
 
 def radii(features):
@@ -28,21 +72,56 @@ def radii(features):
     return torch.stack([cover_radius(features, picks[:k]) for k in range(1, len(picks) + 1)])
 
 
-def test_the_picks_equal_the_naive_loop_in_order(normal):
+def assert_every_pick_is_far_enough(features, picks, slack):
+    for made in range(1, len(picks)):
+        distance = to_nearest_pick(features, picks[:made])
+        assert distance[picks[made]] >= (1 - slack) * distance.max() * (1 - 1e-9)
+
+
+@pytest.fixture
+def far_clusters(normal):
+    """Float32 whose squares of 1e8 leave nothing of the distances of 1 within two clusters."""
     features = normal(40, 7)
-    assert torch.equal(k_center_greedy(features, 25), naive_picks(features, 25))
+    features[::2] += 1e4
+    return features.float()
 
 
-def test_the_picks_in_float32_far_from_the_origin_equal_the_naive_loop(normal):
-    features = (normal(40, 7) + 1000).float()
-    assert torch.equal(k_center_greedy(features, 15), naive_picks(features, 15))
+@pytest.mark.usefixtures("sizes")
+class TestWhateverTheSizeOfARound:
+    def test_the_picks_equal_the_naive_loop_in_order_ties_included(self, rows):
+        assert torch.equal(k_center_greedy(rows, 40), naive_picks(rows, 40))
 
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+    def test_the_picks_in_low_precision_equal_the_naive_loop_in_float64(self, normal, dtype):
+        features = normal(40, 7).to(dtype)
+        assert torch.equal(k_center_greedy(features, 25), naive_picks(features.float(), 25))
 
-def test_fewer_picks_are_a_prefix_of_more(normal):
-    features = normal(40, 7)
-    every = k_center_greedy(features, 40)
-    for count in (1, 2, 17):
-        assert torch.equal(k_center_greedy(features, count), every[:count])
+    def test_the_picks_in_float32_far_from_the_origin_equal_the_naive_loop(self, normal):
+        features = (normal(40, 7) + 1000).float()
+        assert torch.equal(k_center_greedy(features, 25), naive_picks(features, 25))
+
+    def test_the_picks_in_float32_from_clusters_far_apart_equal_the_naive_loop(self, far_clusters):
+        assert torch.equal(k_center_greedy(far_clusters, 25), naive_picks(far_clusters, 25))
+
+    @pytest.mark.parametrize("slack", [0.0, 0.2])
+    def test_fewer_picks_are_a_prefix_of_more(self, normal, slack):
+        features = normal(40, 7)
+        every = k_center_greedy(features, 40, slack)
+        for count in (1, 2, 17):
+            assert torch.equal(k_center_greedy(features, count, slack), every[:count])
+
+    def test_all_rows_give_a_permutation_whatever_the_slack(self, rows):
+        picks = k_center_greedy(rows, 40, 0.99)
+        assert torch.equal(picks.sort().values, torch.arange(40))
+
+    @pytest.mark.parametrize("slack", [0.05, 0.5])
+    def test_every_pick_is_as_far_as_the_farthest_row_but_for_the_slack(self, rows, slack):
+        assert_every_pick_is_far_enough(rows, k_center_greedy(rows, 25, slack), slack)
+
+    @pytest.mark.parametrize("slack", [0.05, 0.5])
+    def test_so_it_is_in_float32_from_clusters_far_apart(self, far_clusters, slack):
+        picks = k_center_greedy(far_clusters, 40, slack)
+        assert_every_pick_is_far_enough(far_clusters.double(), picks, slack)
 
 
 def test_the_cover_radius_never_grows_and_ends_at_0(normal):
@@ -51,58 +130,74 @@ def test_the_cover_radius_never_grows_and_ends_at_0(normal):
     assert shrinking[-1] == 0
 
 
-def test_the_cover_radius_is_at_most_twice_the_best_possible(normal):
-    features = normal(9, 2)  # Gonzalez's theorem, against every choice of three
+@pytest.mark.parametrize(("slack", "factor"), [(0.0, 2.0), (0.2, 2.5), (0.5, 4.0)])
+def test_the_cover_radius_is_within_gonzalezs_factor_of_the_best(
+    normal, monkeypatch, slack, factor
+):
+    monkeypatch.setattr(coreset, "CANDIDATES", 3)
+    features = normal(9, 2)  # against every choice of three
     every = torch.combinations(torch.arange(9), 3)
     best = min(cover_radius(features, choice) for choice in every)
-    assert cover_radius(features, k_center_greedy(features, 3)) <= 2 * best
+    assert cover_radius(features, k_center_greedy(features, 3, slack)) <= factor * best
 
 
-def test_all_rows_give_a_permutation(normal):
-    picks = k_center_greedy(normal(40, 7), 40)
-    assert torch.equal(picks.sort().values, torch.arange(40))
+@pytest.mark.usefixtures("small_rounds")
+def test_slack_changes_the_picks_and_takes_fewer_rounds(normal):
+    features, rounds = normal(200, 7), {0.0: [], 0.3: []}
+    picks = [k_center_greedy(features, 100, slack, seen.append) for slack, seen in rounds.items()]
+    assert not torch.equal(*picks)
+    assert len(rounds[0.3]) < len(rounds[0.0])
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_duplicates_are_never_picked_twice(normal, dtype):
+def test_duplicates_are_picked_after_every_distinct_row_by_index(normal, dtype):
     features = normal(4, 7).repeat(10, 1).to(dtype)
     picks = k_center_greedy(features, 40)
-    assert torch.equal(picks.sort().values, torch.arange(40))
-    assert torch.equal((picks[:4] % 4).sort().values, torch.arange(4))  # distinct rows come first
+    assert torch.equal(picks[:4].sort().values, torch.arange(4))
+    assert torch.equal(picks[4:], torch.arange(4, 40))
 
 
-def test_identical_rows_give_a_permutation():
-    picks = k_center_greedy(torch.ones(12, 3), 12)
-    assert torch.equal(picks.sort().values, torch.arange(12))
-
-
-def test_k_picks_hit_every_one_of_k_clusters_that_lie_apart(normal, generator):
+@pytest.mark.usefixtures("small_rounds")
+@pytest.mark.parametrize("slack", [0.0, 0.5])
+def test_k_picks_hit_every_one_of_k_clusters_that_lie_apart(normal, generator, slack):
     which = torch.arange(60) % 6
     which = which[torch.randperm(60, generator=generator)]
     features = 100 * torch.eye(6, dtype=torch.float64)[which] + normal(60, 6)
-    picks = k_center_greedy(features, 6)
+    picks = k_center_greedy(features, 6, slack)
     assert torch.equal(which[picks].sort().values, torch.arange(6))
 
 
-def test_the_progress_wrapper_sees_every_pick(normal):
-    seen = []
-
-    def progress(steps):
-        for step in steps:
-            seen.append(step)
-            yield step
-
-    features = normal(20, 3)
-    wrapped = k_center_greedy(features, 7, progress)
-    assert seen == list(range(7))
-    assert torch.equal(wrapped, k_center_greedy(features, 7))
+@pytest.mark.usefixtures("small_rounds")
+@pytest.mark.parametrize("slack", [0.0, 0.1])
+def test_no_random_number_is_drawn(normal, slack):
+    features, state = normal(64, 7), torch.get_rng_state()
+    k_center_greedy(features, 30, slack)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_no_temporary_is_larger_than_the_features(normal, largest_result):
+@pytest.mark.usefixtures("small_rounds")
+@pytest.mark.parametrize("count", [1, 2, 50, 64])
+def test_progress_hears_how_many_picks_are_made_up_to_the_last(normal, count):
+    heard = []
+    k_center_greedy(normal(64, 3), count, progress=heard.append)
+    assert heard[0] == 1
+    assert heard == sorted(heard)
+    assert heard[-1] == count
+
+
+def test_the_features_are_left_alone(normal):
+    features = normal(64, 7)
+    before = features.clone()
+    k_center_greedy(features, 30)
+    assert torch.equal(features, before)
+
+
+@pytest.mark.usefixtures("small_rounds")
+def test_the_largest_temporary_is_the_copy_of_the_picks_not_of_the_features(normal, largest_result):
     features = normal(300, 8)
     with largest_result:
         k_center_greedy(features, 50)
-    assert largest_result.numel <= features.numel()
+    assert largest_result.numel <= 50 * 8
 
 
 @pytest.mark.parametrize("count", [0, 5, -1])
@@ -110,6 +205,24 @@ def test_a_size_out_of_range_is_refused(count):
     message = rf"^coreset size: expected a number from 1 to 4 rows, got {count}$"
     with pytest.raises(ConfigError, match=message):
         k_center_greedy(torch.zeros(4, 2), count)
+
+
+@pytest.mark.parametrize("slack", [1, 1.5, -0.01, float("nan"), True, "0.1", None])
+def test_a_slack_out_of_range_is_refused(slack):
+    message = r"^method\.banks\.coreset_slack: expected a number in \[0, 1\), got "
+    message += rf"{slack!r}\. 0 picks the farthest row every time\.$"
+    with pytest.raises(ConfigError, match=message):
+        k_center_greedy(torch.zeros(4, 2), 2, slack)
+
+
+@pytest.mark.parametrize("row", [0, 3])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_features_that_are_not_finite_are_refused(row, value):
+    features = torch.zeros(4, 2)
+    features[row, 1] = value
+    message = r"^features: expected finite numbers, got NaN or infinity$"
+    with pytest.raises(NonFiniteError, match=message):
+        k_center_greedy(features, 2)
 
 
 def test_features_without_two_axes_are_refused():
