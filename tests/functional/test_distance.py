@@ -3,16 +3,16 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from fsad.errors import ConfigError, ShapeError
+from fsad.errors import ConfigError, NonFiniteError, RunError, ShapeError
 from fsad.functional import distance
-from fsad.functional.distance import SPARE, nearest, similarity
+from fsad.functional.distance import GROUP, SPARE, nearest, prepare, similarity
 
 CHUNKS = [(1, 1), (8, 7), (64, 64), (1024, 4096)]
 
 
 @pytest.fixture(params=CHUNKS, ids=lambda sizes: f"chunks{sizes[0]}x{sizes[1]}")
 def chunks(request, monkeypatch):
-    monkeypatch.setattr(distance, "QUERY_CHUNK", request.param[0])
+    monkeypatch.setattr(distance, "chunk_size", lambda *_: request.param[0])
     monkeypatch.setattr(distance, "BANK_CHUNK", request.param[1])
 
 
@@ -27,6 +27,13 @@ def brute_force(queries, bank, k, *, queries_are_bank=False):
     return torch.from_numpy(values), torch.from_numpy(order)
 
 
+def near_twins(normal, kinds, each, offset):
+    """Rows of a few kinds that float32 cannot tell apart by their norms; queries get new ones."""
+    kind = torch.linspace(-1, 1, kinds * 16, dtype=torch.float64).sin().view(kinds, 16)
+    rows = kind.repeat_interleave(each, dim=0) + offset
+    return (rows + 1e-4 * normal(kinds * each, 16)).float()
+
+
 @pytest.mark.usefixtures("chunks")
 class TestWhateverTheChunkSizes:
     @pytest.mark.parametrize("k", [1, 4, 41])
@@ -35,6 +42,34 @@ class TestWhateverTheChunkSizes:
         found, expected = nearest(queries, bank, k), brute_force(queries, bank, k)
         assert_close(found[0], expected[0])
         assert torch.equal(found[1], expected[1])
+
+    @pytest.mark.parametrize("k", [1, 4])
+    def test_of_more_rows_than_a_few_groups_hold_too(self, normal, k):
+        queries, bank = normal(9, 6), normal(5 * GROUP + 3, 6)
+        found, expected = nearest(queries, bank, k), brute_force(queries, bank, k)
+        assert_close(found[0], expected[0])
+        assert torch.equal(found[1], expected[1])
+
+    def test_a_prepared_bank_gives_the_very_same(self, normal):
+        queries, bank = normal(23, 6).float(), normal(41, 6).float()
+        plain, prepared = nearest(queries, bank, 3), nearest(queries, prepare(bank), 3)
+        assert all(torch.equal(ours, theirs) for ours, theirs in zip(plain, prepared, strict=True))
+
+    @pytest.mark.parametrize("k", [1, 3])
+    @pytest.mark.parametrize("offset", [0, 30], ids=["around-0", "far-off"])
+    def test_among_near_twins_it_still_equals_the_brute_force_search(self, normal, k, offset):
+        bank, queries = near_twins(normal, 4, 20, offset), near_twins(normal, 4, 3, offset)
+        values, indices = nearest(queries, bank, k)
+        assert_close(values, brute_force(queries, bank, k)[0].float(), rtol=1e-5, atol=0)
+        reached = (queries[:, None] - bank[indices]).norm(dim=2)
+        assert_close(values, reached, rtol=1e-5, atol=0)
+
+    def test_among_near_twins_no_row_is_its_own_neighbour(self, normal):
+        bank = near_twins(normal, 3, 20, 0)
+        values, indices = nearest(bank, bank, 2, queries_are_bank=True)
+        expected = brute_force(bank, bank, 2, queries_are_bank=True)
+        assert_close(values, expected[0].float(), rtol=1e-5, atol=0)
+        assert not (indices == torch.arange(60)[:, None]).any()
 
     @pytest.mark.parametrize("k", [1, 4, 40])
     def test_no_row_is_its_own_neighbour_when_the_queries_are_the_bank(self, normal, k):
@@ -124,11 +159,140 @@ def test_no_queries_give_no_rows():
     assert (values.shape, indices.shape, indices.dtype) == ((0, 2), (0, 2), torch.long)
 
 
+@pytest.mark.parametrize("order", ["nearest-first", "nearest-last"])
+def test_the_order_of_the_bank_only_renames_its_rows(normal, monkeypatch, order):
+    monkeypatch.setattr(distance, "BANK_CHUNK", GROUP)
+    query, bank = normal(1, 6), normal(6 * GROUP, 6)
+    rank = (bank - query).norm(dim=1).argsort(descending=order == "nearest-last")
+    values, indices = nearest(query, bank, 5)
+    ordered = nearest(query, bank[rank], 5)
+    assert_close(ordered[0], values)
+    assert torch.equal(rank[ordered[1]], indices)
+
+
+def test_preparing_copies_no_rows_and_is_done_once(normal):
+    bank = normal(41, 6)
+    prepared = prepare(bank)
+    assert prepared.rows is bank
+    assert prepare(prepared) is prepared
+    assert_close(prepared.norms, (bank - prepared.centre).square().sum(dim=1))
+
+
+def test_it_goes_on_with_fewer_queries_when_memory_runs_out(normal, monkeypatch):
+    queries, bank = normal(23, 6), normal(41, 6)
+    expected, search = nearest(queries, bank, 3), distance._search
+
+    def cramped(queries, *arguments):
+        if len(queries) > 4:
+            raise MemoryError
+        return search(queries, *arguments)
+
+    monkeypatch.setattr(distance, "_search", cramped)
+    found = nearest(queries, bank, 3)
+    assert_close(found[0], expected[0])
+    assert torch.equal(found[1], expected[1])
+
+
+def test_too_little_memory_for_one_query_is_an_error_with_a_remedy(monkeypatch):
+    def search(*_):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(distance, "_search", search)
+    message = r"^queries: expected memory for at least one at a time, got no room\. Free memory"
+    with pytest.raises(RunError, match=message):
+        nearest(torch.zeros(3, 2), torch.zeros(3, 2))
+
+
+def test_features_of_half_precision_are_searched_in_float32(normal):
+    queries, bank = normal(23, 6).half(), normal(41, 6).half()
+    values, indices = nearest(queries, bank, 3)
+    expected = brute_force(queries, bank, 3)
+    assert values.dtype == torch.float32
+    assert_close(values, expected[0].float())
+    assert torch.equal(indices, expected[1])
+
+
+def matmul_precisions():
+    return [
+        backend.fp32_precision
+        for backend in (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+    ]
+
+
+@pytest.fixture
+def bfloat16_products():
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        yield
+    torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.usefixtures("bfloat16_products")
+def test_products_that_may_lose_precision_elsewhere_lose_none_here(normal, monkeypatch):
+    queries, bank = normal(70, 64).float(), normal(700, 64).float()
+    expected, before = brute_force(queries, bank, 3), matmul_precisions()
+    search, within = distance._search, []
+
+    def watched(*arguments):
+        within.append((matmul_precisions(), torch.is_autocast_enabled("cpu")))
+        return search(*arguments)
+
+    monkeypatch.setattr(distance, "_search", watched)
+    values, indices = nearest(queries, bank, 3)
+    assert within == [(["ieee", "ieee"], False)]
+    assert_close(values, expected[0].float())
+    assert torch.equal(indices, expected[1])
+    assert matmul_precisions() == before
+    with pytest.raises(NonFiniteError):
+        nearest(queries / 0, bank)
+    assert matmul_precisions() == before
+    assert torch.is_autocast_enabled("cpu")
+
+
+def test_it_carries_no_gradient(normal):
+    values, _ = nearest(normal(5, 6).requires_grad_(), normal(9, 6).requires_grad_())
+    assert not values.requires_grad
+
+
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf, 1e30])
+def test_features_that_are_not_finite_or_have_no_finite_square_are_refused(wrong):
+    good, bad = torch.ones(40, 2), torch.ones(40, 2)
+    bad[[3, 7], 1] = wrong
+    remedy = r"Look for broken images, or for a training that diverged\."
+    for name, queries, bank in (("queries", bad, good), ("bank", good, bad)):
+        message = rf"^{name}: expected finite features, got \d+ of 40 rows that are not\. {remedy}$"
+        with pytest.raises(NonFiniteError, match=message):
+            nearest(queries, bank)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("precision", ["highest", "high"])
+@pytest.mark.parametrize("twins", [False, True], ids=["spread", "near-twins"])
+def test_on_a_gpu_it_equals_the_brute_force_search(normal, precision, twins):
+    queries, bank = normal(300, 64).float(), normal(9000, 64).float()
+    if twins:
+        queries, bank = near_twins(normal, 4, 20, 0), near_twins(normal, 4, 500, 0)
+    expected, before = brute_force(queries, bank, 5), torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)  # TF32
+    try:
+        values, indices = nearest(queries.cuda(), bank.cuda(), 5)
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert_close(values.cpu(), expected[0].float(), rtol=1e-5, atol=0)
+    if not twins:
+        assert torch.equal(indices.cpu(), expected[1])
+
+
+@pytest.mark.parametrize("twins", [False, True], ids=["spread", "near-twins"])
 @pytest.mark.parametrize("rows", [500, 2000])
-def test_no_temporary_grows_with_queries_times_bank(rows, monkeypatch, largest_result):
-    monkeypatch.setattr(distance, "QUERY_CHUNK", 16)
+def test_no_temporary_grows_with_queries_times_bank(rows, twins, monkeypatch, largest_result):
+    monkeypatch.setattr(distance, "chunk_size", lambda *_: 16)
     monkeypatch.setattr(distance, "BANK_CHUNK", 256)
     queries, bank = torch.randn(300, 4), torch.randn(rows, 4)
+    if twins:
+        queries, bank = 1e-4 * queries + 1, 1e-4 * bank + 1
     with largest_result:
         nearest(queries, bank, 3)
     assert largest_result.numel <= 16 * 256

@@ -6,7 +6,7 @@ import torch
 from torch.testing import assert_close
 
 from fsad.errors import ConfigError, ShapeError
-from fsad.functional.hypergraph import SoftHypergraph
+from fsad.functional.hypergraph import CHANNEL_BLOCK, SoftHypergraph
 
 V, E, M, C = 23, 17, 5, 6
 ISOLATED, EMPTY = 4, 9  # a vertex in no hyperedge, a hyperedge without members
@@ -148,6 +148,39 @@ def test_the_gradient_of_the_features_is_the_operator_itself(tables, features, n
     hypergraph, weights = SoftHypergraph(*tables, V), normal(V, C)
     (hypergraph.smoothing_with_HGNN(features) * weights).sum().backward()
     assert_close(features.grad, dense_operator(dense_incidence(*tables)) @ weights)  # symmetric
+
+
+def test_first_and_second_derivatives_are_those_of_numerical_differences(tables, normal):
+    hypergraph = SoftHypergraph(*tables, V)
+    features = normal(V, 2).requires_grad_()
+
+    def squared(features):  # G alone has no second derivative
+        return hypergraph.smoothing_with_HGNN(features).square()
+
+    assert torch.autograd.gradcheck(squared, features)
+    assert torch.autograd.gradgradcheck(squared, features)
+
+
+def test_memberships_that_are_learnt_change_neither_the_output_nor_the_features_gradient(
+    tables, features, normal
+):
+    members, memberships = tables
+    features.requires_grad_()
+    weights, found = normal(V, C), []
+    for learnt in (False, True):
+        hypergraph = SoftHypergraph(members, memberships.clone().requires_grad_(learnt), V)
+        smoothed = hypergraph.smoothing_with_HGNN(features)
+        found.append(
+            (smoothed.detach(), *torch.autograd.grad((smoothed * weights).sum(), features))
+        )
+    assert_close(*found)
+
+
+@pytest.mark.parametrize("channels", [1, CHANNEL_BLOCK, CHANNEL_BLOCK + 1, 3 * CHANNEL_BLOCK])
+def test_every_channel_is_smoothed_on_its_own(tables, normal, channels):
+    hypergraph, wide = SoftHypergraph(*tables, V), normal(channels, V).T  # not contiguous
+    expected = dense_operator(dense_incidence(*tables)) @ wide
+    assert_close(hypergraph.smoothing_with_HGNN(wide), expected)
 
 
 def test_no_temporary_is_larger_than_the_features_or_the_tables(tables, normal, largest_result):

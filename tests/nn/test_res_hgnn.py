@@ -10,7 +10,8 @@ from fsad.errors import ConfigError
 from fsad.functional.distance import similarity
 from fsad.functional.hypergraph import SoftHypergraph
 from fsad.functional.neighbours import bank_neighbours, query_neighbours
-from fsad.nn.res_hgnn import ResHGNN
+from fsad.nn import res_hgnn
+from fsad.nn.res_hgnn import LEVELS, ResHGNN
 
 S, T, Q, C, HIDDEN, KNN = 21, 13, 7, 5, 8, 6
 
@@ -105,6 +106,86 @@ def test_dropout_sits_on_the_hidden_layer_so_its_mean_is_the_output_without_it(
     draws = torch.stack([rectifier(features, hypergraph) for _ in range(400)])
     error = (draws.mean(dim=0) - rectifier.eval()(features, hypergraph)).abs()
     assert (error < 5 * draws.std(dim=0) / 400**0.5).all()
+
+
+def with_dropout(share, seed, alpha=0.7):
+    """Rectify in train mode, the same values dropped each time."""
+    rectifier = ResHGNN(C, HIDDEN, alpha=alpha, dropout=share, seed=seed).double().train()
+
+    def forward(features, hypergraph):
+        torch.manual_seed(seed)
+        return rectifier(features, hypergraph)
+
+    return rectifier, forward
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.5])
+def test_gradients_are_those_of_numerical_differences(features, hypergraph, share):
+    rectifier, forward = with_dropout(share, seed=1)
+    assert torch.autograd.gradcheck(
+        lambda features, *_: forward(features, hypergraph),
+        (features.requires_grad_(), *rectifier.parameters()),
+        fast_mode=True,
+    )
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.75])
+def test_dropout_sets_its_share_to_zero_and_the_output_is_equation_9_of_what_is_left(
+    monkeypatch, features, hypergraph, share
+):
+    monkeypatch.setattr(res_hgnn, "DROP_CHUNK", 50)  # several, the last one shorter
+    rectifier, forward = with_dropout(share, seed=3)
+    drop, hidden = res_hgnn._SigmoidDropout.apply, []
+    monkeypatch.setattr(
+        res_hgnn._SigmoidDropout, "apply", lambda *given: hidden.append(drop(*given)) or hidden[-1]
+    )
+    found = forward(features, hypergraph)
+    kept = hidden[0] != 0
+    operator = dense_operator(hypergraph)
+    theta_2, theta_1 = (layer.theta.weight.T for layer in (rectifier.conv_in, rectifier.conv_out))
+    full = 1 / (1 + torch.exp(-(operator @ features @ theta_2)))
+    assert_close(hidden[0], full * kept)
+    assert rectifier.kept / LEVELS == pytest.approx(1 - share, abs=1 / LEVELS)
+    left = full * kept * LEVELS / rectifier.kept
+    assert_close(found, 0.7 * (operator @ left @ theta_1) + 0.3 * features)
+    count = kept.numel()
+    spread = (share * (1 - share) / count) ** 0.5
+    assert abs(float(kept.double().mean()) - (1 - share)) < 5 * spread
+
+
+def test_dropout_of_nothing_is_eval_mode(features, hypergraph):
+    rectifier, forward = with_dropout(0.0, seed=2)
+    trained = forward(features, hypergraph)
+    assert torch.equal(trained, rectifier.eval()(features, hypergraph))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_under_autocast_the_result_keeps_the_precision_of_the_features(
+    features, hypergraph, training
+):
+    rectifier, features = ResHGNN(C, HIDDEN).train(training), features.float()
+    torch.manual_seed(4)
+    exact = rectifier(features, hypergraph)
+    torch.manual_seed(4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = rectifier(features, hypergraph)
+    assert found.dtype == torch.float32
+    assert_close(found, exact, rtol=0.02, atol=0.02)  # bfloat16 keeps 8 bits
+    found.square().sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in rectifier.parameters())
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_it_does_what_it_does_on_a_cpu(bank, features):
+    on_gpu = [part.cuda() for part in bank]
+    there = SoftHypergraph.from_neighbours(bank_neighbours(*on_gpu, KNN))
+    here = SoftHypergraph.from_neighbours(bank_neighbours(*bank, KNN))
+    found = build().cuda()(features.cuda(), there)
+    assert_close(found.cpu(), build()(features, here))
+    rectifier = build().cuda().train()
+    rectifier(features.cuda(), there).square().sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in rectifier.parameters())
 
 
 def rectify(rectifier, queries, bank, hypergraph, scale=1.0):

@@ -7,24 +7,27 @@ Source vertices come first, target vertices after them.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from fsad.errors import ConfigError, ShapeError, check_shape
-from fsad.functional.distance import nearest, similarity
+from fsad.functional.distance import PreparedBank, nearest, prepare, similarity
 from fsad.functional.neighbours import Neighbours
 
+CHANNEL_BLOCK = 64  # channels smoothed at a time: their rows stay in the processor's cache
 
-def pseudo_features(source: Tensor, target: Tensor) -> Tensor:
+
+def pseudo_features(source: Tensor | PreparedBank, target: Tensor | PreparedBank) -> Tensor:
     """Give every vertex the feature of its nearest vertex in the other domain.
 
     Found exactly by distance, never from a truncated incidence matrix; carries no gradient.
 
     Args:
-        source: Source bank, ``(s, c)``.
-        target: Target bank, ``(t, c)``.
+        source: Source bank, ``(s, c)``, prepared or not.
+        target: Target bank, ``(t, c)``, prepared or not.
 
     Returns:
         S(F), ``(s + t, c)``: target features for the source vertices, then the reverse.
@@ -32,10 +35,11 @@ def pseudo_features(source: Tensor, target: Tensor) -> Tensor:
     Source:
         HyperTrans, eq. (10).
     """
+    source, target = prepare(source), prepare(target)
     with torch.no_grad():
-        _, of_source = nearest(source, target)
-        _, of_target = nearest(target, source)
-        return torch.cat([target[of_source[:, 0]], source[of_target[:, 0]]])
+        _, of_source = nearest(source.rows, target)
+        _, of_target = nearest(target.rows, source)
+        return torch.cat([target.rows[of_source[:, 0]], source.rows[of_target[:, 0]]])
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,10 @@ class SoftHypergraph:
         ones = memberships.new_ones(sizes["e"], 1)
         self.dv = self._sum_over_edges(ones)[:, 0]  # D_v with W = I
         self.de = memberships.sum(dim=1)  # D_e
+        with torch.no_grad():  # K = D_v^-1/2 H D_e^-1/2 in both orders, so that G = K K^T
+            roots = _reciprocal(self.dv).sqrt()[members] * _reciprocal(self.de).sqrt()[:, None]
+            self._weights = memberships * roots
+            self._edge_weights = self._weights.flatten()[order]
 
     @classmethod
     def from_neighbours(cls, neighbours: Neighbours, scale: float = 1.0) -> "SoftHypergraph":
@@ -133,17 +141,36 @@ class SoftHypergraph:
             ShapeError: ``features`` has another number of vertices.
 
         Note:
-            Cost is two weighted gathers of ``e·m`` rows; no ``(v, v)`` matrix and no ``(e, m, c)``
-            temporary is built.
+            Cost is two weighted gathers of ``e·m`` rows, and as much for the gradient of the
+            features, which is G again. No ``(v, v)`` matrix and no ``(e, m, c)`` temporary is
+            built; the transient memory is two blocks of ``CHANNEL_BLOCK`` channels.
 
         Source:
             HyperTrans, eq. (8), without the activation and the learnt matrix.
         """
         if drop_rate:
             raise ConfigError(f"drop_rate: expected 0, got {drop_rate}")
-        sums = self.edge_sums(features)
-        means = sums.edges * _reciprocal(self.de)[:, None]
-        return self._sum_over_edges(means) * _reciprocal(self.dv).sqrt()[:, None]
+        check_shape("features", features, "v c", v=len(self.dv))
+        if self.memberships.requires_grad:  # step by step, so that they get theirs
+            means = self.edge_sums(features).edges * _reciprocal(self.de)[:, None]
+            return self._sum_over_edges(means) * _reciprocal(self.dv).sqrt()[:, None]
+        smoothed: Tensor = _Smoothing.apply(features, self)
+        return smoothed
+
+    def _smooth(self, features: Tensor) -> Tensor:
+        """Multiply by G, block by block of channels."""
+        weights, edge_weights = (
+            table.to(features.dtype) for table in (self._weights, self._edge_weights)
+        )
+        out = torch.empty_like(features, memory_format=torch.contiguous_format)
+        for block in range(0, features.shape[1], CHANNEL_BLOCK):
+            channels = slice(block, block + CHANNEL_BLOCK)
+            part = features[:, channels].contiguous()
+            means = _weighted_sum(self.members, weights, part)
+            out[:, channels] = embedding_bag(
+                self._edges, means, self._offsets, mode="sum", per_sample_weights=edge_weights
+            )
+        return out
 
     def edge_sums(self, features: Tensor) -> EdgeSums:
         """Sum the scaled vertices of every hyperedge, the first half of eq. (8)."""
@@ -194,6 +221,19 @@ class SoftHypergraph:
             mode="sum",
             per_sample_weights=self._edge_memberships.to(edge_values.dtype),
         )
+
+
+class _Smoothing(torch.autograd.Function):
+    """Multiplication by G. G is symmetric, so its backward pass is itself: no scattered sums."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, hypergraph: SoftHypergraph) -> Tensor:
+        ctx.hypergraph = hypergraph
+        return hypergraph._smooth(features)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return _Smoothing.apply(gradient, ctx.hypergraph), None
 
 
 def _weighted_sum(indices: Tensor, weights: Tensor, rows: Tensor) -> Tensor:

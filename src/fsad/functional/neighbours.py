@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fsad.errors import check_even
-from fsad.functional.distance import nearest
+from fsad.functional.distance import PreparedBank, nearest, prepare
 
 
 class Neighbours(NamedTuple):
@@ -20,15 +20,17 @@ class Neighbours(NamedTuple):
     distances: Tensor
 
 
-def bank_neighbours(source: Tensor, target: Tensor, knn: int) -> Neighbours:
+def bank_neighbours(
+    source: Tensor | PreparedBank, target: Tensor | PreparedBank, knn: int
+) -> Neighbours:
     """Find every vertex's neighbours: half in its own domain, half in the other.
 
     A plain kNN over both domains has no cross-domain members once the domains lie apart, so they
     are chosen apart. A domain with fewer rows than asked for gives what it has.
 
     Args:
-        source: Source bank, ``(s, c)``.
-        target: Target bank, ``(t, c)``.
+        source: Source bank, ``(s, c)``, prepared or not.
+        target: Target bank, ``(t, c)``, prepared or not.
         knn: Neighbours per vertex, even: ``knn / 2`` of each domain.
 
     Returns:
@@ -39,41 +41,46 @@ def bank_neighbours(source: Tensor, target: Tensor, knn: int) -> Neighbours:
         ConfigError: ``knn`` is odd or below 2.
     """
     half = check_even("method.knn", knn) // 2
+    source, target = prepare(source), prepare(target)
     parts = []
     for own, other, own_first, other_first in (
-        (source, target, 0, len(source)),
-        (target, source, len(source), 0),
+        (source, target, 0, len(source.rows)),
+        (target, source, len(source.rows), 0),
     ):
-        same = _padded(own, own, half, own_first, queries_are_bank=True)
-        cross = _padded(own, other, half, other_first)
+        same = _padded(own.rows, own, half, own_first, queries_are_bank=True)
+        cross = _padded(own.rows, other, half, other_first)
         parts.append(_side_by_side(same, cross))
     return Neighbours(*(torch.cat(both) for both in zip(*parts, strict=True)))
 
 
-def query_neighbours(queries: Tensor, source: Tensor, target: Tensor, knn: int) -> Neighbours:
+def query_neighbours(
+    queries: Tensor, source: Tensor | PreparedBank, target: Tensor | PreparedBank, knn: int
+) -> Neighbours:
     """Find target-domain queries' neighbours in both banks, as :func:`bank_neighbours` does.
 
     Args:
         queries: Query features, ``(q, c)``.
-        source: Source bank, ``(s, c)``.
-        target: Target bank, ``(t, c)``.
+        source: Source bank, ``(s, c)``, prepared or not.
+        target: Target bank, ``(t, c)``, prepared or not.
         knn: Neighbours per query, even.
 
     Returns:
         Neighbours, ``(q, knn)``: first those of the target bank.
     """
     half = check_even("method.knn", knn) // 2
-    same = _padded(queries, target, half, len(source))
+    source, target = prepare(source), prepare(target)
+    same = _padded(queries, target, half, len(source.rows))
     cross = _padded(queries, source, half, 0)
     return _side_by_side(same, cross)
 
 
 def _padded(
-    queries: Tensor, bank: Tensor, k: int, first: int, *, queries_are_bank: bool = False
+    queries: Tensor, bank: PreparedBank, k: int, first: int, *, queries_are_bank: bool = False
 ) -> Neighbours:
-    available = min(k, len(bank) - 1 if queries_are_bank else len(bank))
+    rows = len(bank.rows)
+    available = min(k, rows - 1 if queries_are_bank else rows)
     indices = torch.zeros(len(queries), k, dtype=torch.long, device=queries.device)
-    distances = queries.new_full((len(queries), k), torch.inf)
+    distances = bank.norms.new_full((len(queries), k), torch.inf)
     if available > 0:
         found = nearest(queries, bank, available, queries_are_bank=queries_are_bank)
         distances[:, :available], indices[:, :available] = found[0], found[1] + first

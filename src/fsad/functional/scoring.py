@@ -7,19 +7,19 @@ from torch.nn.functional import interpolate
 from torchvision.transforms.functional import gaussian_blur
 
 from fsad.errors import ShapeError, check_fraction, check_shape
-from fsad.functional.distance import nearest
+from fsad.functional.distance import PreparedBank, nearest
 
 BLUR_TRUNCATE = 4.0  # standard deviations after which the Gaussian is cut
 
 
-def patch_scores(features: Tensor, bank: Tensor) -> Tensor:
+def patch_scores(features: Tensor, bank: Tensor | PreparedBank) -> Tensor:
     """Score every patch by the distance to its nearest bank row.
 
     Laws: a bank member scores 0; a larger bank never scores higher.
 
     Args:
         features: Patch features, ``(n, c, h, w)``.
-        bank: Memory bank, ``(b, c)``.
+        bank: Memory bank, ``(b, c)``; prepared, if many images are scored against it.
 
     Returns:
         Patch scores, ``(n, h, w)``, 0 or more, in the features' unit.

@@ -4,7 +4,9 @@ import logging
 
 import torch
 from torch import Tensor
+from torch.nn.functional import mse_loss
 
+from fsad.functional.distance import prepare
 from fsad.functional.hypergraph import SoftHypergraph, pseudo_features
 from fsad.functional.neighbours import bank_neighbours, median_distance, query_neighbours
 from fsad.nn.res_hgnn import BankStates, ResHGNN
@@ -23,13 +25,45 @@ class BankGraph:
     """
 
     def __init__(self, source: Tensor, target: Tensor, knn: int, scale: str) -> None:
-        neighbours = bank_neighbours(source, target, knn)
-        self.source, self.target, self.knn = source, target, knn
+        self.features = torch.cat([source, target])  # (v, c)
+        self.source, self.target = self.features[: len(source)], self.features[len(source) :]
+        self.knn = knn
+        self._source, self._target = prepare(self.source), prepare(self.target)
+        neighbours = bank_neighbours(self._source, self._target, knn)
         self.scale = 1.0 if scale == "one" else median_distance(neighbours)
         self.hypergraph = SoftHypergraph.from_neighbours(neighbours, self.scale)
-        self.features = torch.cat([source, target])  # (v, c)
         self.smoothed = self.hypergraph.smoothing_with_HGNN(self.features)
-        self.pseudo = pseudo_features(source, target)  # S(F), eq. (10)
+        # The first neighbour in the other domain is the nearest there: no second search for S(F).
+        self._nearest_other = neighbours.indices[:, knn // 2]
+        pseudo = self.pseudo
+        self._least_loss = mse_loss(pseudo, self.features) / 2
+        self._best = pseudo.add_(self.features).div_(2)
+
+    @property
+    def pseudo(self) -> Tensor:
+        """S(F) of eq. (10), ``(v, c)``, gathered anew each time."""
+        return self.features[self._nearest_other]
+
+    def loss(self, rectified: Tensor) -> Tensor:
+        r"""Compare rectified features with the pseudo features and with their own.
+
+        .. math::
+            L_{dr} = \operatorname{MSE}(R, S) + \operatorname{MSE}(R, F)
+            = 2 \operatorname{MSE}\big(R, \tfrac{S + F}{2}\big)
+            + \tfrac{1}{2} \operatorname{MSE}(S, F)
+
+        The right-hand side passes over the features half as often; its last term never changes.
+
+        Args:
+            rectified: R(F), ``(v, c)``.
+
+        Returns:
+            A scalar, 0 or more; lower = better.
+
+        Source:
+            HyperTrans, eq. (11).
+        """
+        return 2 * mse_loss(rectified, self._best) + self._least_loss
 
     def rectified(self, rectifier: ResHGNN) -> Tensor:
         """Pass all vertices through R: ``(v, c)``."""
@@ -46,7 +80,7 @@ class BankGraph:
 
     def rectify(self, rectifier: ResHGNN, states: BankStates, queries: Tensor) -> Tensor:
         """Pass target-domain queries ``(q, c)`` through R, each on its own."""
-        neighbours = query_neighbours(queries, self.source, self.target, self.knn)
+        neighbours = query_neighbours(queries, self._source, self._target, self.knn)
         return rectifier.rectify_queries(queries, neighbours, self.scale, self.hypergraph, states)
 
 
