@@ -27,12 +27,41 @@ def images(seed=0, scale=1.0, shift=0.0):
     return labels, masks, parts, scale * scores + shift, scale * maps + shift
 
 
-def measure(labels, masks, parts, scores, maps, batch=N, margin=6):
-    evaluation = Evaluation(["fused"], margin)
-    for rows in torch.arange(len(labels)).split(batch):
-        scored = {"fused": (scores[rows], maps[rows])}
-        evaluation.update(labels[rows], masks[rows], parts[rows], scored)
-    return evaluation.compute()["fused"], evaluation.undefined
+@pytest.fixture(params=[False, True], ids=["histogram", "exact"])
+def exact(request):
+    """Every sentence holds for both ways to measure pixels."""
+    return request.param
+
+
+@pytest.fixture
+def evaluate(exact):
+    """``evaluate(labels, masks, parts, scores, maps)``: the evaluation, its numbers computed."""
+
+    def run(labels, masks, parts, scores, maps, batch=N, margin=6):
+        evaluation = Evaluation(["fused"], margin, exact=exact)
+        for rows in torch.arange(len(labels)).split(batch):
+            scored = {"fused": (scores[rows], maps[rows])}
+            evaluation.update(labels[rows], masks[rows], parts[rows], scored)
+        return evaluation, evaluation.compute()["fused"]
+
+    return run
+
+
+@pytest.fixture
+def measure(evaluate):
+    """``measure(labels, masks, parts, scores, maps)``: the numbers, and why some are undefined."""
+
+    def run(*images, **settings):
+        evaluation, numbers = evaluate(*images, **settings)
+        return numbers, evaluation.undefined
+
+    return run
+
+
+def assert_within_bounds(numbers, expected, bounds):
+    """Compare; 1e-6 is for the exact way's arithmetic in float32, which has bounds of 0."""
+    for metric, value in expected.items():
+        assert numbers[metric] == pytest.approx(value, abs=1e-6 + bounds[metric]), metric
 
 
 @pytest.mark.parametrize("batch", [1, 4, N])
@@ -41,9 +70,11 @@ def measure(labels, masks, parts, scores, maps, batch=N, margin=6):
     [(1.0, 27.0), (1e6, 0.0), (1.0, -500.0), (1e-4, 0.5)],
     ids=["around 27", "a million", "negative", "within 0 and 1"],
 )
-def test_auroc_equals_scikit_learn_whatever_the_batching_and_the_scale(batch, scale, shift):
+def test_auroc_equals_scikit_learn_whatever_the_batching_and_the_scale(
+    evaluate, exact, batch, scale, shift
+):
     labels, masks, parts, scores, maps = images(scale=scale, shift=shift)
-    numbers, undefined = measure(labels, masks, parts, scores, maps, batch)
+    evaluation, numbers = evaluate(labels, masks, parts, scores, maps, batch=batch)
     near = dilate(parts, 6)
     assert near.sum() > parts.sum()
     assert (masks & ~near).any()
@@ -55,20 +86,24 @@ def test_auroc_equals_scikit_learn_whatever_the_batching_and_the_scale(batch, sc
         "aupro30": area_to(0.3, *curve),
         "aupro05": area_to(0.05, *curve),
     }
-    assert numbers == pytest.approx(expected, abs=1e-6)
+    bounds = evaluation.bounds["fused"]
+    assert_within_bounds(numbers, expected, bounds)
+    assert numbers == pytest.approx(expected, abs=1e-6 if exact else 1e-5)
+    assert set(bounds) == set(METRICS)
+    assert max(bounds.values()) < (1e-15 if exact else 1e-3)
     assert tuple(numbers) == METRICS
-    assert undefined == {}
+    assert evaluation.undefined == {}
 
 
-def test_the_margin_decides_which_pixels_belong_to_the_part():
+def test_the_margin_decides_which_pixels_belong_to_the_part(evaluate):
     labels, masks, parts, scores, maps = images()
-    numbers, _ = measure(labels, masks, parts, scores, maps, margin=0)
-    expected = roc_auc_score(masks[parts], maps[parts])
-    assert numbers["pixel_auroc_part"] == pytest.approx(expected, abs=1e-6)
+    evaluation, numbers = evaluate(labels, masks, parts, scores, maps, margin=0)
+    expected = {"pixel_auroc_part": roc_auc_score(masks[parts], maps[parts])}
+    assert_within_bounds(numbers, expected, evaluation.bounds["fused"])
 
 
 @pytest.mark.parametrize("increasing", [torch.exp, lambda x: 3 * x + 1e3, lambda x: x**3])
-def test_an_increasing_function_of_the_scores_changes_nothing(increasing):
+def test_an_increasing_function_of_the_scores_changes_nothing(measure, increasing):
     # Few levels: no two of them fall together where float32 is coarse.
     labels, masks, parts, scores, maps = images()
     scores, maps = (scores * 4).round() / 4, (maps * 4).round() / 4
@@ -77,7 +112,7 @@ def test_an_increasing_function_of_the_scores_changes_nothing(increasing):
     assert after == before
 
 
-def test_flipping_the_labels_gives_one_minus_the_auroc():
+def test_flipping_the_labels_gives_one_minus_the_auroc(measure):
     labels, masks, parts, scores, maps = images()
     one, _ = measure(labels, masks, parts, scores, maps)
     other, _ = measure(~labels, ~masks, parts, scores, maps)
@@ -85,10 +120,10 @@ def test_flipping_the_labels_gives_one_minus_the_auroc():
         assert one[metric] + other[metric] == pytest.approx(1, abs=1e-6)
 
 
-def test_every_scored_set_is_measured_as_if_it_were_alone():
+def test_every_scored_set_is_measured_as_if_it_were_alone(measure, exact):
     labels, masks, parts, scores, maps = images()
     sets = {"fused": (scores, maps), "source_only": (-scores, maps**2)}
-    evaluation = Evaluation(list(sets))
+    evaluation = Evaluation(list(sets), exact=exact)
     evaluation.update(labels, masks, parts, sets)
     results = evaluation.compute()
     for name, (image_scores, set_maps) in sets.items():
@@ -96,7 +131,7 @@ def test_every_scored_set_is_measured_as_if_it_were_alone():
     assert results["fused"] != results["source_only"]
 
 
-def test_good_images_alone_leave_every_number_undefined_with_its_reason():
+def test_good_images_alone_leave_every_number_undefined_with_its_reason(measure):
     labels, masks, parts, scores, maps = images()
     good = ~labels
     n, pixels = int(good.sum()), int(masks[good].numel())
@@ -111,7 +146,7 @@ def test_good_images_alone_leave_every_number_undefined_with_its_reason():
     )
 
 
-def test_defective_images_alone_still_have_pixel_numbers():
+def test_defective_images_alone_still_have_pixel_numbers(measure):
     labels, masks, parts, scores, maps = images()
     numbers, undefined = measure(*(x[labels] for x in (labels, masks, parts, scores, maps)))
     n = int(labels.sum())
@@ -122,7 +157,7 @@ def test_defective_images_alone_still_have_pixel_numbers():
     assert None not in [numbers[metric] for metric in METRICS[1:]]
 
 
-def test_without_a_part_only_the_number_on_the_part_is_undefined():
+def test_without_a_part_only_the_number_on_the_part_is_undefined(measure):
     labels, masks, parts, scores, maps = images()
     numbers, undefined = measure(labels, masks, torch.zeros_like(parts), scores, maps)
     assert undefined == {
@@ -134,9 +169,9 @@ def test_without_a_part_only_the_number_on_the_part_is_undefined():
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
-def test_scores_that_cannot_be_ranked_are_refused(bad):
+def test_scores_that_cannot_be_ranked_are_refused(exact, bad):
     labels, masks, parts, scores, maps = images()
-    evaluation = Evaluation(["fused"])
+    evaluation = Evaluation(["fused"], exact=exact)
     scores_bad, maps_bad = scores.clone(), maps.clone()
     scores_bad[3] = bad
     maps_bad[3, 1, 2] = bad
@@ -148,33 +183,40 @@ def test_scores_that_cannot_be_ranked_are_refused(bad):
         evaluation.update(labels, masks, parts, {"fused": (scores, maps_bad)})
 
 
-def test_other_sets_than_announced_are_refused():
+def test_other_sets_than_announced_are_refused(exact):
     labels, masks, parts, scores, maps = images()
-    evaluation = Evaluation(["fused", "part_mask"])
+    evaluation = Evaluation(["fused", "part_mask"], exact=exact)
     with pytest.raises(ConfigError, match="scored: expected fused, part_mask, got fused"):
         evaluation.update(labels, masks, parts, {"fused": (scores, maps)})
 
 
-def test_batches_of_another_image_size_are_refused():
+def test_batches_of_another_image_size_are_refused(exact):
     labels, masks, parts, scores, maps = images()
-    evaluation = Evaluation(["fused"])
+    evaluation = Evaluation(["fused"], exact=exact)
     evaluation.update(labels, masks, parts, {"fused": (scores, maps)})
     message = r"masks: expected \(n, H, W\) with n=11, H=32, W=32, got \(11, 31, 32\)"
     with pytest.raises(ShapeError, match=message):
         evaluation.update(labels, masks[:, 1:], parts, {"fused": (scores, maps)})
 
 
-def test_soft_parts_are_refused():
+def test_soft_parts_are_refused(exact):
     labels, masks, parts, scores, maps = images()
     with pytest.raises(DataError, match=r"parts: expected dtype torch.bool, got torch.float32"):
-        Evaluation(["fused"]).update(labels, masks, parts.float(), {"fused": (scores, maps)})
+        Evaluation(["fused"], exact=exact).update(
+            labels, masks, parts.float(), {"fused": (scores, maps)}
+        )
 
 
-def test_measuring_nothing_is_refused():
+def test_measuring_nothing_is_refused(exact):
     with pytest.raises(RunError, match="evaluation: expected test images, got none"):
-        Evaluation(["fused"]).compute()
+        Evaluation(["fused"], exact=exact).compute()
 
 
 def test_a_negative_margin_is_refused():
     with pytest.raises(ConfigError, match="margin: expected a whole number of at least 0, got -1"):
         Evaluation(["fused"], margin=-1)
+
+
+def test_anything_but_true_or_false_for_exact_is_refused():
+    with pytest.raises(ConfigError, match="exact: expected true or false, got 'yes'"):
+        Evaluation(["fused"], exact="yes")

@@ -133,6 +133,19 @@ def test_dilation_reaches_the_euclidean_distance(radius):
     assert (dilate(mask, radius).numpy() == expected).all()
 
 
+def test_dilating_by_more_than_the_image_reaches_all_of_it():
+    mask = torch.zeros(1, 3, 5, dtype=torch.bool)
+    mask[0, 0, 0] = True
+    assert dilate(mask, 9).all()
+
+
+def test_dilating_leaves_the_mask_itself_as_it_was():
+    mask = torch.zeros(1, 9, 9, dtype=torch.bool)
+    mask[0, 4, 4] = True
+    dilate(mask, 2)
+    assert int(mask.sum()) == 1
+
+
 def test_dilating_nothing_gives_nothing():
     assert not dilate(torch.zeros(1, 30, 30, dtype=torch.bool), 6).any()
 
@@ -156,3 +169,4 @@ def test_scores_that_cannot_be_ranked_are_refused(bad):
     message = "maps: expected finite scores, got 1 NaN or infinite of 1200"
     with pytest.raises(NonFiniteError, match=message):
         check_finite("maps", maps)
+    check_finite("no maps", maps[:0])

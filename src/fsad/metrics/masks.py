@@ -1,12 +1,16 @@
 """Masks made ready for measuring: ground-truth regions numbered, parts dilated."""
 
+import math
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
-from torch.nn.functional import conv2d
 
 from fsad.errors import DataError, check_at_least, check_shape
+
+Mask = NDArray[np.bool_]
 
 IN_PLANE = np.zeros((3, 3, 3), dtype=int)
 IN_PLANE[1] = 1  # neighbours within an image, diagonals included; never across images
@@ -65,7 +69,23 @@ def dilate(mask: Tensor, radius: int) -> Tensor:
     """
     check_mask("mask", mask)
     check_at_least("radius", radius, 0)
-    offset = torch.arange(-radius, radius + 1, device=mask.device)
-    disc = offset[:, None] ** 2 + offset**2 <= radius**2
-    covered = conv2d(mask[:, None].float(), disc[None, None].float(), padding=radius)
-    return covered[:, 0] > 0.5  # the sum counts pixels: 0 or at least 1
+    grown = mask.cpu().numpy()
+    widened = [grown]  # along the rows by 0, 1, ... pixels
+    for reach in range(1, radius + 1):
+        widened.append(_reach(widened[-1], grown, (0, reach)))
+    grown = widened[radius]
+    for rise in range(1, radius + 1):
+        chord = widened[math.isqrt(radius**2 - rise**2)]  # the disc at this height
+        grown = _reach(grown, chord, (rise, 0))
+    return torch.from_numpy(grown).to(mask.device)
+
+
+def _reach(grown: Mask, mask: Mask, by: tuple[int, int]) -> Mask:
+    """Add to ``grown`` the mask shifted by so many rows and columns, both ways."""
+    grown = grown.copy()
+    rows, columns = by
+    height, width = mask.shape[1] - rows, mask.shape[2] - columns
+    if height > 0 and width > 0:
+        grown[:, rows:, columns:] |= mask[:, :height, :width]
+        grown[:, :height, :width] |= mask[:, rows:, columns:]
+    return grown
