@@ -3,14 +3,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 NAME ?=
+RESUME ?=
 OUT ?= tables
 RUNS ?= $(wildcard outputs multirun)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test lint types check sweep table clean
+.PHONY: help train test lint types check sweep table bench bench-peer clean
 
 help:  ## show this
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -34,14 +35,25 @@ types: .venv/installed  ## check types
 
 check: lint types test  ## all of the above: what CI runs
 
-sweep: .venv/installed  ## run a multirun: NAME=alpha_beta, shots, categories, ablation or [alpha_beta,shots]
+sweep: .venv/installed  ## run a multirun: NAME=alpha_beta, shots, categories, ablation or [alpha_beta,shots]; RESUME=1 (or a folder) runs what it lacks
 	$(if $(NAME),,$(error sweep: expected a name, got none. Say make sweep NAME=shots; names are the files in conf/sweep))
-	$(BIN)/python train.py 'sweep=$(NAME)' $(ARGS)
+	$(BIN)/python train.py 'sweep=$(NAME)'$(if $(RESUME), 'resume=$(patsubst 1,newest,$(RESUME))') $(ARGS)
 
 table: .venv/installed  ## turn every result.json below RUNS into tables/table.md and table.csv
 	$(if $(RUNS),,$(error table: expected runs, got none. Run make train first, or say make table RUNS=FOLDER))
 	$(BIN)/fsad table $(RUNS) --out $(OUT)
 
+bench: .venv/installed  ## measure speed and memory beside plain references; ARGS="--quick", or items: ARGS="coreset nearest"
+	$(BIN)/python -m benchmarks $(ARGS)
+
+# An environment of its own, with this one's torch: what is compared is the code.
+bench-peer: .venv/installed  ## install anomalib in .venv-peer, for make bench to measure beside ours
+	test -x .venv-peer/bin/python || $(PYTHON) -m venv .venv-peer
+	echo '*' > .venv-peer/.gitignore
+	.venv-peer/bin/python -m pip install --quiet --upgrade pip
+	.venv-peer/bin/python -m pip install --quiet --editable '.[peer]' \
+		torch==$$($(BIN)/python -c 'from importlib.metadata import version; print(version("torch"))')
+
 clean:  ## remove the environment and caches; results stay
-	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache src/*.egg-info
+	rm -rf .venv .venv-peer .cache .mypy_cache .pytest_cache .ruff_cache src/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from fsad.config import register, settle
 from fsad.errors import FsadError, message_of
+from fsad.sweep import finished
 
 CONF = str(Path(__file__).parent / "conf")
 log = logging.getLogger("fsad")
@@ -28,14 +29,29 @@ def main(cfg: DictConfig) -> float | None:
     """Run one job and return its mean image AUROC, the value a sweeper sees."""
     try:
         return run(cfg)
-    except (FsadError, InstantiationException) as error:
-        # A constructor's complaint arrives wrapped by Hydra.
-        mistake = error.__cause__ if isinstance(error, InstantiationException) else error
-        if not isinstance(mistake, FsadError):
+    except Exception as error:
+        message = mistake_in(error)
+        job = HydraConfig.get()
+        if job.mode is RunMode.MULTIRUN:  # Hydra goes on, and shows the first failure at the end
+            log.error(message or error, exc_info=not message)  # a worker's traceback is lost
+            if message:
+                remedy = f"The other jobs went on; run what is missing with resume={job.sweep.dir}"
+                message = f"{message.rstrip('.')}. {remedy}"
+        if not message:
             raise
-        if HydraConfig.get().mode is RunMode.MULTIRUN:
-            log.error(message_of(mistake))  # Hydra shows the first failed job's, at the very end
-        raise Stopped(message_of(mistake)) from None
+        raise Stopped(message) from None
+
+
+def mistake_in(error: Exception) -> str:
+    """Return the line that tells a user what to mend; nothing if the program is at fault."""
+    if isinstance(error, FsadError):
+        return message_of(error)
+    if not isinstance(error, InstantiationException):
+        return ""
+    cause = error.__cause__  # a constructor's complaint arrives wrapped by Hydra
+    if isinstance(cause, TypeError):
+        return f"settings: expected those the class takes, got '{message_of(cause)}'"
+    return message_of(cause) if isinstance(cause, FsadError) else ""
 
 
 def run(cfg: DictConfig) -> float | None:
@@ -43,6 +59,9 @@ def run(cfg: DictConfig) -> float | None:
     job = HydraConfig.get()
     number = job.job.num if job.mode is RunMode.MULTIRUN else None
     cfg = settle(cfg, list(job.overrides.task), job.runtime.output_dir, number)
+    if number is not None and cfg.resume and (result := finished(Path(cfg.resume))):
+        log.info("finished before: %s", cfg.resume)
+        return result.mean["image_auroc"]
     from fsad.job import run_job  # lightning takes seconds to import; a mistake shows before that
 
     return run_job(cfg)

@@ -201,6 +201,11 @@ def test_resume_takes_the_whole_run_and_writes_where_it_is(stored):
     assert cfg.paths.output_dir == cfg.logger.csv.save_dir == str(stored)
 
 
+def test_resume_may_choose_another_cache(stored):
+    words = [f"resume={stored}", "cache=none"]
+    assert settle(composed(*words), words).cache.max_gb == 0
+
+
 @pytest.mark.parametrize("word", ["method.beta=0.5", "seed=1", "logger=wandb", "maps=true"])
 def test_resume_refuses_settings_that_would_make_it_another_run(stored, word):
     words = [f"resume={stored}", word]
@@ -224,6 +229,83 @@ def test_ckpt_of_a_run_that_trained_nothing_names_the_one_that_did(stored, tmp_p
     words = [f"ckpt={again}"]
     with pytest.raises(RunError, match=rf"expected a run that trained, .* Pass ckpt={stored}"):
         settle(composed(*words), words)
+
+
+def go_on_with(sweep, job, *words):
+    """Settle job ``job`` of a multirun that goes on with ``sweep``."""
+    words = [f"resume={sweep}", *words]
+    cfg = composed(*words, run=False)
+    del cfg.hydra
+    cfg.paths.output_dir = str(sweep / str(job))  # as Hydra resolves it
+    return settle(cfg, words, str(sweep / str(job)), job)
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """A sweep of which job 0 was started."""
+    folder = tmp_path / "0"
+    folder.mkdir()
+    cfg = composed("method.beta=0.2", f"paths.output_dir={folder}", run=False)
+    del cfg.hydra
+    cfg = settle(cfg, [], str(folder), 0)
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg))
+    return tmp_path
+
+
+def test_a_job_of_a_resumed_sweep_goes_on_in_the_folder_it_had(sweep):
+    cfg = go_on_with(sweep, 0, "method.beta=0.2")
+    assert cfg.resume == cfg.paths.output_dir == str(sweep / "0")
+
+
+def test_a_job_of_a_resumed_sweep_that_was_never_started_starts(sweep):
+    cfg = go_on_with(sweep, 1, "method.beta=0.9")
+    assert cfg.resume is None
+    assert cfg.paths.output_dir == str(sweep / "1")
+
+
+@pytest.mark.parametrize("word", ["data.root=a", "trainer.accelerator=gpu", "paths.cache_dir=b"])
+def test_a_job_of_a_resumed_sweep_may_find_its_things_elsewhere(sweep, word):
+    key, _, value = word.partition("=")
+    assert OmegaConf.select(go_on_with(sweep, 0, "method.beta=0.2", word), key) == value
+
+
+@pytest.mark.parametrize(
+    ("words", "key", "before", "now"),
+    [
+        (["method.beta=0.3"], "method.beta", "0.2", "0.3"),
+        (["method.beta=0.2", "seed=1"], "seed", "0", "1"),
+        (
+            ["method.beta=0.2", "data.reader.categories=[tile]"],
+            "data.reader.categories",
+            "None",
+            r"\['tile'\]",
+        ),
+        (["method.beta=0.2", "logger=none"], "logger.csv._target_", "'.*CSVLogger'", "None"),
+        (["method.beta=0.2", "maps=false"], "maps", "True", "False"),
+    ],
+)
+def test_a_job_of_a_resumed_sweep_names_the_first_setting_that_differs(
+    sweep, words, key, before, now
+):
+    message = rf"^{key}: expected {before} as in '{sweep}/0', got {now}\. Go on with a sweep as it"
+    with pytest.raises(ConfigError, match=message):
+        go_on_with(sweep, 0, *words)
+
+
+def test_a_sweep_over_ckpt_goes_on_too(sweep, stored):
+    words = [f"ckpt={stored}", "method.beta=0.9"]
+    first = go_on_with(sweep, 1, *words)
+    assert first.resume is None
+    (sweep / "1").mkdir()
+    (sweep / "1/config.yaml").write_text(OmegaConf.to_yaml(first))
+    again = go_on_with(sweep, 1, *words)
+    assert (again.resume, again.ckpt, again.seed) == (str(sweep / "1"), str(stored), 3)
+
+
+def test_a_multirun_elsewhere_may_go_on_with_single_runs(stored):
+    words = [f"resume={stored}"]
+    cfg = settle(composed(*words), words, "multirun/of/runs/0", 0)
+    assert (cfg.paths.output_dir, cfg.seed) == (str(stored), 3)
 
 
 @pytest.mark.parametrize("text", ["{", "", "- 1", "no_such_key: 1", "seed: 1"])

@@ -246,6 +246,13 @@ def test_a_multiruns_job_that_resumed_nothing_is_a_hole(tmp_path):
     assert collect([tmp_path]).missing == ["1 (resume=null)"]
 
 
+def test_a_job_of_a_resumed_sweep_that_left_nothing_is_a_hole(tmp_path):
+    (tmp_path / "multirun.yaml").write_text("hydra: {}\n")
+    (tmp_path / "1" / ".hydra").mkdir(parents=True)
+    (tmp_path / "1" / ".hydra" / "overrides.yaml").write_text(f"- resume='{tmp_path}'\n")
+    assert collect([tmp_path]).missing == [f"1 (resume='{tmp_path}')"]
+
+
 def test_a_single_job_refused_before_it_began_is_no_hole(tmp_path):
     run(tmp_path / "0", {"bagel": 0.5})
     (tmp_path / "1" / ".hydra").mkdir(parents=True)

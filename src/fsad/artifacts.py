@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
 from torch import Tensor
 
 from fsad.errors import DataError
-from fsad.files import write_tensors
+from fsad.files import read_tensors, write_tensors
 
 
 @dataclass(frozen=True)
@@ -45,9 +44,8 @@ class StageArtifact:
             DataError: The file is cut short or foreign.
         """
         try:
-            with safe_open(path, "pt") as file:
-                about = json.loads(file.metadata()["fsad"])
-                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
+            state, metadata = read_tensors(path)
+            about = json.loads(metadata["fsad"])
             return cls(state, about["backbone"], about["seconds"], about["diagnostics"])
         except Exception as error:
             raise DataError(

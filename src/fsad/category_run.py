@@ -3,11 +3,14 @@
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lightning import Callback, Trainer
+from lightning.pytorch.loggers import Logger
+from torch import Tensor
 
 from fsad.artifacts import StageArtifact
 from fsad.callbacks.stage_checkpoint import StageCheckpoint
@@ -15,17 +18,44 @@ from fsad.callbacks.stage_progress import StageProgress
 from fsad.checkpoint import backbone_identity, check_readable, refuse_other_backbone
 from fsad.data.datamodule import PairDataModule
 from fsad.errors import DataError, RunError
-from fsad.files import make_folder, write_json, write_tensors
-from fsad.maps import write_maps
+from fsad.files import make_folder, read_tensors, write_json, write_tensors
+from fsad.maps import DOMAINS, write_maps
+from fsad.memo import Memo
 from fsad.nn.extractor import PatchExtractor
-from fsad.plan import Method, Plan, Stage
+from fsad.plan import Method, Plan, Settings, Stage
+from fsad.processes import agree, is_first
+from fsad.progress import track
 from fsad.report import CategoryResult, ScoreRow, peak_rss_mb, write_scores
 from fsad.result import as_json
-from fsad.scored import ImageScore
+from fsad.scored import ImageScore, ScoredImages, source_share
+from fsad.store import TensorStore, digest
 
 log = logging.getLogger(__name__)
 
 MakeTrainer = Callable[..., Trainer]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all categories of a run share.
+
+    Attributes:
+        make_trainer: Returns a Trainer from ``max_epochs`` and ``callbacks``; a fresh one is needed
+            for every fit, a used one would train for no step.
+        loggers: Told what is measured.
+        store: Where files lie that other runs need too; None keeps them to this run.
+        identity: All that decides a run's numbers besides its method, data and backbone: the code,
+            the machine, the number of threads.
+        settings: All of the method's settings.
+        exact_metrics: Keep and sort every pixel for the metrics.
+    """
+
+    make_trainer: MakeTrainer
+    loggers: Sequence[Logger] = ()
+    store: TensorStore | None = None
+    identity: str = ""
+    settings: Settings = field(default_factory=dict)
+    exact_metrics: bool = False
 
 
 class CategoryRun:
@@ -33,14 +63,14 @@ class CategoryRun:
 
     The folder holds ``<stage>.safetensors`` for each finished stage, ``<stage>.ckpt`` for an
     unfinished one, ``banks.safetensors``, ``patch_scores.safetensors``, ``scores.csv`` and, last,
-    ``category.json``; a run that finds them goes on from there.
+    ``category.json``; a run that finds them goes on from there. The safetensors files are shared
+    with other runs that would make the same.
 
     Args:
         method: What to run.
         extractor: The frozen backbone.
         data: One category's data.
-        make_trainer: Returns a Trainer from ``max_epochs`` and ``callbacks``; a fresh one is needed
-            for every fit, a used one would train for no step.
+        around: What the run's categories share.
         folder: The category's folder.
         trained: This category's folder in another, finished run, whose stages and banks are used
             instead of training.
@@ -53,18 +83,18 @@ class CategoryRun:
         method: Method,
         extractor: PatchExtractor,
         data: PairDataModule,
-        make_trainer: MakeTrainer,
+        around: Surroundings,
         folder: Path,
         trained: Path | None = None,
         maps: Path | None = None,
         prefix: str = "",
     ) -> None:
-        self.method, self.extractor, self.data = method, extractor, data
-        self.make_trainer = make_trainer
+        self.method, self.extractor, self.data, self.around = method, extractor, data, around
         self.folder = make_folder(folder, "paths.output_dir")
         self.trained = trained
         self.maps = maps
         self.prefix = prefix
+        self.reused: list[str] = []
 
     @property
     def record(self) -> Path:
@@ -73,7 +103,7 @@ class CategoryRun:
 
     def run(self) -> CategoryResult:
         """Run what is not done yet and return the result."""
-        if self.record.exists():
+        if agree(self.record.exists()):
             return self._recorded()
         if self.trained and not (self.trained / "banks.safetensors").is_file():
             raise RunError(
@@ -84,38 +114,89 @@ class CategoryRun:
         stored_at = self.trained or self.folder
         plan = self.method.plan(self.extractor, stored_at / "banks.safetensors")
         self.data.setup("fit")
+        memos = self._memos(plan)
+        plan.builder.memo = memos["banks"]
         seconds = {"perturb": 0.0, "banks": 0.0, "rectify": 0.0}
         diagnostics: dict[str, Any] = {}
         for stage in plan.stages:
             stage.module.prefix = self.prefix
-            artifact = self._run_stage(stage, plan)
+            artifact = self._run_stage(stage, plan, memos[stage.name])
             seconds[stage.name] = artifact.seconds
             diagnostics[stage.name] = artifact.diagnostics
-        result = self._test(plan, seconds, diagnostics, backbone_before)
-        write_json(self.record, result.to_json())
-        return result
+        patches, seconds["test"] = self._score(plan, memos["scores"])
+        seconds["banks"] = plan.builder.seconds
+        if is_first():
+            result = self._measure(plan, patches, seconds, diagnostics, backbone_before)
+            write_json(self.record, result.to_json())
+        agree(None)  # the others wait until it is there
+        return result if is_first() else self._recorded()
 
-    def _run_stage(self, stage: Stage, plan: Plan) -> StageArtifact:
-        finished = (self.trained or self.folder) / f"{stage.name}.safetensors"
-        if finished.exists():
-            return self._restore(stage, finished)
-        if self.trained:
+    def _memos(self, plan: Plan) -> dict[str, Memo]:
+        """Tell each file of the category, and the digest of all that decides what is in it.
+
+        A file depends on what it is made of and on the files before it, in the order in which they
+        are made: the banks come right before the stage that scores, or after all stages.
+        """
+        steps: list[tuple[str, Settings | None, list[str]]] = []
+        banks = ("banks", plan.banks_depend, self._content("source", "shots"))
+        for stage in plan.stages:
+            if stage.module is plan.scorer:
+                steps.append(banks)
+            steps.append((stage.name, stage.depends, self._content(*stage.module.train_domains)))
+        if banks not in steps:
+            steps.append(banks)
+        steps.append(("scores", plan.scores_depend, self._content("test")))
+        data = (self.data.image_size, self.data.batch_size, self.data.seed)
+        about = (self.around.identity, self.method.name, self.extractor.identity(), data)
+        key = digest(self.extractor.name, about)
+        memos = {}
+        for name, depends, content in steps:
+            settings = self.around.settings if depends is None else depends
+            key = digest(key, name, settings, content)
+            own = name == "scores"
+            file = "patch_scores" if own else name
+            folder = self.folder if own else self.trained or self.folder
+            memos[name] = Memo(folder / f"{file}.safetensors", self.around.store, key)
+        return memos
+
+    def _content(self, *splits: str) -> list[str]:
+        """Digest the images that a step reads; the sources' colours, or else depth."""
+        if self.around.store is None:
+            return []
+        return [self.data.digest("rgb" if it == "source" else "depth", it) for it in splits]
+
+    def _run_stage(self, stage: Stage, plan: Plan, memo: Memo) -> StageArtifact:
+        if self.trained and not memo.path.exists():
             raise RunError(
-                f"ckpt: expected {finished.name} in '{self.trained}', got none. "
+                f"ckpt: expected {memo.path.name} in '{self.trained}', got none. "
                 "Finish that run with resume=RUN_DIR first."
             )
         unfinished = self.folder / f"{stage.name}.ckpt"
-        if unfinished.exists():
-            log.info("%s: goes on from %s", stage.name, unfinished)
+        with memo.making() as needed:
+            if needed:
+                artifact = self._train(stage, plan, unfinished)
+                if is_first():
+                    artifact.write(memo.path)
+        if not needed:
+            artifact = self._restore(stage, memo.path)
+            self.reused.append(stage.name)
+        if is_first():
+            unfinished.unlink(missing_ok=True)
+        return artifact
+
+    def _train(self, stage: Stage, plan: Plan, unfinished: Path) -> StageArtifact:
         checkpoint = StageCheckpoint(unfinished, stage.checkpoint_every)
         callbacks: list[Callback] = [checkpoint, StageProgress(stage.name)]
         if stage.module is plan.scorer:
             callbacks.append(plan.builder)
-        trainer = self.make_trainer(max_epochs=stage.epochs, callbacks=callbacks)
+        goes_on = agree(unfinished.exists())
+        if goes_on:
+            log.info("%s: goes on from %s", stage.name, unfinished)
+        trainer = self.around.make_trainer(max_epochs=stage.epochs, callbacks=callbacks)
         trainer.fit(
             stage.module,
             datamodule=self.data,
-            ckpt_path=check_readable(unfinished) if unfinished.exists() else None,
+            ckpt_path=check_readable(unfinished) if goes_on else None,
             weights_only=True,
         )
         artifact = StageArtifact(
@@ -124,15 +205,7 @@ class CategoryRun:
             checkpoint.seconds,
             stage.module.diagnostics,
         )
-        artifact.write(finished)
-        for logger in trainer.loggers:
-            logger.log_metrics(
-                {
-                    f"{self.prefix}{stage.name}/{name}": float(value)
-                    for name, value in artifact.diagnostics.items()
-                }
-            )
-        unfinished.unlink(missing_ok=True)
+        self._log({f"{stage.name}/{name}": it for name, it in artifact.diagnostics.items()})
         return artifact
 
     def _restore(self, stage: Stage, finished: Path) -> StageArtifact:
@@ -160,35 +233,66 @@ class CategoryRun:
                 "read. Delete it to have the category tested again."
             ) from error
 
-    def _test(
+    def _score(self, plan: Plan, memo: Memo) -> tuple[dict[str, Tensor], float]:
+        """Return the patch scores of all test images, and the seconds that scoring them took."""
+        if not plan.builder.memo.is_there():
+            if is_first():
+                memo.path.unlink(missing_ok=True)  # scores without their banks
+            memo = Memo(memo.path)
+        with memo.making() as needed:
+            if needed:
+                patches, seconds = self._test(plan)
+                if patches is not None:
+                    write_tensors(memo.path, patches, {"seconds": str(seconds)})
+        if not needed:
+            plan.builder.read(plan.scorer)
+            self.reused += ["banks", "test"]
+        try:
+            patches, metadata = read_tensors(memo.path)
+            return {name: patches[name] for name in DOMAINS}, float(metadata["seconds"])
+        except (DataError, KeyError) as error:
+            raise DataError(
+                f"{memo.path}: expected patch scores, got a file that cannot be read. "
+                "Delete it to have the category tested again."
+            ) from error
+
+    def _test(self, plan: Plan) -> tuple[dict[str, Tensor] | None, float]:
+        start = time.perf_counter()
+        scorer, builder = plan.scorer, plan.builder
+        trainer = self.around.make_trainer(callbacks=[builder, StageProgress("test")])
+        trainer.test(scorer, datamodule=self.data, verbose=False)
+        patches = scorer.patches.gathered(len(self.data.test_samples), self.extractor.mean.device)
+        return patches, time.perf_counter() - start - builder.seconds_in_test
+
+    def _measure(
         self,
         plan: Plan,
+        patches: dict[str, Tensor],
         seconds: dict[str, float],
         diagnostics: dict[str, Any],
         backbone_before: float,
     ) -> CategoryResult:
-        scorer, builder = plan.scorer, plan.builder
-        scorer.prefix = self.prefix
+        scorer = plan.scorer
         start = time.perf_counter()
-        trainer = self.make_trainer(callbacks=[builder, StageProgress("test")])
-        trainer.test(scorer, datamodule=self.data, verbose=False)
-        scored = scorer.scored
-        tested = time.perf_counter() - start
-        seconds["banks"] = builder.seconds
-        seconds["test"] = tested - scored.seconds - builder.seconds_in_test
-        seconds["metrics"] = scored.seconds
-        source, target = scored.patches()
-        write_tensors(
-            self.folder / "patch_scores.safetensors", {"source": source, "target": target}
+        scored = ScoredImages(
+            self.extractor.image_size, plan.sigma, plan.beta, self.around.exact_metrics
         )
+        truths = self.data.truth_dataloader()
+        for truth in track(truths, "metrics", len(truths)):
+            source, target = (patches[domain][truth.index] for domain in DOMAINS)
+            scored.update(truth, source, target)
+        metrics = scored.compute()
+        share = source_share(patches["source"], patches["target"], plan.beta)
+        seconds["metrics"] = time.perf_counter() - start
+        fused = {name: value for name, value in metrics["fused"].items() if value is not None}
+        self._log({f"test/{name}": it for name, it in {**fused, "source_share": share}.items()})
         write_scores(self.folder / "scores.csv", self._rows(scored.images))
         if self.maps:
-            files = write_maps(self.maps, self.data, scored)
-            for logger in trainer.loggers:
+            files = write_maps(self.maps, self.data, scored, patches)
+            for logger in self.around.loggers:
                 if hasattr(logger, "log_image"):  # W&B; the most anomalous images
                     names = [str(path) for path in files[:8]]
                     logger.log_image(f"{self.prefix}maps", names)
-        metrics = scored.metrics
         return CategoryResult(
             shots=self.data.shot_files,
             n_source=self.data.n_source,
@@ -205,8 +309,10 @@ class CategoryRun:
             seconds=seconds,
             backbone_seconds=self.extractor.seconds - backbone_before,
             peak_rss_mb=peak_rss_mb(),
-            source_share=scored.source_share,
+            source_share=share,
             diagnostics=as_json(diagnostics),
+            reused=self.reused,
+            metrics_within=max(max(it.values()) for it in scored.evaluation.bounds.values()),
             notes=[
                 *(f"{name}: {why}" for name, why in scored.evaluation.undefined.items()),
                 *(
@@ -216,6 +322,10 @@ class CategoryRun:
                 ),
             ],
         )
+
+    def _log(self, numbers: Mapping[str, float]) -> None:
+        for logger in self.around.loggers:
+            logger.log_metrics({f"{self.prefix}{name}": float(it) for name, it in numbers.items()})
 
     def _rows(self, images: list[ImageScore]) -> list[ScoreRow]:
         samples = self.data.test_samples

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fsad.errors import DataError, NonFiniteError, RunError
-from fsad.nn.backbone import PatchExtractor
+from fsad.nn.extractor import PatchExtractor
 
 
 def backbone_identity(extractor: PatchExtractor) -> dict[str, str]:

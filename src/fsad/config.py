@@ -6,6 +6,7 @@ from typing import Any, Optional
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
 from fsad.errors import ConfigError, DataError, MissingDataError, RunError, message_of
@@ -32,8 +33,13 @@ FREE_TO_RESUME = (
     "data.workers",
     "backbone.weights_path",
     "paths.cache_dir",
+    "cache",
+    "cache.max_gb",
 )
 """Settings that ``resume`` lets change: where things are, not what the run is."""
+
+LAUNCHERS = ("joblib", "submitit_slurm", "ray")
+"""What runs the jobs of a multirun elsewhere than in this process."""
 
 
 @dataclass
@@ -48,10 +54,12 @@ class Run:
         callbacks: Observers by name.
         logger: Loggers by name.
         paths: Where results go.
+        cache: What is kept for other runs, and how much of it.
+        metrics: ``histogram`` counts scores in fine bins; ``exact`` keeps and sorts every pixel.
         seed: Seed of everything random.
         maps: Whether to write a picture of every test image.
         ckpt: Folder of a finished run to test again without training.
-        resume: Folder of an interrupted run to go on with.
+        resume: Folder of an interrupted run to go on with; of a sweep in a multirun.
     """
 
     data: Any = MISSING
@@ -61,6 +69,8 @@ class Run:
     callbacks: Any = None
     logger: Any = None
     paths: Any = MISSING
+    cache: Any = MISSING
+    metrics: str = "histogram"
     seed: int = 0
     maps: bool = True
     ckpt: Optional[str] = None  # noqa: UP045 (OmegaConf reads this form)
@@ -68,8 +78,16 @@ class Run:
 
 
 def register() -> None:
-    """Make the schema known to Hydra under the name ``schema``."""
-    ConfigStore.instance().store(name="schema", node=Run)
+    """Make the schema known to Hydra under the name ``schema``, and its launchers ours.
+
+    A launcher's package stores settings under the names that ours have in ``conf/hydra/launcher``.
+    Hydra would take them for a schema of ours and warn of it in every job.
+    """
+    Plugins.instance()  # imports the packages, which store their settings
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Run)
+    for name in LAUNCHERS:
+        store.repo["hydra"]["launcher"].pop(f"{name}.yaml", None)
 
 
 def settle(
@@ -79,7 +97,8 @@ def settle(
 
     With ``resume`` it is the interrupted run's own; with ``ckpt`` what was trained comes from the
     finished run's. ``paths.output_dir`` becomes the job's own folder, so that whatever refers to it
-    writes there.
+    writes there. For a job of a resumed sweep ``resume`` becomes its own folder if it was started
+    there before with the same settings, and None if it was not started at all.
 
     Args:
         cfg: As Hydra composed it.
@@ -88,15 +107,19 @@ def settle(
         job: The job's number within a multirun, else None.
 
     Raises:
-        ConfigError: A required key is missing, or an override contradicts the stored run.
+        ConfigError: A required key is missing, or an override or, in a sweep, any setting
+            contradicts the stored run.
         MissingDataError: The stored run is not there.
         DataError: The stored run's ``config.yaml`` cannot be read.
         RunError: Both ``ckpt`` and ``resume`` are given, or ``ckpt`` names a run that trained
             nothing.
     """
+    cfg = cfg.copy()
+    sweep_goes_on = job is not None and _lies_in(job_folder, cfg.resume)
+    if sweep_goes_on:
+        cfg.resume = None
     if cfg.ckpt and cfg.resume:
         raise RunError("ckpt, resume: expected one of them, got both")
-    cfg = cfg.copy()
     with open_dict(cfg):
         if cfg.resume:
             cfg = _resumed(cfg, overrides)
@@ -109,6 +132,8 @@ def settle(
             )
         cfg.paths.output_dir = str(_output_folder(cfg, job_folder, job))
         cfg.paths.cache_dir = cfg.paths.cache_dir  # read the environment once
+        if sweep_goes_on:
+            cfg.resume = _started_before(cfg)
     OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     OmegaConf.set_readonly(cfg, True)
     return cfg
@@ -118,14 +143,49 @@ def _resumed(cfg: DictConfig, overrides: list[str]) -> DictConfig:
     """Return the stored run's configuration, told where it is."""
     stored = _stored(cfg.resume, "resume")
     for override in OverridesParser.create().parse_overrides(overrides):
-        if override.key_or_group not in FREE_TO_RESUME:
+        key = override.key_or_group
+        if key not in FREE_TO_RESUME:
             raise ConfigError(
                 f"resume: expected nothing else but {', '.join(FREE_TO_RESUME[1:])}, got "
                 f"{override.input_line}. The rest comes from the run; start a new one to change it."
             )
-        OmegaConf.update(stored, override.key_or_group, override.value())
+        OmegaConf.update(stored, key, OmegaConf.select(cfg, key))  # cache=none is a whole node
     stored.resume = cfg.resume
     return stored
+
+
+def _lies_in(job_folder: str, sweep: str | None) -> bool:
+    return sweep is not None and Path(sweep).resolve() in Path(job_folder).resolve().parents
+
+
+def _started_before(cfg: DictConfig) -> str | None:
+    """Return the job's folder if the same job was started there before; None if none was."""
+    folder = str(cfg.paths.output_dir)
+    if not (Path(folder) / "config.yaml").is_file():
+        return None
+    before, now = _settings(_stored(folder, "resume")), _settings(cfg)
+    for key in [*now, *before]:
+        if before.get(key) != now.get(key):
+            raise ConfigError(
+                f"{key}: expected {before.get(key)!r} as in '{folder}', got {now.get(key)!r}. "
+                "Go on with a sweep as it was started, or start a new one."
+            )
+    return folder
+
+
+def _settings(cfg: DictConfig) -> dict[str, Any]:
+    """List what the run is by dotted keys; references stay, for what they refer to is compared."""
+    settings: dict[str, Any] = {}
+
+    def add(prefix: str, node: Any) -> None:
+        if isinstance(node, dict):
+            for name, value in node.items():
+                add(f"{prefix}.{name}" if prefix else str(name), value)
+        elif prefix not in FREE_TO_RESUME and not prefix.startswith("paths."):
+            settings[prefix] = node
+
+    add("", OmegaConf.to_container(cfg))
+    return settings
 
 
 def _take_trained(cfg: DictConfig, overrides: list[str]) -> None:

@@ -4,7 +4,11 @@ Every message reads ``name: expected what, got what`` and, where it is known, th
 sentence. Messages are one line, so that they survive a worker process and a log file.
 """
 
-from torch import Tensor
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # so that the command line's help need not wait for torch
+    from torch import Tensor
 
 
 class FsadError(Exception):
@@ -57,7 +61,7 @@ def message_of(error: BaseException) -> str:
     return lines[-1].split(": ", 1)[-1]  # "fsad.errors.DataError: the message"
 
 
-def check_shape(name: str, tensor: Tensor, axes: str, **sizes: int) -> dict[str, int]:
+def check_shape(name: str, tensor: "Tensor", axes: str, **sizes: int) -> dict[str, int]:
     """Measure a tensor's axes and compare those already known.
 
     Args:
@@ -140,6 +144,17 @@ def check_even(name: str, value: int) -> int:
     """
     if check_at_least(name, value, 2) % 2:
         raise ConfigError(f"{name}: expected an even number, half per domain, got {value}")
+    return value
+
+
+def check_choice(name: str, value: str, choices: Collection[str]) -> str:
+    """Return ``value`` if it is one of the choices.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if value not in choices:
+        raise ConfigError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
     return value
 
 

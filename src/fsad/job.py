@@ -1,22 +1,32 @@
 """One job of the command line: build what the configuration names, run it, close its loggers."""
 
+import json
 import logging
+import platform
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
 from hydra.utils import instantiate
 from lightning import Callback, Trainer, seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from fsad.errors import ConfigError, RunError, message_of
+from fsad.category_run import Surroundings
+from fsad.code import code_digest
+from fsad.data.datamodule import PairDataModule
+from fsad.errors import RunError, check_at_least, check_choice, check_not_negative, message_of
 from fsad.files import make_folder, write_text
+from fsad.launch import InStep, together
+from fsad.nn.extractor import PatchExtractor
 from fsad.pipeline import Job, run
 from fsad.report import read_result
+from fsad.store import TensorStore, digest
 from fsad.table import collect, print_table, write_table
 
 log = logging.getLogger(__name__)
@@ -25,7 +35,13 @@ EXPECTED_WARNINGS = (
     ".*does not have many workers.*",  # data.workers is the user's choice
     ".*module\\(s\\) in eval mode at the start of training.*",  # the backbone is frozen
     ".*treespec, LeafSpec.*",  # Lightning's own use of torch
+    ".*`broadcast_buffers` is deprecated.*",  # the new name is not known to older torch
 )
+
+
+METRICS = ("histogram", "exact")
+PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+"""What the backbone computes in, by ``trainer.precision``; everything after it is float32."""
 
 
 def run_job(cfg: DictConfig) -> float | None:
@@ -40,43 +56,29 @@ def run_job(cfg: DictConfig) -> float | None:
     Raises:
         FsadError: Something the user can mend; what was finished before is on disk.
     """
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    for message in EXPECTED_WARNINGS:
-        warnings.filterwarnings("ignore", message=message)
+    quieten_lightning()
     output = make_folder(Path(cfg.paths.output_dir), "paths.output_dir")
-    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    config["resume"] = None  # how a run was gone on with is not what it is
     if not cfg.resume:
         _refuse_used(output)
-    seed_everything(cfg.seed, workers=True, verbose=False)
     # What cannot be built shows before any work, and before the folder counts as a run.
     TrainerMaker(cfg, [])(callbacks=[])
-    method = instantiate(cfg.method, _convert_="all")
-    data = instantiate(cfg.data, _convert_="all")
-    extractor = instantiate(cfg.backbone, _convert_="all")
+    build(cfg, [])
     if not cfg.resume:
         # Not resolved, so that a resumed run may lie elsewhere.
         write_text(output / "config.yaml", OmegaConf.to_yaml(cfg))
     log.info("writing to %s", output)
     with loggers(cfg.logger) as logs:
-        job = Job(
-            method=method,
-            extractor=extractor,
-            data=data,
-            make_trainer=TrainerMaker(cfg, logs),
-            output=output,
-            config=config,
-            seed=cfg.seed,
-            trained=Path(cfg.ckpt) if cfg.ckpt else None,
-            maps=cfg.maps,
-        )
+        job = build(cfg, logs)
         for logger in logs:
-            logger.log_hyperparams(config)
+            logger.log_hyperparams(dict(job.config))
+        backend = "gloo" if cfg.trainer.accelerator == "cpu" else "nccl"
         try:
-            result = read_result(run(job))
+            with together(check_devices(cfg), backend, run_beside, OmegaConf.to_yaml(cfg)):
+                path = run(job)
         except (KeyboardInterrupt, SystemExit):  # Lightning turns the first into the second
             log.error("interrupted. Go on with: python train.py resume=%s", output)
             raise
+        result = read_result(path)
         for logger in logs:
             numbers = {f"mean/{name}": value for name, value in result.mean.items()}
             logger.log_metrics(
@@ -87,6 +89,107 @@ def run_job(cfg: DictConfig) -> float | None:
     print_table(runs)
     log.info("results in %s", output)
     return result.mean["image_auroc"]
+
+
+def run_beside(settings: str) -> None:
+    """Run a job as one of its further processes, which write and log nothing.
+
+    Args:
+        settings: The settled configuration as YAML.
+    """
+    quieten_lightning()
+    cfg = OmegaConf.create(settings)
+    assert isinstance(cfg, DictConfig)
+    run(build(cfg, []))
+
+
+def quieten_lightning() -> None:
+    """Leave out what Lightning says to everybody."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for message in EXPECTED_WARNINGS:
+        warnings.filterwarnings("ignore", message=message)
+
+
+def build(cfg: DictConfig, logs: Sequence[Logger]) -> Job:
+    """Build everything that a job needs.
+
+    Raises:
+        FsadError: A setting is out of range, or the weights cannot be had.
+    """
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    config["resume"] = None  # how a run was gone on with is not what it is
+    seed_everything(cfg.seed, workers=True, verbose=False)
+    method = instantiate(cfg.method, _convert_="all")
+    data: PairDataModule = instantiate(cfg.data, _convert_="all")
+    extractor = backbone(config["backbone"])
+    precision = check_choice("trainer.precision", cfg.trainer.precision, PRECISIONS)
+    extractor.autocast = PRECISIONS[precision]
+    extractor.store = data.store = open_store(cfg)
+    return Job(
+        method=method,
+        extractor=extractor,
+        data=data,
+        around=Surroundings(
+            make_trainer=TrainerMaker(cfg, logs),
+            loggers=logs,
+            store=extractor.store,
+            identity=identity(cfg),
+            settings=config["method"],
+            exact_metrics=check_choice("metrics", cfg.metrics, METRICS) == "exact",
+        ),
+        output=Path(cfg.paths.output_dir),
+        config=config,
+        seed=cfg.seed,
+        trained=Path(cfg.ckpt) if cfg.ckpt else None,
+        maps=cfg.maps,
+    )
+
+
+def backbone(settings: Mapping[str, Any]) -> PatchExtractor:
+    """Build the frozen backbone, or take that of the process's last job if it is the same."""
+    weights = settings.get("weights_path")
+    stat = Path(weights).stat() if weights and Path(weights).exists() else None
+    state = (stat.st_mtime_ns, stat.st_size) if stat else None
+    return _backbone(json.dumps(settings, sort_keys=True), state)
+
+
+@lru_cache(maxsize=1)
+def _backbone(settings: str, _: tuple[int, int] | None) -> PatchExtractor:
+    built: PatchExtractor = instantiate(json.loads(settings), _convert_="all")
+    return built
+
+
+def open_store(cfg: DictConfig) -> TensorStore | None:
+    """Open what runs share under ``paths.cache_dir``; None with ``cache=none``."""
+    size = check_not_negative("cache.max_gb", cfg.cache.max_gb)
+    return TensorStore(Path(cfg.paths.cache_dir) / "tensors", int(size * 1e9)) if size else None
+
+
+def identity(cfg: DictConfig) -> str:
+    """Digest what decides a run's numbers besides method, data and backbone.
+
+    The number of threads is among it: sums depend on how they are split.
+    """
+    gpu = cfg.trainer.accelerator != "cpu" and torch.cuda.is_available()
+    return digest(
+        code_digest(),
+        platform.machine(),
+        torch.backends.cpu.get_cpu_capability(),
+        torch.cuda.get_device_name() if gpu else "cpu",
+        max(1, torch.get_num_threads() // check_devices(cfg)),
+    )
+
+
+def check_devices(cfg: DictConfig) -> int:
+    """Return how many processes share a job.
+
+    Raises:
+        ConfigError: ``trainer.devices`` does not say.
+    """
+    devices = cfg.trainer.devices
+    if isinstance(devices, ListConfig):  # chosen GPUs
+        return len(devices)
+    return 1 if devices == "auto" else check_at_least("trainer.devices", devices, 1)
 
 
 def _refuse_used(output: Path) -> None:
@@ -102,25 +205,27 @@ def _refuse_used(output: Path) -> None:
 class TrainerMaker:
     """Makes the fresh Trainer that every fit and every test needs.
 
+    Several devices mean one process each. All of them go through the training stages in step, so
+    that the weights are those of one process; what they share out is the extraction of features.
+
     Args:
         cfg: The settled configuration; ``trainer`` and ``callbacks`` are read.
         logs: The job's loggers, shared by all Trainers.
-
-    Raises:
-        ConfigError: More than one device is asked for.
     """
 
     def __init__(self, cfg: DictConfig, logs: Sequence[Logger]) -> None:
-        if cfg.trainer.devices not in (1, "1", [0]):
-            raise ConfigError(
-                f"trainer.devices: expected 1, got {cfg.trainer.devices}. "
-                "Banks are built in one process; run categories as jobs of a multirun instead."
-            )
         self.cfg, self.logs = cfg, logs
 
     def __call__(self, callbacks: Sequence[Callback], max_epochs: int | None = None) -> Trainer:
-        """Make one Trainer."""
+        """Make one Trainer.
+
+        Raises:
+            RunError: ``lightning.Trainer`` does not take the settings.
+        """
         observers = [*callbacks, *instantiate_all(self.cfg.callbacks)]
+        strategy = self.cfg.trainer.strategy
+        if check_devices(self.cfg) > 1 and strategy in ("auto", "ddp"):
+            strategy = InStep()
         try:
             trainer: Trainer = instantiate(
                 self.cfg.trainer,
@@ -128,6 +233,9 @@ class TrainerMaker:
                 max_epochs=max_epochs,
                 logger=list(self.logs) or False,
                 enable_progress_bar=False,  # stages have one bar each, of their own
+                precision="32-true",  # the extractor knows its own
+                strategy=strategy,
+                use_distributed_sampler=False,  # loaders know their share
                 _convert_="all",
             )
         except Exception as error:

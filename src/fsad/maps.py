@@ -1,5 +1,6 @@
 """Pictures of the test images: what came in, what is true, and what each domain says."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +11,20 @@ from torch import Tensor
 from fsad.data.datamodule import PairDataModule
 from fsad.data.transforms import load_tensors
 from fsad.files import atomic
-from fsad.functional.scoring import anomaly_maps, fuse
+from fsad.functional.scoring import fuse
 from fsad.scored import ScoredImages
 
 # Dark blue over green to yellow, readable in grey and by the colour-blind.
 _STOPS = np.array(
     [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]], dtype=np.float32
 )
+DOMAINS = ("source", "target")
 GAP = 4  # pixels between panels
 
 
-def write_maps(folder: Path, data: PairDataModule, scored: ScoredImages) -> list[Path]:
+def write_maps(
+    folder: Path, data: PairDataModule, scored: ScoredImages, patches: Mapping[str, Tensor]
+) -> list[Path]:
     """Write one strip per test image: RGB, depth, truth, source map, target map, fused map.
 
     All maps of a category share one colour scale per kind of score, from its lowest to its highest
@@ -30,28 +34,29 @@ def write_maps(folder: Path, data: PairDataModule, scored: ScoredImages) -> list
         folder: Where the strips go, as ``<defect>_<stem>.png``.
         data: One category's data.
         scored: Its scores.
+        patches: Patch scores by domain, each ``(n, h, w)``.
 
     Returns:
         The files, most anomalous image first.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    source, target = scored.patches()
-    kinds = [anomaly_maps(patches, scored.size, scored.sigma) for patches in (source, target)]
-    kinds.append(fuse(kinds[0], kinds[1], scored.beta))
-    limits = [(float(maps.min()), float(maps.max())) for maps in kinds]
+    limits = [scored.limits[name] for name in ("source_only", "target_only", "fused")]
     samples = data.test_samples
     ranked = sorted(
         range(len(scored.images)), key=lambda place: scored.images[place].fused, reverse=True
     )
     files = []
     for place in ranked:
-        sample = samples[scored.images[place].index]
+        index = scored.images[place].index
+        sample = samples[index]
         seen = load_tensors(data.reader, sample, scored.size, ("rgb", "depth", "mask"))
+        source, target = (scored.maps(patches[of][index : index + 1]) for of in DOMAINS)
+        kinds = (source, target, fuse(source, target, scored.beta))
         panels = [
             _picture(seen["rgb"]),
             _picture(seen["depth"]),
             _picture(seen["mask"].float().expand(3, -1, -1)),
-            *(_coloured(maps[place], *limit) for maps, limit in zip(kinds, limits, strict=True)),
+            *(_coloured(maps[0], *limit) for maps, limit in zip(kinds, limits, strict=True)),
         ]
         path = folder / f"{sample.defect}_{sample.stem}.png"
         with atomic(path) as partial:

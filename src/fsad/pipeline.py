@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fsad.category_run import CategoryRun, MakeTrainer
+from fsad.category_run import CategoryRun, Surroundings
 from fsad.data.datamodule import PairDataModule
 from fsad.errors import DataError, FsadError, RunError, message_of
 from fsad.nn.extractor import PatchExtractor
 from fsad.plan import Method
+from fsad.processes import is_first
 from fsad.report import CategoryResult, ScoreRow, write_result, write_scores
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ class Job:
         method: The method.
         extractor: The frozen backbone.
         data: Data of all the run's categories.
-        make_trainer: Returns a fresh Trainer from ``max_epochs`` and ``callbacks``.
+        around: What all its categories share.
         output: The run's folder.
         config: The resolved configuration, for the record.
         seed: The run's seed.
@@ -37,7 +38,7 @@ class Job:
     method: Method
     extractor: PatchExtractor
     data: PairDataModule
-    make_trainer: MakeTrainer
+    around: Surroundings
     output: Path
     config: Mapping[str, Any]
     seed: int
@@ -73,7 +74,7 @@ def run(job: Job) -> Path:
             # A Trainer and its module refer to each other: few objects, so Python is in no hurry
             # to collect them, but they hold banks (100 MB per job of a sweep, measured).
             gc.collect()
-        if done:
+        if done and is_first():
             _write(job, done, failed)  # after every category, so that a killed run keeps them
     if failed:
         raise RunError(
@@ -90,7 +91,7 @@ def _run_category(job: Job, name: str, prefix: str) -> CategoryResult:
         job.method,
         job.extractor,
         job.data.for_category(name),
-        job.make_trainer,
+        job.around,
         job.output / "categories" / name,
         trained=job.trained / "categories" / name if job.trained else None,
         maps=job.output / "maps" / name if job.maps else None,

@@ -1,12 +1,15 @@
 """What a method hands to the pipeline: its stages in order and the module that scores."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from fsad.callbacks.bank_builder import MemoryBankBuilder
 from fsad.nn.extractor import PatchExtractor
 from fsad.stage_module import ScoringModule, StageModule
+
+Settings = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -18,12 +21,16 @@ class Stage:
         module: What trains.
         epochs: How many.
         checkpoint_every: Epochs between two checkpoints of the unfinished stage.
+        depends: The settings of the method that decide what it trains, besides the data, the
+            backbone and the stages before it. Runs that agree in these share the result. None is
+            all of the method's settings.
     """
 
     name: str
     module: StageModule
     epochs: int
     checkpoint_every: int
+    depends: Settings | None = None
 
 
 @dataclass(frozen=True)
@@ -34,11 +41,19 @@ class Plan:
         stages: The fits, in order.
         scorer: The module whose test loop scores; it may also be a stage's.
         builder: Fills the scorer's banks when its stage, or else the test, starts.
+        beta: Share of the source domain in the fused score.
+        sigma: Blur of the anomaly maps in pixels.
+        banks_depend: As ``depends`` of a stage, for the banks.
+        scores_depend: The same for the patch scores; beta and sigma come after them.
     """
 
     stages: list[Stage]
     scorer: ScoringModule
     builder: MemoryBankBuilder
+    beta: float
+    sigma: float = 4.0
+    banks_depend: Settings | None = None
+    scores_depend: Settings | None = None
 
 
 class Method(Protocol):

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,11 @@ def _notes_on_mean(categories: Mapping[str, CategoryResult], failed: Iterable[st
     return notes
 
 
+@lru_cache  # of the code that this process runs, whatever becomes of its files
+def _own_revision() -> str | None:
+    return revision_of(Path(__file__).resolve())
+
+
 def write_result(
     path: Path,
     method: str,
@@ -80,7 +86,7 @@ def write_result(
         "method": method,
         "seed": seed,
         "config": config,
-        "git": revision_of(Path(__file__).resolve()),
+        "git": _own_revision(),
         "versions": versions(),
         "backbone": backbone,
         "categories": {name: each.to_json() for name, each in categories.items()},

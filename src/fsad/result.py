@@ -12,6 +12,10 @@ Metrics = Mapping[str, float | None]
 """Some of the five metrics by name, in [0, 1]; ``None`` where the images do not define one."""
 
 
+LATER = {"reused", "metrics_within"}
+"""What results written by the first version do not have."""
+
+
 @dataclass(frozen=True)
 class CategoryResult:
     """What one category of a run yielded.
@@ -32,6 +36,9 @@ class CategoryResult:
         source_share: Share of the source domain in the spread of the fused score, in [0, 1].
         diagnostics: What each stage says about itself.
         notes: What a reader of the numbers must know, one sentence each.
+        reused: What was not computed by this run, but taken from the cache or from another run;
+            its seconds are those it took there.
+        metrics_within: How far any of the metrics can be from the exact one; certified.
     """
 
     shots: list[str]
@@ -49,6 +56,8 @@ class CategoryResult:
     source_share: float | None = None
     diagnostics: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    reused: list[str] = field(default_factory=list)
+    metrics_within: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Return the category's entry in ``result.json``: the fused metrics lie on top."""
@@ -67,7 +76,8 @@ class CategoryResult:
             KeyError: A key is missing.
         """
         fused = {metric: entry[metric] for metric in METRICS}
-        names = [known.name for known in fields(cls) if known.name != "fused"]
+        names = {known.name for known in fields(cls)} - {"fused"}
+        names -= LATER - entry.keys()
         return cls(fused=fused, **{name: entry[name] for name in names})
 
 

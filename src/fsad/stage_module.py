@@ -8,7 +8,7 @@ from torch import Tensor
 from fsad.checkpoint import leave_out_backbone, refuse_other_backbone
 from fsad.nn.adapter import AdaptedExtractor
 from fsad.nn.memory_bank import MemoryBank
-from fsad.scored import ScoredImages
+from fsad.scored import PatchScores
 
 
 class StageModule(LightningModule):
@@ -53,27 +53,18 @@ class ScoringModule(StageModule):
     """The stage whose test loop scores against both banks.
 
     A subclass writes ``test_step``, which hands the patch scores of a batch to
-    ``self.scored.update``; the banks are filled by then.
+    ``self.patches.update``; the banks are filled by then.
 
     Args:
         extractor: Frozen backbone with its adapters.
-        scored: Collects what the test loop scores.
     """
 
-    def __init__(self, extractor: AdaptedExtractor, scored: ScoredImages) -> None:
+    def __init__(self, extractor: AdaptedExtractor) -> None:
         super().__init__(extractor)
-        self.scored = scored
+        self.patches = PatchScores()
         self.source_bank, self.target_bank = MemoryBank("source"), MemoryBank("target")
 
     def encode(self, images: Tensor, domain: str) -> Tensor:
         """Return patch features of images in [0, 1], float32 ``(n, c, h, w)``."""
         features: Tensor = self.extractor(images, domain)
-        return features.float()
-
-    def on_test_epoch_end(self) -> None:
-        """Compute the metrics and log those of the fused score."""
-        self.scored.compute()
-        for name, value in self.scored.metrics["fused"].items():
-            if value is not None:
-                self.log(f"{self.prefix}test/{name}", value)
-        self.log(f"{self.prefix}test/source_share", self.scored.source_share)
+        return features

@@ -246,14 +246,35 @@ def test_the_target_loader_opens_the_depth_of_the_shots_alone(module, opened):
     assert set(opened) == {"depth", "part"}
 
 
-def test_the_test_loader_opens_depth_and_truth_of_test_images_alone(module, opened):
+def test_the_test_loader_opens_the_depth_of_test_images_alone(module, opened):
     data = module(reader=Watched)
     list(data.test_dataloader())
+    assert opened["depth"] == data.test_samples
+    assert opened["part"] == data.test_samples  # where to fill holes, in prepared data
+    assert set(opened) == {"depth", "part"}
+
+
+def test_the_truth_loader_opens_what_shows_defect_and_part_of_test_images_alone(module, opened):
+    data = module(reader=Watched)
+    list(data.truth_dataloader())
     assert set(opened) == {"depth", "mask", "part"}
     assert all(files == data.test_samples for files in opened.values())
 
 
+@pytest.mark.parametrize("processes", [1, 2, 3, 5])
 @pytest.mark.parametrize("loader", ["source_dataloader", "target_dataloader"])
+def test_processes_share_out_whole_batches_in_turn_and_leave_none(module, loader, processes):
+    data = module(shots=5, batch_size=2)
+    all_batches = [batch.index.tolist() for batch in getattr(data, loader)()]
+    shares = [
+        [batch.index.tolist() for batch in getattr(data, loader)((rank, processes))]
+        for rank in range(processes)
+    ]
+    for rank, share in enumerate(shares):
+        assert share == all_batches[rank::processes]
+
+
+@pytest.mark.parametrize("loader", ["source_dataloader", "target_dataloader", "test_dataloader"])
 def test_image_batches_are_in_order_and_as_promised(module, loader):
     data = module(shots=5)
     batches = list(getattr(data, loader)())
@@ -273,10 +294,10 @@ def test_an_index_points_to_the_sample_whose_image_it_came_with(module):
         assert torch.equal(image, load_tensors(data.reader, sample, 32, ["rgb"])["rgb"])
 
 
-def test_test_batches_hold_depth_mask_part_and_label(module):
+def test_truth_batches_hold_mask_part_and_label(module):
     data = module(batch_size=8)
-    (batch,) = data.test_dataloader()
-    assert isinstance(batch, pairs.TestBatch)
+    (batch,) = data.truth_dataloader()
+    assert isinstance(batch, pairs.Truth)
     marked, part = np.zeros(SHAPE, dtype=bool), np.zeros(SHAPE, dtype=bool)
     marked[DEFECT], part[PART] = True, True
     assert batch.label.tolist() == [True, True, True, False, False]
@@ -285,7 +306,6 @@ def test_test_batches_hold_depth_mask_part_and_label(module):
         np.testing.assert_array_equal(mask, nearest_resize(marked, 32) & label.item())
     for found in batch.part:
         np.testing.assert_array_equal(found, nearest_resize(part, 32))
-    assert batch.image.shape == (5, 3, 32, 32)
 
 
 def test_loaders_leave_the_global_generator_alone(module):

@@ -9,22 +9,18 @@ from fsad.methods.hypertrans.graph import BankGraph, gap_over_norm
 from fsad.methods.hypertrans.rectification import HypergraphRectificationModule
 from fsad.methods.hypertrans.settings import Rectify
 from fsad.nn.adapter import AdaptedExtractor
-from fsad.scored import ScoredImages
 
 
 def make(**changes):
     settings = {
         "alpha": 0.3,
-        "beta": 0.6,
         "knn": 4,
         "rectify": True,
         "rectify_banks": True,
-        "cross_domain": True,
     } | changes
     return HypergraphRectificationModule(
         AdaptedExtractor(small_backbone(), hidden=8),
         Rectify(hidden=32, scale="median"),
-        scored=ScoredImages(32, 4.0),
         seed=0,
         **settings,
     ).eval()
@@ -72,8 +68,8 @@ def test_alpha_zero_scores_as_without_rectifier():
 @torch.no_grad()
 def test_raw_and_rectified_banks_are_two_options():
     through, raw = with_banks(make()), with_banks(make(rectify_banks=False))
-    torch.testing.assert_close(raw._source, raw.source_bank.rows)
-    assert not torch.allclose(through._source, through.source_bank.rows)
+    torch.testing.assert_close(raw._source.rows, raw.source_bank.rows)
+    assert not torch.allclose(through._source.rows, through.source_bank.rows)
 
 
 def test_empty_banks_are_refused_by_name():
@@ -102,11 +98,6 @@ def test_the_gap_is_free_of_shrinkage():
     gap = gap_over_norm(source, target)
     assert gap_over_norm(0.1 * source, 0.1 * target) == pytest.approx(gap, rel=1e-5)
     assert gap_over_norm(source, source.clone()) == pytest.approx(0, abs=1e-6)
-
-
-def test_cross_domain_off_fuses_with_beta_zero():
-    assert make(cross_domain=False).beta == 0
-    assert make().beta == 0.6
 
 
 def test_the_scale_of_one_and_of_the_median_differ():

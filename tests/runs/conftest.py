@@ -1,16 +1,20 @@
 """Whole runs on a tiny generated set: the real configuration, shrunk by overrides."""
 
-from collections.abc import Callable
+import logging
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from fsad.config import register, settle
 from fsad.job import run_job
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
 GENERATED = (
     "data.reader.size=64",
     "data.reader.n_train=4",
@@ -67,6 +71,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(cache: Path) -> Callable[..., Path]:
     """Run one job in ``output`` with the small configuration and the overrides given.
 
+    Nothing is taken from another run unless ``cache=default`` is among them.
     ``without`` leaves out the small configuration's overrides that start with it.
     """
 
@@ -77,7 +82,8 @@ def run(cache: Path) -> Callable[..., Path]:
             small = () if any(word.startswith("ckpt=") for word in overrides) else SMALL
             if without:
                 small = tuple(word for word in small if not word.startswith(without))
-            words = [f"paths.output_dir={output}", f"paths.cache_dir={cache}", *small, *overrides]
+            paths = [f"paths.output_dir={output}", f"paths.cache_dir={cache}"]
+            words = [*paths, "cache=none", *small, *overrides]
         run_job(settled(words))
         return output
 
@@ -88,3 +94,34 @@ def run(cache: Path) -> Callable[..., Path]:
 def finished(run: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run with every stage on."""
     return run(tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture
+def command(
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> Iterator[Callable[..., tuple[int, str]]]:
+    """Call ``train.command`` in this process; return its exit code and all it said on stderr."""
+    import train
+
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+
+    def call(*words: str, small: tuple[str, ...] = SMALL) -> tuple[int, str]:
+        monkeypatch.chdir(tmp_path)
+        arguments = [f"paths.cache_dir={cache}", *small]
+        monkeypatch.setattr(sys, "argv", ["train.py", *arguments, *words])
+        GlobalHydra.instance().clear()
+        code, said = 0, ""
+        try:
+            train.command()
+        except SystemExit as stop:
+            code, said = (1, stop.code) if isinstance(stop.code, str) else (stop.code, "")
+        return code, capsys.readouterr().err + said
+
+    yield call
+    for handler in set(root.handlers) - set(handlers):  # Hydra's: their stream closes now
+        handler.close()
+    root.handlers[:], root.level = handlers, level

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -35,6 +37,21 @@ def test_sweep_without_a_name_says_what_to_do():
 def test_sweep_passes_its_name_on():
     done = make("--dry-run", "sweep", "NAME=[alpha_beta,shots]", "ARGS=seed=1")
     assert "train.py 'sweep=[alpha_beta,shots]' seed=1" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "passed"), [("1", "newest"), ("multirun/2026-01-01/10-00-00",) * 2]
+)
+def test_sweep_goes_on_with_the_newest_or_the_one_named(given, passed):
+    done = make("--dry-run", "sweep", "NAME=shots", f"RESUME={given}", "ARGS=trainer=gpu")
+    assert f"train.py 'sweep=shots' 'resume={passed}' trainer=gpu" in done.stdout
+
+
+def test_sweep_without_an_earlier_one_says_what_to_do():
+    done = make("sweep", "NAME=shots", "RESUME=1", "ARGS=hydra.sweep.dir=nowhere/DATE/TIME")
+    assert done.returncode != 0
+    assert "resume: expected an earlier multirun with sweep=shots below 'nowhere'" in done.stderr
+    assert "Start one without it, or pass its folder." in done.stderr
 
 
 def test_help_lists_every_target():

@@ -10,7 +10,6 @@ from fsad.callbacks.bank_builder import MemoryBankBuilder
 from fsad.functional.scoring import patch_scores
 from fsad.nn.adapter import AdaptedExtractor
 from fsad.plan import Plan
-from fsad.scored import ScoredImages
 from fsad.stage_module import ScoringModule
 
 
@@ -19,7 +18,7 @@ class NearestScorer(ScoringModule):
         features = self.target_bank.normalize(self.encode(batch.image, "target"))
         source = patch_scores(features, self.source_bank.rows)
         target = patch_scores(features, self.target_bank.rows)
-        self.scored.update(batch, source, target, beta=0.5)
+        self.patches.update(batch.index, source, target)
 
 
 class Nearest:
@@ -31,8 +30,8 @@ class Nearest:
     def plan(self, extractor, banks_path):
         plain = AdaptedExtractor(extractor)
         plain.enabled = False
-        scorer = NearestScorer(plain, ScoredImages(extractor.image_size, sigma=4.0))
-        return Plan([], scorer, MemoryBankBuilder(banks_path, self.source_ratio, 1.0))
+        ratios = {"source": self.source_ratio, "target": 1.0}
+        return Plan([], NearestScorer(plain), MemoryBankBuilder(banks_path, ratios), beta=0.5)
 
 
 def test_a_method_without_stages_runs_is_tested_again_and_tabulated(run, tmp_path, monkeypatch):

@@ -1,24 +1,25 @@
 """Filling the memory banks when the stage that needs them starts."""
 
 import logging
-import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
-from safetensors import safe_open
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from fsad.data.pairs import ImageBatch
 from fsad.errors import DataError
-from fsad.files import write_tensors
-from fsad.functional.coreset import k_center_greedy
+from fsad.files import read_tensors, write_tensors
+from fsad.memo import Memo
+from fsad.nn.bank_stream import BankStream
 from fsad.nn.memory_bank import MemoryBank
-from fsad.progress import track
+from fsad.processes import agree, gather, is_first, share
+from fsad.progress import Bar, track
 
 log = logging.getLogger(__name__)
 
@@ -26,22 +27,36 @@ log = logging.getLogger(__name__)
 class MemoryBankBuilder(Callback):
     """Build both banks: adapters on, noise off; one z-score per domain; greedy coreset.
 
-    Banks found in ``path`` are read instead of built.
+    Banks found in ``path``, or made by another run from the same, are read instead of built.
+    Several processes extract features batch by batch in turn; the first one selects, so that the
+    banks are those of one process.
 
     Args:
         path: ``banks.safetensors`` of the run.
-        source_ratio: Share of the source patches kept.
-        target_ratio: Share of the target patches kept.
+        ratios: Share of the patches kept, by domain.
+        slack: See :func:`fsad.functional.coreset.k_center_greedy`.
+        max_rows: See :class:`fsad.nn.bank_stream.BankStream`.
+
+    Attributes:
+        memo: Where else the banks may be; the pipeline sets it.
+        seconds: What building took, in whichever run.
+        seconds_in_test: Of these, spent when this run's test started.
 
     Source:
         HyperTrans, Algorithm 1, lines 6-9.
     """
 
-    def __init__(self, path: Path, source_ratio: float, target_ratio: float) -> None:
-        self.path = path
-        self.ratios = {"source": source_ratio, "target": target_ratio}
+    def __init__(
+        self,
+        path: Path,
+        ratios: Mapping[str, float],
+        slack: float = 0.0,
+        max_rows: int | None = None,
+    ) -> None:
+        self.path, self.ratios, self.slack, self.max_rows = path, dict(ratios), slack, max_rows
+        self.memo = Memo(path)
         self.seconds = 0.0
-        self.seconds_in_test = 0.0  # of these, spent when the test started
+        self.seconds_in_test = 0.0
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Fill the banks before training; the module is on its device by now."""
@@ -57,44 +72,70 @@ class MemoryBankBuilder(Callback):
         banks: tuple[MemoryBank, MemoryBank] = (module.source_bank, module.target_bank)
         if all(bank.is_filled for bank in banks):
             return 0.0
-        if self.path.exists():
-            channels = module.extractor.extractor.channels
-            self.seconds = read_banks(self.path, banks, channels, module.device)
-            return 0.0
+        with self.memo.making() as needed:
+            if needed:
+                self._build(trainer.datamodule, module, banks)  # type: ignore[attr-defined]
+        if not all(bank.is_filled for bank in banks):
+            self.read(module)
+        return self.seconds if needed else 0.0
+
+    def read(self, module: Any) -> None:
+        """Fill the banks from the file.
+
+        Raises:
+            DataError: The file cannot be read, or does not fit the backbone.
+        """
+        banks = (module.source_bank, module.target_bank)
+        channels = module.extractor.extractor.channels
+        self.seconds = read_banks(self.path, banks, channels, module.device)
+
+    def _build(self, data: Any, module: Any, banks: Sequence[MemoryBank]) -> None:
         start = time.perf_counter()
-        data = trainer.datamodule  # type: ignore[attr-defined]
         loaders = {"source": data.source_dataloader, "target": data.target_dataloader}
         for bank in banks:
-            features = collect(module, loaders[bank.domain](), bank.domain)
-            fill_bank(bank, features, self.ratios[bank.domain])
+            stream = BankStream(bank.domain, self.ratios[bank.domain], self.slack, self.max_rows)
+            for features in features_in_turn(module, loaders[bank.domain], bank.domain):
+                stream.add(features)
+            if is_first():
+                bar = Bar(f"{bank.domain} coreset", stream.count)
+                stream.fill(bank, partial(_show, bar))
+                bar.stop()
         self.seconds = time.perf_counter() - start
-        write_banks(self.path, banks, self.seconds)
-        log.info("banks: %s", ", ".join(f"{len(bank.rows)} {bank.domain} rows" for bank in banks))
-        return self.seconds
+        if is_first():
+            write_banks(self.path, banks, self.seconds)
+            sizes = ", ".join(f"{len(bank.rows)} {bank.domain} rows" for bank in banks)
+            log.info("banks: %s", sizes)
 
 
-def collect(module: Any, batches: DataLoader[ImageBatch], domain: str) -> Tensor:
-    """Extract every patch feature of a loader with ``module.encode``, ``(images·h·w, c)``."""
-    maps = [
-        module.encode(batch.image.to(module.device), domain)
-        for batch in track(batches, f"{domain} features", len(batches))
-    ]
-    return torch.cat([part.permute(0, 2, 3, 1).flatten(0, 2) for part in maps])
+def _show(bar: Bar, done: int) -> None:
+    bar.advance(done=done)
 
 
-def fill_bank(bank: MemoryBank, features: Tensor, ratio: float) -> None:
-    """Z-score features by scalars and keep a greedy coreset of ``ratio`` of them (at least one)."""
-    mean, std = features.mean(), features.std()
-    bank.fill(features, mean, std)  # checks that they vary
-    normal = bank.normalize(features)
-    if ratio < 1:
-        # Rounded down, as published; 0.29 of 100 rows are 29, whatever binary fractions say.
-        count = max(1, math.floor(ratio * len(normal) + 1e-6))
-        picks = k_center_greedy(
-            normal, count, lambda steps: track(steps, f"{bank.domain} coreset", count)
-        )
-        normal = normal[picks]
-    bank.fill(normal, mean, std)
+def features_in_turn(
+    module: Any, loader: Callable[[tuple[int, int]], DataLoader[ImageBatch]], domain: str
+) -> Iterator[Tensor]:
+    """Extract patch features with ``module.encode``, each process every n-th batch.
+
+    Args:
+        module: What encodes.
+        loader: Returns the batches of one process out of how many.
+        domain: ``"source"`` or ``"target"``.
+
+    Yields:
+        Features ``(images·h·w, c)`` in the order of the images, in the first process alone.
+    """
+    number, count = share()
+    batches = loader((number, count))
+    size = module.extractor.extractor.grid[0] * module.extractor.extractor.grid[1]
+    rounds = agree(len(batches))  # of the first process, which has the most batches
+    own = iter(track(batches, f"{domain} features", len(batches)))
+    for _ in range(rounds):
+        batch = next(own, None)
+        features = torch.empty(0, module.extractor.extractor.channels, device=module.device)
+        if batch is not None:
+            maps = module.encode(batch.image.to(module.device), domain)
+            features = maps.permute(0, 2, 3, 1).flatten(0, 2)
+        yield from gather(features, (batches.batch_size or 1) * size) or ()
 
 
 def write_banks(path: Path, banks: Iterable[MemoryBank], seconds: float) -> None:
@@ -117,9 +158,8 @@ def read_banks(
     """
     remedy = "Delete it to have the banks built again."
     try:
-        with safe_open(path, "pt", device=str(device)) as file:
-            seconds = float(file.metadata()["seconds"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
+        tensors, metadata = read_tensors(path, device=device)
+        seconds = float(metadata["seconds"])
         read = {
             bank: [tensors[f"{bank.domain}.{name}"] for name in ("features", "mean", "std")]
             for bank in banks

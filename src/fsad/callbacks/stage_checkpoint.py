@@ -1,6 +1,7 @@
 """A checkpoint of an unfinished stage, replaced every few epochs."""
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ class StageCheckpoint(Callback):
         """Save, if it is time; the last epoch needs none, the stage's result follows."""
         done = trainer.current_epoch + 1
         if done % self.every == 0 and done != trainer.max_epochs:
-            with atomic(self.path) as partial:
+            # Every process takes part, and the first one writes.
+            with atomic(self.path) if trainer.is_global_zero else nullcontext(self.path) as partial:
                 trainer.save_checkpoint(partial)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

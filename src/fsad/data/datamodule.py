@@ -8,14 +8,19 @@ from typing import Any, TypeVar
 
 from lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from fsad.data.datasets import DomainImages, EpochSampler, NoImages, TestImages, make_loader
-from fsad.data.pairs import ImageBatch, PairReader, Sample, TestBatch, check_category, check_names
+from fsad.data.datasets import DomainImages, EpochSampler, NoImages, Truths, make_loader
+from fsad.data.identity import Read, files_digest
+from fsad.data.pairs import ImageBatch, PairReader, Sample, Truth, check_category, check_names
 from fsad.data.shots import check_selection, choose_shots
 from fsad.errors import ConfigError, DataError, check_at_least
+from fsad.store import TensorStore
 
 T = TypeVar("T")
+Share = tuple[int, int]
+"""Which process of how many: process ``i`` of ``n`` gets every n-th batch, from the i-th on."""
+ALL: Share = (0, 1)
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +29,8 @@ class PairDataModule(LightningDataModule):
     """RGB/depth pairs: RGB of all training images, depth of a few, depth of the test images.
 
     Each loader opens only the files its batches show: the source loaders RGB of the training
-    split, the target loader depth of the shots, the test loader depth and ground truth of the test
-    split. Loaders and samples belong to one category; see :meth:`for_category`.
+    split, the target loader depth of the shots, the test loader depth of the test split, the truth
+    loader its masks. Loaders and samples belong to one category; see :meth:`for_category`.
 
     Laws (``tests/data/test_datamodule.py``):
 
@@ -45,6 +50,9 @@ class PairDataModule(LightningDataModule):
         seed: Seed of the draw and of the order of training images.
         published: The dataset's own categories, comma separated as a sweep takes them; ``all``
             says which of them are not there.
+
+    Attributes:
+        store: Keeps masks that take long to find; None, to begin with, keeps nothing.
 
     Raises:
         ConfigError: A number or ``shot_selection`` is out of range, or ``category`` is not made of
@@ -67,6 +75,8 @@ class PairDataModule(LightningDataModule):
         published: str = "",
     ) -> None:
         super().__init__()
+        # A process may get no batch where there are fewer batches than processes.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
         self._make_reader = reader
         self.root = Path(root)
         self.category = check_names(category)
@@ -77,6 +87,7 @@ class PairDataModule(LightningDataModule):
         self.seed = check_at_least("data.seed", seed, 0)
         self.shot_selection = check_selection(shot_selection)
         self.published = published
+        self.store: TensorStore | None = None
 
     @cached_property
     def reader(self) -> PairReader:
@@ -97,7 +108,7 @@ class PairDataModule(LightningDataModule):
 
     def for_category(self, name: str) -> "PairDataModule":
         """Return the same data, narrowed to one category."""
-        return PairDataModule(
+        narrowed = PairDataModule(
             reader=self._make_reader,
             root=self.root,
             category=name,
@@ -109,6 +120,8 @@ class PairDataModule(LightningDataModule):
             seed=self.seed,
             published=self.published,
         )
+        narrowed.store = self.store
+        return narrowed
 
     def setup(self, stage: str | None = None) -> None:  # noqa: ARG002
         """List the samples and choose the shots; doing it again changes nothing."""
@@ -158,6 +171,20 @@ class PairDataModule(LightningDataModule):
         """How many test images have a defect."""
         return sum(sample.is_anomalous for sample in self.test_samples)
 
+    def digest(self, read: Read, split: str) -> str:
+        """Digest what a run reads of the ``source``, the ``shots`` or the ``test`` images.
+
+        Args:
+            read: ``rgb``, ``depth`` or ``mask``.
+            split: Whose.
+        """
+        samples = {
+            "source": self.train_samples,
+            "shots": self.shot_samples,
+            "test": self.test_samples,
+        }
+        return files_digest(samples[split], read)
+
     def relative(self, path: Path) -> str:
         """Return a path as seen from the dataset's folder, with forward slashes."""
         return path.relative_to(self.reader.root).as_posix()
@@ -178,23 +205,41 @@ class PairDataModule(LightningDataModule):
             return self._loader(self._source, EpochSampler(self.n_source, self.seed))
         raise ConfigError(f"train_domains: expected ('source',) or (), got {domains}")
 
-    def source_dataloader(self) -> DataLoader[ImageBatch]:
-        """Return RGB of all training images, in sorted order."""
-        return self._loader(self._source)
+    def source_dataloader(self, share: Share = ALL) -> DataLoader[ImageBatch]:
+        """Return RGB of the training images, in sorted order."""
+        return self._shared(self._source, share)
 
-    def target_dataloader(self) -> DataLoader[ImageBatch]:
+    def target_dataloader(self, share: Share = ALL) -> DataLoader[ImageBatch]:
         """Return depth of the shots, in their order."""
-        return self._loader(DomainImages(self.reader, self.shot_samples, self.image_size, "depth"))
+        return self._shared(self._depth(self.shot_samples), share)
 
-    def test_dataloader(self) -> DataLoader[TestBatch]:
-        """Return depth and ground truth of all test images, in sorted order."""
-        return self._loader(TestImages(self.reader, self.test_samples, self.image_size))
+    def test_dataloader(self) -> DataLoader[ImageBatch]:
+        """Return this process's share of the test images' depth, in sorted order."""
+        trainer = self.trainer
+        share = (trainer.global_rank, trainer.world_size) if trainer else ALL
+        return self._shared(self._depth(self.test_samples), share)
+
+    def truth_dataloader(self) -> DataLoader[Truth]:
+        """Return the ground truth of all test images, in sorted order."""
+        return self._loader(Truths(self.reader, self.test_samples, self.image_size, self.store))
 
     @property
     def _source(self) -> DomainImages:
         return DomainImages(self.reader, self.train_samples, self.image_size, "rgb")
 
-    def _loader(self, dataset: Dataset[T], sampler: EpochSampler | None = None) -> DataLoader[T]:
+    def _depth(self, samples: Sequence[Sample]) -> DomainImages:
+        return DomainImages(self.reader, samples, self.image_size, "depth")
+
+    def _shared(self, dataset: DomainImages, share: Share) -> DataLoader[ImageBatch]:
+        first, step = share
+        places = range(len(dataset))
+        batches = [places[i : i + self.batch_size] for i in places[:: self.batch_size]]
+        mine = [place for batch in batches[first::step] for place in batch]
+        return self._loader(dataset, mine)
+
+    def _loader(
+        self, dataset: Dataset[T], sampler: Sampler[int] | Sequence[int] | None = None
+    ) -> DataLoader[T]:
         return make_loader(dataset, self.batch_size, self.workers, self.seed, sampler)
 
     @property

@@ -1,6 +1,6 @@
-"""Loaders and what they draw from: images of one domain, test images, nothing at all."""
+"""Loaders and what they draw from: images of one domain, ground truth, nothing at all."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -8,8 +8,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from fsad.data.pairs import ImageBatch, PairReader, Sample, TestBatch
+from fsad.code import code_digest
+from fsad.data.identity import files_digest
+from fsad.data.pairs import ImageBatch, PairReader, Sample, Truth
 from fsad.data.transforms import load_tensors
+from fsad.store import TensorStore, digest
 
 T = TypeVar("T")
 
@@ -44,33 +47,57 @@ class DomainImages(Dataset[ImageBatch]):
         return ImageBatch(tensors[self.modality], torch.tensor(index))
 
 
-class TestImages(Dataset[TestBatch]):
-    """Depth images with their ground truth; opens no RGB image.
+class Truths(Dataset[Truth]):
+    """Ground truth of test images: defects, parts and labels; opens no RGB image.
 
     Args:
         reader: The dataset.
         samples: Which samples, in the order of their index.
-        size: S, the images' side.
+        size: S, the masks' side.
+        store: Keeps the masks by the content of their files, since finding a part in a depth map
+            takes longer than measuring it; None keeps nothing.
     """
 
-    def __init__(self, reader: PairReader, samples: Sequence[Sample], size: int) -> None:
+    def __init__(
+        self,
+        reader: PairReader,
+        samples: Sequence[Sample],
+        size: int,
+        store: TensorStore | None = None,
+    ) -> None:
         self.reader = reader
         self.samples = samples
         self.size = size
+        self.store = store
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, index: int) -> TestBatch:
+    def __getitem__(self, index: int) -> Truth:
         sample = self.samples[index]
-        tensors = load_tensors(self.reader, sample, self.size, ["depth", "mask", "part"])
-        return TestBatch(
-            image=tensors["depth"],
-            mask=tensors["mask"],
-            part=tensors["part"],
+        masks = self._masks(sample)
+        return Truth(
+            mask=masks["mask"],
+            part=masks["part"],
             label=torch.tensor(sample.is_anomalous),
             index=torch.tensor(index),
         )
+
+    def _masks(self, sample: Sample) -> Mapping[str, Tensor]:
+        if self.store is None:
+            return self._read(sample)
+        key = digest(
+            "truth", code_digest("data"), files_digest([sample], "mask", "depth"), self.size
+        )
+        if (entry := self.store.get(key)) is not None:
+            return entry.tensors
+        masks = self._read(sample)
+        self.store.put(key, masks)
+        return masks
+
+    def _read(self, sample: Sample) -> Mapping[str, Tensor]:
+        masks = load_tensors(self.reader, sample, self.size, ["mask", "part"])
+        return {"mask": masks["mask"], "part": masks["part"]}
 
 
 class NoImages(Dataset[Tensor]):
@@ -113,7 +140,7 @@ def make_loader(
     batch_size: int,
     workers: int,
     seed: int,
-    sampler: EpochSampler | None = None,
+    sampler: Sampler[int] | Sequence[int] | None = None,
 ) -> DataLoader[T]:
     """Return a loader that leaves the global random generator alone."""
     return DataLoader(

@@ -102,6 +102,7 @@ class Eyecandies(FolderReader):
                 rgb=images[stem],
                 depth=depths[stem],
                 masks=(masks[stem],) if stem in masks else (),
+                about_depth=(ranges[stem],),
             )
             for stem in images
         ]

@@ -27,6 +27,7 @@ class Sample:
         depth: The depth map or point cloud.
         masks: Masks whose union is the defect; none for most good samples.
         part: The foreground mask written by data preparation, where there is one.
+        about_depth: Further files without which ``depth`` cannot be read.
     """
 
     category: str
@@ -37,6 +38,7 @@ class Sample:
     depth: Path
     masks: tuple[Path, ...] = ()
     part: Path | None = None
+    about_depth: tuple[Path, ...] = ()
 
     @property
     def is_anomalous(self) -> bool:
@@ -93,18 +95,16 @@ class ImageBatch(NamedTuple):
     index: Tensor  # type: ignore[assignment]  # hides tuple.index
 
 
-class TestBatch(NamedTuple):
-    """Depth images of the test split with their ground truth.
+class Truth(NamedTuple):
+    """Ground truth of test images.
 
     Attributes:
-        image: ``(n, 3, S, S)`` float32 in [0, 1].
         mask: Defective pixels, ``(n, S, S)`` bool.
         part: Pixels of the part, ``(n, S, S)`` bool.
         label: Whether the image has a defect, ``(n,)`` bool.
         index: Position in the test samples, ``(n,)`` int64.
     """
 
-    image: Tensor
     mask: Tensor
     part: Tensor
     label: Tensor

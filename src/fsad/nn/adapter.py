@@ -1,13 +1,16 @@
 """The domain adapter: what the perturbation stage trains (eq. 7)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from fsad.errors import NonFiniteError, check_at_least
-from fsad.nn.extractor import PatchExtractor
+from fsad.functional.chunks import in_chunks
+from fsad.nn.extractor import PatchExtractor, State
+from fsad.nn.feature_cache import Compute, FeatureCache
+from fsad.nn.state_dict import fingerprint
 from fsad.randomness import seeded
 
 Perturbation = Callable[[str, Tensor], Tensor]  # (layer name, map (n, c, h, w)) -> its replacement
@@ -29,19 +32,25 @@ class DomainAdapter(nn.Module):
     def __init__(self, channels: int, hidden: int = 64) -> None:
         super().__init__()
         check_at_least("adapter hidden", hidden, 1)
-        self.down = nn.Conv2d(channels, hidden, kernel_size=1)
-        self.up = nn.Conv2d(hidden, channels, kernel_size=1)
+        # Not convolutions of 1 x 1: with those an image's last bits depend on its batch.
+        self.down = nn.Linear(channels, hidden)
+        self.up = nn.Linear(hidden, channels)
         nn.init.zeros_(self.up.weight)
-        nn.init.zeros_(self.up.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.up.bias)
 
     def forward(self, features: Tensor) -> Tensor:
         """Adapt a map ``(n, c, h, w)``."""
-        out: Tensor = features + self.up(nn.functional.gelu(self.down(features)))
-        return out
+        cells = features.permute(0, 2, 3, 1)
+        out: Tensor = cells + self.up(nn.functional.gelu(self.down(cells)))
+        return out.permute(0, 3, 1, 2)
 
 
 class AdaptedExtractor(nn.Module):
     """A frozen extractor with one adapter after each of its perturbable layers.
+
+    What the backbone's store of features holds is not computed again, and what is computed is kept
+    there: the layers up to the first adapter once per image, the features once per image and state
+    of the adapters. Features under a perturbation are never kept.
 
     Args:
         extractor: The frozen backbone.
@@ -60,6 +69,7 @@ class AdaptedExtractor(nn.Module):
                 }
             )
         self.enabled = True
+        self._cache = FeatureCache(extractor)
 
     def forward(
         self, images: Tensor, domain: str = "source", perturb: Perturbation | None = None
@@ -77,8 +87,21 @@ class AdaptedExtractor(nn.Module):
         Raises:
             NonFiniteError: A feature is NaN or infinite.
         """
-        after = self._after(perturb) if perturb is not None or self.enabled else None
-        return check_finite(self.extractor(images, domain, after), domain)
+        keys = self._cache.keys(images, domain)
+        if perturb is not None:
+            prefix = self._prefix(images, domain, keys)
+            return check_finite(self.extractor.suffix(prefix, self._after(perturb)), domain)
+        after = self._after(None) if self.enabled else None
+        state = fingerprint(self.adapters.state_dict()) if self.enabled else ""
+
+        def compute(rows: list[int]) -> State:
+            if after is None:
+                return (self.extractor(images[rows], domain),)
+            prefix = self._prefix(images[rows], domain, [keys[row] for row in rows])
+            return (self.extractor.suffix(prefix, after),)
+
+        (features,) = self._look_up("features", state, keys, compute)
+        return check_finite(features, domain)
 
     def clean_and_perturbed(
         self, images: Tensor, domain: str, perturb: Perturbation
@@ -94,10 +117,27 @@ class AdaptedExtractor(nn.Module):
             Clean features without gradient, and perturbed features, each ``(n, c, h, w)``.
         """
         with torch.no_grad():
-            state = self.extractor.prefix(images, domain)
-            clean = self.extractor.suffix(state)
-        perturbed = self.extractor.suffix(state, self._after(perturb))
+            keys = self._cache.keys(images, domain)
+            prefix = self._prefix(images, domain, keys)
+
+            def compute(rows: list[int]) -> State:
+                return (self.extractor.suffix(tuple(part[rows] for part in prefix)),)
+
+            (clean,) = self._look_up("features", "", keys, compute)
+        # Gradients in float16 would need their loss scaled; bfloat16 has the range of float32.
+        autocast = self.extractor.autocast
+        with self.extractor.in_precision(None if autocast == torch.float16 else autocast):
+            perturbed = self.extractor.suffix(prefix, self._after(perturb))
         return check_finite(clean, domain), check_finite(perturbed, domain)
+
+    def _prefix(self, images: Tensor, domain: str, keys: Sequence[str]) -> State:
+        return self._look_up(
+            "prefix", "", keys, lambda rows: self.extractor.prefix(images[rows], domain)
+        )
+
+    def _look_up(self, kind: str, state: str, keys: Sequence[str], compute: Compute) -> State:
+        device = self.extractor.mean.device
+        return self._cache.look_up([kind, state], keys, in_fitting_batches(compute), device)
 
     @contextmanager
     def without_adapters(self) -> Iterator[None]:
@@ -115,6 +155,17 @@ class AdaptedExtractor(nn.Module):
             return self.adapters[name](features) if self.enabled else features
 
         return after
+
+
+def in_fitting_batches(compute: Compute) -> Compute:
+    """Return ``compute`` for any number of rows: fewer at a time where memory runs out."""
+
+    def fitting(rows: list[int]) -> State:
+        parts = in_chunks(len(rows), len(rows), lambda chunk: compute(rows[chunk]), "images")
+        columns = list(zip(*parts, strict=True))
+        return tuple(column[0] if len(column) == 1 else torch.cat(column) for column in columns)
+
+    return fitting
 
 
 def check_finite(features: Tensor, domain: str) -> Tensor:

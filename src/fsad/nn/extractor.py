@@ -4,13 +4,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import perf_counter
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from fsad.errors import ConfigError, check_shape
 from fsad.nn.state_dict import fingerprint
+from fsad.store import TensorStore
 
 After = Callable[[str, Tensor], Tensor]
 State = tuple[Tensor, ...]
@@ -36,9 +37,13 @@ class PatchExtractor(nn.Module, ABC):
         std: What normalisation divides by, one value per colour.
         normalize_depth: Whether target images are normalised as source images are.
         weights: Where the weights come from: ``pretrained``, ``file`` or ``random weights``.
+        architecture: What else decides the features: the network's name in timm, its arguments.
 
     Attributes:
         sha256: Fingerprint of the weights, 64 hexadecimal digits.
+        autocast: Precision of matrix products and convolutions, ``torch.bfloat16`` or
+            ``torch.float16``; None is the precision of the weights. Features are float32 anyhow.
+        store: Where :class:`~fsad.nn.feature_cache.FeatureCache` keeps features; None keeps none.
         seconds: Time spent in :meth:`forward`, :meth:`prefix` and :meth:`suffix` so far, with what
             ``after`` took; the GPU is waited for.
     """
@@ -59,6 +64,7 @@ class PatchExtractor(nn.Module, ABC):
         std: Sequence[float],
         normalize_depth: bool,
         weights: str,
+        architecture: Mapping[str, Any],
     ) -> None:
         super().__init__()
         self.net = net
@@ -66,6 +72,9 @@ class PatchExtractor(nn.Module, ABC):
         self.layers = dict(layers)
         self.normalize_depth = normalize_depth
         self.weights = weights
+        self.architecture = dict(architecture)
+        self.autocast: torch.dtype | None = None
+        self.store: TensorStore | None = None
         self.sha256 = fingerprint(net.state_dict())
         self.seconds = 0.0
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
@@ -75,6 +84,24 @@ class PatchExtractor(nn.Module, ABC):
     def train(self, mode: bool = True) -> Self:  # noqa: ARG002
         """Stay in evaluation mode: a parent's ``train()`` must not wake batch norm or dropout."""
         return super().train(False)
+
+    def identity(self) -> dict[str, Any]:
+        """Return all that the features of an image depend on besides the image."""
+        return {
+            "weights": self.sha256,
+            "architecture": self.architecture,
+            "image_size": self.image_size,
+            "precision": str(self.autocast),
+        }
+
+    @contextmanager
+    def in_precision(self, autocast: torch.dtype | None) -> Iterator[None]:
+        """Compute in another precision within the block."""
+        before, self.autocast = self.autocast, autocast
+        try:
+            yield
+        finally:
+            self.autocast = before
 
     def forward(self, images: Tensor, domain: str = "source", after: After | None = None) -> Tensor:
         """Compute the patch feature map.
@@ -118,7 +145,8 @@ class PatchExtractor(nn.Module, ABC):
         with self._stopwatch(images.device):
             if domain == "source" or self.normalize_depth:
                 images = (images - self.mean) / self.std
-            return self._prefix(images)
+            with self._precision(images.device):
+                return self._prefix(images)
 
     def suffix(self, state: State, after: After | None = None) -> Tensor:
         """Run from the first perturbable layer's output to the patch feature map.
@@ -133,8 +161,9 @@ class PatchExtractor(nn.Module, ABC):
         Raises:
             ShapeError: What ``after`` returned has the wrong shape.
         """
-        with self._stopwatch(state[0].device):
-            return self._suffix(state, after)
+        device = state[0].device
+        with self._stopwatch(device), self._precision(device):
+            return self._widened(self._suffix(state, after))
 
     @abstractmethod
     def _prefix(self, images: Tensor) -> State: ...
@@ -146,9 +175,15 @@ class PatchExtractor(nn.Module, ABC):
         if after is None or layer not in self.layers:
             return features
         n, c, h, w = features.shape
-        changed = after(layer, features)
+        changed = after(layer, self._widened(features))  # a style has means and deviations
         check_shape(f"what after('{layer}', ...) returned", changed, "n c h w", n=n, c=c, h=h, w=w)
         return changed
+
+    def _widened(self, features: Tensor) -> Tensor:
+        return features if self.autocast is None else features.float()
+
+    def _precision(self, device: torch.device) -> torch.autocast:
+        return torch.autocast(device.type, self.autocast, enabled=self.autocast is not None)
 
     @contextmanager
     def _stopwatch(self, device: torch.device) -> Iterator[None]:

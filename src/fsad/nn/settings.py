@@ -8,7 +8,7 @@ from fsad.errors import ConfigError, check_at_least, check_bool
 T = TypeVar("T")
 
 
-def check_settings(image_size: int, pretrained: bool, normalize_depth: bool) -> None:
+def check_settings(image_size: int, pretrained: bool, normalize_depth: bool, compile: bool) -> None:
     """Refuse settings common to all backbones, before anything is built or fetched.
 
     Raises:
@@ -17,6 +17,7 @@ def check_settings(image_size: int, pretrained: bool, normalize_depth: bool) -> 
     check_at_least("data.image_size", image_size, 1)
     check_bool("backbone.pretrained", pretrained)
     check_bool("backbone.normalize_depth", normalize_depth)
+    check_bool("backbone.compile", compile)
 
 
 def check_image_size(image_size: int, cell: int) -> None:

@@ -57,7 +57,15 @@ def _overrides(job: Path) -> list[str]:
 
 def _wrote_elsewhere(job: Path) -> bool:
     pairs = (override.lstrip("+").partition("=") for override in _overrides(job))
-    return any(key in ELSEWHERE and value not in ("", "null") for key, _, value in pairs)
+    return any(
+        key in ELSEWHERE and value not in ("", "null") and not _is_above(value.strip("'"), job)
+        for key, _, value in pairs
+    )
+
+
+def _is_above(folder: str, job: Path) -> bool:
+    """Tell whether a sweep's own jobs were gone on with: they write where they always did."""
+    return Path(folder).resolve() in job.resolve().parents
 
 
 def _name(job: Path, root: Path) -> str:

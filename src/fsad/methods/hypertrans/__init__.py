@@ -1,6 +1,7 @@
 """HyperTrans (IJCAI 2025): domain perturbation, hypergraph rectification, cross-domain scoring."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from fsad.methods.hypertrans.settings import Banks, Perturb, Rectify, Stages
 from fsad.nn.adapter import AdaptedExtractor
 from fsad.nn.extractor import PatchExtractor
 from fsad.plan import Plan, Stage
-from fsad.scored import ScoredImages
 
 
 class HyperTrans:
@@ -28,6 +28,8 @@ class HyperTrans:
         alpha: Share of the hypergraph branch in R (eq. 9), in [0, 1].
         beta: Share of the source domain in the score (eqs. 18, 19), in [0, 1].
         knn: Neighbours per patch in the hypergraph, even; half of them in each domain.
+        bank_max_rows: Most rows a bank may have; twice as many are held while it is built. None
+            is as many as there are.
         rectify_banks: At test, compare with rectified banks; false compares with raw ones.
         sigma: Blur of the anomaly map in pixels, 0 or more.
         stages: Which parts are on, as :class:`~fsad.methods.hypertrans.settings.Stages`.
@@ -47,6 +49,7 @@ class HyperTrans:
         alpha: float,
         beta: float,
         knn: int,
+        bank_max_rows: int | None,
         rectify_banks: bool,
         sigma: float,
         stages: Mapping[str, Any],
@@ -58,6 +61,11 @@ class HyperTrans:
         self.alpha = check_fraction("method.alpha", alpha)
         self.beta = check_fraction("method.beta", beta)
         self.knn = check_even("method.knn", knn)
+        self.bank_max_rows = (
+            None
+            if bank_max_rows is None
+            else check_at_least("method.bank_max_rows", bank_max_rows, 1)
+        )
         self.rectify_banks = check_bool("method.rectify_banks", rectify_banks)
         self.sigma = check_not_negative("method.sigma", sigma)
         self.seed = check_at_least("seed", seed, 0)
@@ -79,19 +87,36 @@ class HyperTrans:
             adapted,
             self.rectify,
             alpha=self.alpha,
-            beta=self.beta,
             knn=self.knn,
             rectify=self.stages.rectify,
             rectify_banks=self.rectify_banks,
-            cross_domain=self.stages.cross_domain,
-            scored=ScoredImages(extractor.image_size, self.sigma),
             seed=self.seed,
         )
-        builder = MemoryBankBuilder(banks_path, self.banks.source_ratio, self.banks.target_ratio)
+        builder = MemoryBankBuilder(
+            banks_path,
+            {"source": self.banks.source_ratio, "target": self.banks.target_ratio},
+            slack=self.banks.coreset_slack,
+            max_rows=self.bank_max_rows,
+        )
         stages = []
         if self.stages.perturb:
+            perturb = {"perturb": asdict(self.perturb), "seed": self.seed}
             module = DomainPerturbationModule(adapted, self.perturb, self.seed)
-            stages.append(Stage("perturb", module, self.perturb.epochs, checkpoint_every=1))
+            stages.append(Stage("perturb", module, self.perturb.epochs, 1, perturb))
+        rectify = {
+            "alpha": self.alpha,
+            "knn": self.knn,
+            "rectify": asdict(self.rectify),
+            "seed": self.seed,
+        }
         if self.stages.rectify:
-            stages.append(Stage("rectify", scorer, self.rectify.epochs, checkpoint_every=10))
-        return Plan(stages, scorer, builder)
+            stages.append(Stage("rectify", scorer, self.rectify.epochs, 10, rectify))
+        return Plan(
+            stages,
+            scorer,
+            builder,
+            beta=self.beta if self.stages.cross_domain else 0.0,
+            sigma=self.sigma,
+            banks_depend={"banks": asdict(self.banks), "max_rows": self.bank_max_rows},
+            scores_depend={"rectify_banks": self.rectify_banks} if self.stages.rectify else {},
+        )

@@ -51,6 +51,10 @@ class DomainPerturbationModule(StageModule):
         self.settings = settings
         self.seed = seed
 
+    def setup(self, stage: str) -> None:  # noqa: ARG002 (Lightning's signature)
+        """Train the adapters."""
+        self.extractor.adapters.requires_grad_(True)
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam over the adapters."""
         return torch.optim.Adam(self.extractor.adapters.parameters(), lr=self.settings.lr)

@@ -4,18 +4,16 @@ import logging
 
 import torch
 from torch import Tensor
-from torch.nn.functional import mse_loss
 
 from fsad.checkpoint import check_loss
-from fsad.data.pairs import TestBatch
-from fsad.errors import check_fraction
+from fsad.data.pairs import ImageBatch
+from fsad.functional.distance import prepare
 from fsad.functional.scoring import patch_scores
 from fsad.methods.hypertrans.graph import BankGraph, gap_over_norm
 from fsad.methods.hypertrans.settings import Rectify
 from fsad.nn.adapter import AdaptedExtractor
 from fsad.nn.res_hgnn import BankStates, ResHGNN
 from fsad.randomness import seeded
-from fsad.scored import ScoredImages
 from fsad.stage_module import ScoringModule
 
 log = logging.getLogger(__name__)
@@ -32,12 +30,9 @@ class HypergraphRectificationModule(ScoringModule):
         extractor: Frozen backbone with its adapters.
         settings: Network and schedule of R.
         alpha: Share of the hypergraph branch in R.
-        beta: Share of the source domain in the fused score.
         knn: Neighbours of a patch in the hypergraph.
         rectify: Train and apply R; off scores the features as they are.
         rectify_banks: At test, compare with the banks passed through R too; else with raw banks.
-        cross_domain: Fuse both domains' scores; off fuses with beta 0.
-        scored: Collects what the test loop scores.
         seed: Seed of the weights and of dropout.
 
     Source:
@@ -51,23 +46,23 @@ class HypergraphRectificationModule(ScoringModule):
         extractor: AdaptedExtractor,
         settings: Rectify,
         alpha: float,
-        beta: float,
         knn: int,
         rectify: bool,
         rectify_banks: bool,
-        cross_domain: bool,
-        scored: ScoredImages,
         seed: int,
     ) -> None:
-        super().__init__(extractor, scored)
+        super().__init__(extractor)
         self.settings = settings
-        self.beta = check_fraction("method.beta", beta) if cross_domain else 0.0
         self.knn, self.rectify, self.rectify_banks = knn, rectify, rectify_banks
         self.seed = seed
         self.rectifier = ResHGNN(
             extractor.extractor.channels, settings.hidden, alpha, settings.dropout, seed
         )
         self.graph: BankGraph | None = None
+
+    def setup(self, stage: str) -> None:  # noqa: ARG002 (Lightning's signature)
+        """Leave the adapters as they are: they are not this stage's to train."""
+        self.extractor.adapters.requires_grad_(False)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam over R."""
@@ -88,9 +83,7 @@ class HypergraphRectificationModule(ScoringModule):
         graph = self.graph
         with seeded(self.seed, "dropout", self.global_step):
             rectified = graph.rectified(self.rectifier)
-        to_pseudo = mse_loss(rectified, graph.pseudo)
-        to_own = mse_loss(rectified, graph.features)
-        loss = check_loss("rectify loss", to_pseudo + to_own, self.global_step)  # eq. (11)
+        loss = check_loss("rectify loss", graph.loss(rectified), self.global_step)  # eq. (11)
         self.log(f"{self.prefix}rectify/loss", loss, prog_bar=True)
         return loss
 
@@ -120,14 +113,14 @@ class HypergraphRectificationModule(ScoringModule):
 
     def on_test_start(self) -> None:
         """Prepare what every query is compared with."""
-        self._source, self._target = self.source_bank.rows, self.target_bank.rows
+        source, target = self.source_bank.rows, self.target_bank.rows
         self._states: BankStates | None = None
-        if not self.rectify:
-            return
-        self.graph = self.graph or self._build_graph()
-        self._states = self.graph.states(self.rectifier)
-        if self.rectify_banks:
-            self._source, self._target = self.graph.rectified_banks(self.rectifier)
+        if self.rectify:
+            self.graph = self.graph or self._build_graph()
+            self._states = self.graph.states(self.rectifier)
+            if self.rectify_banks:
+                source, target = self.graph.rectified_banks(self.rectifier)
+        self._source, self._target = prepare(source), prepare(target)
 
     def score(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Score target images against each bank.
@@ -148,10 +141,9 @@ class HypergraphRectificationModule(ScoringModule):
             features = rows.view(n, h, w, c).permute(0, 3, 1, 2)
         return patch_scores(features, self._source), patch_scores(features, self._target)
 
-    def test_step(self, batch: TestBatch) -> None:
+    def test_step(self, batch: ImageBatch) -> None:
         """Score one batch of test images."""
-        source, target = self.score(batch.image)
-        self.scored.update(batch, source, target, self.beta)
+        self.patches.update(batch.index, *self.score(batch.image))
 
     def trained_state(self) -> dict[str, Tensor]:
         """Return what this stage trained: R's two matrices."""

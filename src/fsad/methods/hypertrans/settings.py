@@ -2,12 +2,8 @@
 
 from dataclasses import dataclass
 
-from fsad.errors import ConfigError, check_at_least, check_bool, check_fraction, check_positive
-
-
-def _choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ConfigError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
+from fsad.errors import check_at_least, check_bool, check_choice, check_fraction, check_positive
+from fsad.functional.coreset import check_slack
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,7 @@ class Perturb:
 
     def __post_init__(self) -> None:
         check_positive("method.perturb.std", self.std)
-        _choice("method.perturb.factors", self.factors, ("channel", "spatial"))
+        check_choice("method.perturb.factors", self.factors, ("channel", "spatial"))
         check_at_least("method.perturb.hidden", self.hidden, 1)
         check_positive("method.perturb.lr", self.lr)
         check_at_least("method.perturb.epochs", self.epochs, 1)
@@ -62,15 +58,19 @@ class Banks:
     Attributes:
         source_ratio: Share of the source patches kept by the coreset, in (0, 1].
         target_ratio: Share of the target patches kept, in (0, 1].
+        coreset_slack: How much nearer than the farthest row a pick may be, as a share in [0, 1);
+            0 is the greedy selection itself, more is faster.
     """
 
     source_ratio: float = 0.1
     target_ratio: float = 1.0
+    coreset_slack: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            check_fraction(f"method.banks.{name}", value)
-            check_positive(f"method.banks.{name}", value)
+        for name in ("source_ratio", "target_ratio"):
+            check_positive(f"method.banks.{name}", getattr(self, name))
+            check_fraction(f"method.banks.{name}", getattr(self, name))
+        check_slack(self.coreset_slack)
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,6 @@ class Rectify:
     def __post_init__(self) -> None:
         check_at_least("method.rectify.hidden", self.hidden, 1)
         check_fraction("method.rectify.dropout", self.dropout)
-        _choice("method.rectify.scale", self.scale, ("one", "median"))
+        check_choice("method.rectify.scale", self.scale, ("one", "median"))
         check_positive("method.rectify.lr", self.lr)
         check_at_least("method.rectify.epochs", self.epochs, 1)

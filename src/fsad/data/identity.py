@@ -1,0 +1,61 @@
+"""What files hold, as a digest: the same content under another name or date is the same data."""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal
+
+from fsad.data.pairs import Sample
+from fsad.errors import MissingDataError
+from fsad.store import digest
+
+Read = Literal["rgb", "depth", "mask"]
+
+
+def files_digest(samples: Iterable[Sample], *reads: Read) -> str:
+    """Digest what the files of samples hold, in the order of the samples.
+
+    A prepared foreground mask belongs to the depth: it says where holes are filled. Each file is
+    hashed once per process, until its size or date changes.
+
+    Args:
+        samples: Whose files.
+        reads: Which of them: ``rgb``, ``depth``, ``mask``.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        MissingDataError: A file is not there.
+    """
+    return digest([[_content(path) for path in _files(sample, reads)] for sample in samples])
+
+
+def _files(sample: Sample, reads: Iterable[Read]) -> Iterable[Path]:
+    for read in reads:
+        if read == "rgb":
+            yield sample.rgb
+        elif read == "mask":
+            yield from sample.masks
+        else:
+            yield sample.depth
+            yield from sample.about_depth
+            yield from (sample.part,) if sample.part else ()
+
+
+def _content(path: Path) -> str:
+    try:
+        about = path.stat()
+    except OSError as error:
+        raise MissingDataError(f"{path}: expected a file, got '{error.strerror}'") from error
+    return _hash(path, about.st_size, about.st_mtime_ns)
+
+
+@lru_cache(maxsize=2**18)
+def _hash(path: Path, size: int, modified: int) -> str:  # noqa: ARG001 (they are the key)
+    with path.open("rb") as file:
+        found = sha256()
+        while block := file.read(2**20):
+            found.update(block)
+    return found.hexdigest()

@@ -1,0 +1,161 @@
+"""Starting the further processes of a run on several devices (``trainer.devices`` above 1)."""
+
+import logging
+import multiprocessing
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from io import StringIO
+from multiprocessing.process import BaseProcess
+from multiprocessing.queues import SimpleQueue
+from typing import Any
+
+import torch
+from lightning.pytorch.strategies import DDPStrategy
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
+
+from fsad.errors import FsadError, RunError, message_of
+
+log = logging.getLogger(__name__)
+
+
+class InStep(DDPStrategy):
+    """DDP of processes that see the same images: the first one's gradients are everybody's.
+
+    They are equal, but the mean that DDP takes of them is not theirs to the last bit where three
+    add up. Banks are buffers, and equal too: they are not sent around.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(broadcast_buffers=False)
+
+    def configure_ddp(self) -> None:
+        """Wrap the module, and replace the mean; Lightning's own argument works on GPUs alone."""
+        super().configure_ddp()
+        assert isinstance(self.model, DistributedDataParallel)
+        self.model.register_comm_hook(None, first_gradient)
+
+
+def first_gradient(
+    _: object,
+    bucket: distributed.GradBucket,  # type: ignore[name-defined]  # torch checks the annotations
+) -> torch.futures.Future[torch.Tensor]:
+    """Give all processes the first one's gradients."""
+    sent = distributed.broadcast(bucket.buffer(), 0, async_op=True)
+    assert sent is not None
+    return sent.get_future().then(lambda done: done.value()[0])
+
+
+@contextmanager
+def together(count: int, backend: str, job: Callable[[Any], Any], argument: Any) -> Iterator[None]:
+    """Have ``count - 1`` further processes do the same job as the block, and talk to them.
+
+    Lightning finds itself in a process that others were started beside, and joins them.
+
+    Args:
+        count: All processes, this one included.
+        backend: ``gloo`` on CPUs, ``nccl`` on GPUs.
+        job: A function at the top of a module; the others call it with ``argument``.
+        argument: Anything that another process can be given.
+
+    Raises:
+        RunError: Another process failed; what it said is in the message.
+    """
+    if count == 1:
+        yield
+        return
+    threads = torch.get_num_threads()
+    known = dict(os.environ)
+    spawn = multiprocessing.get_context("spawn")
+    said: SimpleQueue[str] = spawn.SimpleQueue()
+    os.environ |= {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(_free_port()),
+        "WORLD_SIZE": str(count),
+        "NODE_RANK": "0",
+    }
+    others = []
+    try:
+        for rank in range(1, count):
+            os.environ["LOCAL_RANK"] = str(rank)
+            arguments = (rank, count, backend, threads, job, argument, said)
+            others.append(spawn.Process(target=_join, args=arguments, daemon=True))
+            others[-1].start()
+        os.environ["LOCAL_RANK"] = "0"
+        _wait_for_start(others, said)
+        _meet(0, count, backend, threads)
+        try:
+            yield
+        except FsadError:
+            raise  # our own
+        except RuntimeError as error:
+            # The others' end broke off the talk; why they ended is what a user needs to know.
+            raise RunError(f"another process: {_last_words(said) or message_of(error)}") from error
+        for other in others:
+            other.join()
+    finally:
+        for other in others:
+            other.kill()
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+        torch.set_num_threads(threads)
+        os.environ.clear()
+        os.environ.update(known)
+
+
+def _wait_for_start(others: Sequence[BaseProcess], said: "SimpleQueue[str]") -> None:
+    """Wait until all others run; meeting one that does not would take half an hour."""
+    for _ in others:
+        while said.empty():
+            if gone := [other for other in others if not other.is_alive()]:
+                raise RunError(
+                    f"trainer.devices: expected {len(others)} further processes to start, got "
+                    f"{len(others) - len(gone)}. Try trainer.devices=1 to see what is wrong."
+                )
+            time.sleep(0.01)
+        said.get()
+
+
+def _last_words(said: "SimpleQueue[str]") -> str:
+    """Return the first failure that another process told, if one does within a second."""
+    for _ in range(100):
+        if not said.empty():
+            return said.get()
+        time.sleep(0.01)
+    return ""
+
+
+def _meet(rank: int, count: int, backend: str, threads: int) -> None:
+    torch.set_num_threads(max(1, threads // count))
+    distributed.init_process_group(backend, rank=rank, world_size=count)
+
+
+def _join(
+    rank: int,
+    count: int,
+    backend: str,
+    threads: int,
+    job: Callable[[Any], Any],
+    argument: Any,
+    said: "SimpleQueue[str]",
+) -> None:
+    """Do the job as one of the further processes: in silence, for the first one speaks."""
+    logging.disable(logging.CRITICAL)
+    sys.stdout = sys.stderr = StringIO()
+    said.put("running")
+    try:
+        _meet(rank, count, backend, threads)
+        job(argument)
+    except BaseException as error:
+        said.put(message_of(error))
+        os._exit(1)  # at once, so that the others notice
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])

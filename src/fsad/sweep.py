@@ -1,0 +1,148 @@
+"""How a multirun starts: its launcher is there, and a sweep to go on with is the same sweep."""
+
+import sys
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.plugins import Plugins
+from hydra.experimental.callback import Callback
+from hydra.plugins.launcher import Launcher
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from fsad.config import FREE_TO_RESUME
+from fsad.errors import ConfigError, DataError, FsadError, MissingDataError, message_of
+
+if TYPE_CHECKING:  # so that the command line's help need not wait for torch
+    from fsad.report import RunResult
+
+NEWEST = "newest"
+"""With ``resume``: the newest folder of the same sweep."""
+
+
+class SweepStart(Callback):
+    """Checks a multirun before Hydra makes a folder for it.
+
+    With ``resume=FOLDER`` the jobs get the folders they had: ``FOLDER/<number of the job>``. What
+    they do there, :func:`fsad.config.settle` and :func:`finished` decide.
+    """
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Refuse a launcher that is not installed; make the jobs write to the resumed sweep."""
+        try:
+            check_launcher(config)
+            if config.resume:
+                go_on(config)
+        except FsadError as error:
+            # Of a callback's exceptions Hydra makes warnings, but not of this one.
+            sys.exit(message_of(error))
+
+
+def check_launcher(config: DictConfig) -> None:
+    """Refuse a launcher whose package is not installed.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    target = str(config.hydra.launcher._target_)
+    known = (f"{each.__module__}.{each.__name__}" for each in Plugins.instance().discover(Launcher))
+    if target in known:
+        return
+    package = target.split(".")[1]  # hydra_plugins.hydra_joblib_launcher.joblib_launcher...
+    extra = package.removeprefix("hydra_").removesuffix("_launcher")
+    raise ConfigError(
+        f"hydra/launcher={config.hydra.runtime.choices['hydra/launcher']}: expected the package "
+        f"{package.replace('_', '-')}, got none. Install it with pip install 'fsad[{extra}]'."
+    )
+
+
+def go_on(config: DictConfig) -> None:
+    """Make the jobs of a multirun write to the folders of the sweep that ``resume`` names.
+
+    Args:
+        config: As Hydra composed it for the multirun; changed in place.
+
+    Raises:
+        MissingDataError: There is no such sweep.
+        DataError: What Hydra stored of it cannot be read.
+        ConfigError: It was started with other arguments, so its jobs have other numbers.
+    """
+    folder = newest(config) if config.resume == NEWEST else Path(config.resume)
+    for before, now in zip_longest(_arguments(_stored(folder)), _arguments(config)):
+        if before != now:
+            raise ConfigError(
+                f"resume: expected {before or 'no other argument'} as '{folder}' was started, "
+                f"got {now or 'nothing'}. Pass the same in the same order, or start a new sweep."
+            )
+    quoted = str(folder).replace("'", r"\'")
+    overrides = config.hydra.overrides
+    config.resume = str(folder)
+    with open_dict(config.hydra):
+        config.hydra.sweep.dir = str(folder)
+        # A job is composed anew from these.
+        overrides.hydra.append(f"hydra.sweep.dir='{quoted}'")
+        overrides.task = [
+            f"resume='{quoted}'" if _key(word) == "resume" else word for word in overrides.task
+        ]
+
+
+def newest(config: DictConfig) -> Path:
+    """Find the newest multirun of the chosen sweep beside the folder that a new one would get.
+
+    Raises:
+        MissingDataError: There is none.
+    """
+    root = Path(config.hydra.sweep.dir).parent.parent  # multirun/DATE/TIME
+    sweep = config.hydra.runtime.choices.get("sweep")
+    for file in sorted(root.glob("*/*/multirun.yaml"), reverse=True):
+        if _stored(file.parent).hydra.runtime.choices.get("sweep") == sweep:
+            return file.parent
+    raise MissingDataError(
+        f"resume: expected an earlier multirun with sweep={sweep} below '{root}', got none. "
+        "Start one without it, or pass its folder."
+    )
+
+
+def finished(folder: Path) -> "RunResult | None":
+    """Return the result of a run in which nothing is left to do, else None.
+
+    ``result.json`` is written after every category, the table beside it after the last one.
+    """
+    from fsad.report import read_result
+
+    if not (folder / "table.md").is_file():
+        return None
+    try:
+        result = read_result(folder / "result.json")
+    except (MissingDataError, DataError):  # going on with the run writes it again
+        return None
+    return None if result.failed else result
+
+
+def _stored(folder: Path) -> DictConfig:
+    """Read what Hydra stored of a multirun when it started."""
+    path = folder / "multirun.yaml"
+    if not path.is_file():
+        raise MissingDataError(
+            f"resume: expected a sweep's folder with multirun.yaml, got '{folder}'. "
+            "A single run is gone on with alone: python train.py resume=RUN_DIR."
+        )
+    try:
+        stored = OmegaConf.load(path)
+        assert isinstance(stored, DictConfig)
+        _ = stored.hydra.overrides.task, stored.hydra.runtime.choices
+    except Exception as error:
+        raise DataError(
+            f"{path}: expected what Hydra stores of a multirun, got '{message_of(error)}'. "
+            "Delete it and start a new sweep."
+        ) from error
+    return stored
+
+
+def _arguments(config: DictConfig) -> list[str]:
+    """List the overrides that decide what the jobs are, and in which order."""
+    return [word for word in config.hydra.overrides.task if _key(word) not in FREE_TO_RESUME]
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]

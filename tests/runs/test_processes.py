@@ -1,0 +1,86 @@
+"""Several processes share a run out, and it yields what one process would."""
+
+import json
+
+import pytest
+import torch
+from outcome import numbers
+from safetensors.torch import load_file
+
+from fsad.errors import ConfigError, RunError
+from fsad.launch import together
+from fsad.processes import agree, gather, is_first, share
+
+TWO = ("trainer.devices=2", "trainer.strategy=ddp", "trainer.accelerator=cpu")
+
+
+def in_one_of(part, rows):
+    """What every process of the test below does."""
+    number, _ = share()
+    gathered = gather(torch.arange(number * 10, number * 10 + part[number]), rows)
+    said = agree(f"process {number}")
+    assert said == "process 0"
+    assert (gathered is None) == (number > 0)
+    return gathered
+
+
+def other_process(arguments):
+    in_one_of(*arguments)
+
+
+def failing_process(_):
+    raise ConfigError("the other: expected nothing, got all of it")
+
+
+@pytest.mark.slow
+def test_processes_agree_and_the_first_gets_every_row_once():
+    arguments = ([2, 3, 0], 3)
+    with together(3, "gloo", other_process, arguments):
+        parts = in_one_of(*arguments)
+        assert is_first()
+    assert [part.tolist() for part in parts] == [[0, 1], [10, 11, 12], []]
+    assert not torch.distributed.is_initialized()
+
+
+@pytest.mark.slow
+def test_what_stopped_another_process_is_told():
+    message = r"another process: the other: expected nothing, got all of it"
+    with pytest.raises(RunError, match=message), together(2, "gloo", failing_process, None):
+        gather(torch.ones(1), 1)
+
+
+def test_one_process_needs_no_others():
+    with together(1, "gloo", failing_process, None):
+        assert share() == (0, 1)
+        assert agree("word") == "word"
+        assert torch.equal(gather(torch.ones(2), 2)[0], torch.ones(2))
+        assert is_first()
+
+
+@pytest.mark.slow
+def test_two_processes_yield_what_one_does(finished, run, tmp_path):
+    folder = run(tmp_path, *TWO)
+    assert numbers(folder) == numbers(finished)
+    for name in ("perturb", "banks", "rectify", "patch_scores"):
+        ours, theirs = (
+            load_file(it / f"categories/tile/{name}.safetensors") for it in (folder, finished)
+        )
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs), name
+    assert (folder / "scores.csv").read_text() == (finished / "scores.csv").read_text()
+    logged = (folder / "logs").iterdir()
+    assert [it.name for it in logged] == ["version_0"]
+    assert len(list((folder / "maps/tile").glob("*.png"))) == 6
+
+
+@pytest.mark.slow
+def test_more_processes_than_test_batches_share_what_there_is(run, tmp_path):
+    words = ("data.batch_size=6", "method.stages.perturb=false", "maps=false")
+    alone, three = run(tmp_path / "1", *words), run(tmp_path / "3", *words, "trainer.devices=3")
+    assert numbers(three) == numbers(alone)
+    assert json.loads((three / "result.json").read_text())["config"]["trainer"]["devices"] == 3
+
+
+@pytest.mark.parametrize("devices", [0, -1, "two"])
+def test_a_number_of_devices_that_is_none_is_refused(run, tmp_path, devices):
+    with pytest.raises(ConfigError, match=r"trainer\.devices: expected a whole number"):
+        run(tmp_path, f"trainer.devices={devices}")
