@@ -32,6 +32,8 @@ from fsad.store import TensorStore, digest
 
 log = logging.getLogger(__name__)
 
+SCORES = "patch_scores"
+
 MakeTrainer = Callable[..., Trainer]
 
 
@@ -123,7 +125,7 @@ class CategoryRun:
             artifact = self._run_stage(stage, plan, memos[stage.name])
             seconds[stage.name] = artifact.seconds
             diagnostics[stage.name] = artifact.diagnostics
-        patches, seconds["test"] = self._score(plan, memos["scores"])
+        patches, seconds["test"] = self._score(plan, memos[SCORES])
         seconds["banks"] = plan.builder.seconds
         if is_first():
             result = self._measure(plan, patches, seconds, diagnostics, backbone_before)
@@ -145,23 +147,24 @@ class CategoryRun:
             steps.append((stage.name, stage.depends, self._content(*stage.module.train_domains)))
         if banks not in steps:
             steps.append(banks)
-        steps.append(("scores", plan.scores_depend, self._content("test")))
+        steps.append((SCORES, plan.scores_depend, self._content("test")))
         data = (self.data.image_size, self.data.batch_size, self.data.seed)
         about = (self.around.identity, self.method.name, self.extractor.identity(), data)
         key = digest(self.extractor.name, about)
+        # What lies here already may be of other code or another machine: it is this run's alone.
+        begun = agree(any(self.folder.glob("*.safetensors")) or any(self.folder.glob("*.ckpt")))
+        store = None if begun or self.trained else self.around.store
         memos = {}
         for name, depends, content in steps:
             settings = self.around.settings if depends is None else depends
             key = digest(key, name, settings, content)
-            own = name == "scores"
-            file = "patch_scores" if own else name
-            folder = self.folder if own else self.trained or self.folder
-            memos[name] = Memo(folder / f"{file}.safetensors", self.around.store, key)
+            folder = self.folder if name == SCORES else self.trained or self.folder
+            memos[name] = Memo(folder / f"{name}.safetensors", store, key)
         return memos
 
     def _content(self, *splits: str) -> list[str]:
         """Digest the images that a step reads; the sources' colours, or else depth."""
-        if self.around.store is None:
+        if self.around.store is None or not is_first():
             return []
         return [self.data.digest("rgb" if it == "source" else "depth", it) for it in splits]
 
@@ -235,11 +238,8 @@ class CategoryRun:
 
     def _score(self, plan: Plan, memo: Memo) -> tuple[dict[str, Tensor], float]:
         """Return the patch scores of all test images, and the seconds that scoring them took."""
-        if not plan.builder.memo.is_there():
-            if is_first():
-                memo.path.unlink(missing_ok=True)  # scores without their banks
-            memo = Memo(memo.path)
-        with memo.making() as needed:
+        lost = not plan.builder.memo.is_there()  # scores are of no use without their banks
+        with memo.making(afresh=lost) as needed:
             if needed:
                 patches, seconds = self._test(plan)
                 if patches is not None:
@@ -261,7 +261,8 @@ class CategoryRun:
         scorer, builder = plan.scorer, plan.builder
         trainer = self.around.make_trainer(callbacks=[builder, StageProgress("test")])
         trainer.test(scorer, datamodule=self.data, verbose=False)
-        patches = scorer.patches.gathered(len(self.data.test_samples), self.extractor.mean.device)
+        device = trainer.strategy.root_device  # the module is back on the CPU by now
+        patches = scorer.patches.gathered(len(self.data.test_samples), device)
         return patches, time.perf_counter() - start - builder.seconds_in_test
 
     def _measure(

@@ -1,11 +1,32 @@
-"""Which code is running: what it kept on disk is of no use to other code."""
+"""Which code is running, and on what: what it kept on disk is of no use to other code."""
 
+import platform
 from functools import lru_cache
 from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 
-PACKAGES = ("torch", "torchvision", "timm", "dhg", "numpy", "scipy", "Pillow", "perlin-numpy")
+import torch
+
+PACKAGES = (
+    "torch",
+    "lightning",
+    "tifffile",
+    "torchvision",
+    "timm",
+    "dhg",
+    "numpy",
+    "scipy",
+    "Pillow",
+    "perlin-numpy",
+)
+
+
+def machine(device: torch.device) -> list[str | int]:
+    """Tell what decides the last bits of a sum: the processor, and the threads that share it."""
+    if device.type == "cuda":
+        return [torch.cuda.get_device_name(device)]
+    return [platform.machine(), torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()]
 
 
 @lru_cache

@@ -202,7 +202,7 @@ def _take_trained(cfg: DictConfig, overrides: list[str]) -> None:
     cfg.ckpt = str(Path(cfg.ckpt).resolve())
     for override in OverridesParser.create().parse_overrides(overrides):
         key = override.key_or_group
-        if key.split(".")[0] not in TRAINED:
+        if key.split(".")[0] not in TRAINED and key != "trainer.precision":
             continue
         if key not in FREE_TO_TEST:
             raise ConfigError(

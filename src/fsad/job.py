@@ -1,12 +1,13 @@
 """One job of the command line: build what the configuration names, run it, close its loggers."""
 
+import inspect
 import json
 import logging
-import platform
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from fsad.category_run import Surroundings
-from fsad.code import code_digest
+from fsad.code import code_digest, machine
 from fsad.data.datamodule import PairDataModule
 from fsad.errors import RunError, check_at_least, check_choice, check_not_negative, message_of
 from fsad.files import make_folder, write_text
@@ -39,6 +40,8 @@ EXPECTED_WARNINGS = (
 )
 
 
+ELSEWHERE = ("_target_", "accelerator", "devices", "strategy", "precision", "default_root_dir")
+"""Keywords of the Trainer that change no number, or are known otherwise."""
 METRICS = ("histogram", "exact")
 PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 """What the backbone computes in, by ``trainer.precision``; everything after it is float32."""
@@ -62,16 +65,18 @@ def run_job(cfg: DictConfig) -> float | None:
         _refuse_used(output)
     # What cannot be built shows before any work, and before the folder counts as a run.
     TrainerMaker(cfg, [])(callbacks=[])
-    build(cfg, [])
+    logs: list[Logger] = []
+    job = build(cfg, logs)
     if not cfg.resume:
         # Not resolved, so that a resumed run may lie elsewhere.
         write_text(output / "config.yaml", OmegaConf.to_yaml(cfg))
     log.info("writing to %s", output)
-    with loggers(cfg.logger) as logs:
-        job = build(cfg, logs)
+    with loggers(cfg.logger) as opened:
+        logs += opened
         for logger in logs:
             logger.log_hyperparams(dict(job.config))
-        backend = "gloo" if cfg.trainer.accelerator == "cpu" else "nccl"
+        gpu = cfg.trainer.accelerator != "cpu" and torch.cuda.is_available()
+        backend = "nccl" if gpu else "gloo"
         try:
             with together(check_devices(cfg), backend, run_beside, OmegaConf.to_yaml(cfg)):
                 path = run(job)
@@ -133,7 +138,7 @@ def build(cfg: DictConfig, logs: Sequence[Logger]) -> Job:
             make_trainer=TrainerMaker(cfg, logs),
             loggers=logs,
             store=extractor.store,
-            identity=identity(cfg),
+            identity=identity(cfg, method, extractor),
             settings=config["method"],
             exact_metrics=check_choice("metrics", cfg.metrics, METRICS) == "exact",
         ),
@@ -165,18 +170,27 @@ def open_store(cfg: DictConfig) -> TensorStore | None:
     return TensorStore(Path(cfg.paths.cache_dir) / "tensors", int(size * 1e9)) if size else None
 
 
-def identity(cfg: DictConfig) -> str:
-    """Digest what decides a run's numbers besides method, data and backbone.
+def identity(cfg: DictConfig, *parts: object) -> str:
+    """Digest what decides a run's numbers besides the settings of method, data and backbone.
 
-    The number of threads is among it: sums depend on how they are split.
+    Args:
+        cfg: The settled configuration.
+        parts: Method, data and backbone; their source files count too, wherever they lie.
     """
+    package = Path(__file__).parent
+    files = (inspect.getsourcefile(type(part)) for part in parts)
+    sources = {Path(file) for file in files if file and package not in Path(file).parents}
+    trainer: Any = OmegaConf.to_container(cfg.trainer, resolve=True)
     gpu = cfg.trainer.accelerator != "cpu" and torch.cuda.is_available()
     return digest(
         code_digest(),
-        platform.machine(),
-        torch.backends.cpu.get_cpu_capability(),
-        torch.cuda.get_device_name() if gpu else "cpu",
-        max(1, torch.get_num_threads() // check_devices(cfg)),
+        # Further code that the configuration names.
+        [sha256(path.read_bytes()).hexdigest() for path in sorted(sources)],
+        OmegaConf.to_container(cfg.data.reader, resolve=True),
+        machine(torch.device("cuda" if gpu else "cpu")),
+        torch.get_num_threads() // check_devices(cfg),
+        {name: value for name, value in trainer.items() if name not in ELSEWHERE},
+        OmegaConf.to_container(cfg.callbacks, resolve=True) if cfg.callbacks else None,
     )
 
 
@@ -189,7 +203,7 @@ def check_devices(cfg: DictConfig) -> int:
     devices = cfg.trainer.devices
     if isinstance(devices, ListConfig):  # chosen GPUs
         return len(devices)
-    return 1 if devices == "auto" else check_at_least("trainer.devices", devices, 1)
+    return check_at_least("trainer.devices", devices, 1)
 
 
 def _refuse_used(output: Path) -> None:
@@ -223,8 +237,8 @@ class TrainerMaker:
             RunError: ``lightning.Trainer`` does not take the settings.
         """
         observers = [*callbacks, *instantiate_all(self.cfg.callbacks)]
-        strategy = self.cfg.trainer.strategy
-        if check_devices(self.cfg) > 1 and strategy in ("auto", "ddp"):
+        strategy: Any = check_choice("trainer.strategy", self.cfg.trainer.strategy, ("auto", "ddp"))
+        if check_devices(self.cfg) > 1:
             strategy = InStep()
         try:
             trainer: Trainer = instantiate(

@@ -8,19 +8,21 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from io import StringIO
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import SimpleQueue
 from typing import Any
 
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
 from fsad.errors import FsadError, RunError, message_of
 
-log = logging.getLogger(__name__)
+PATIENCE = timedelta(days=7)
 
 
 class InStep(DDPStrategy):
@@ -31,7 +33,8 @@ class InStep(DDPStrategy):
     """
 
     def __init__(self) -> None:
-        super().__init__(broadcast_buffers=False)
+        # Ours are the processes, whatever else (Slurm, say) started this one.
+        super().__init__(cluster_environment=LightningEnvironment(), broadcast_buffers=False)
 
     def configure_ddp(self) -> None:
         """Wrap the module, and replace the mean; Lightning's own argument works on GPUs alone."""
@@ -83,7 +86,7 @@ def together(count: int, backend: str, job: Callable[[Any], Any], argument: Any)
         for rank in range(1, count):
             os.environ["LOCAL_RANK"] = str(rank)
             arguments = (rank, count, backend, threads, job, argument, said)
-            others.append(spawn.Process(target=_join, args=arguments, daemon=True))
+            others.append(spawn.Process(target=_join, args=arguments))
             others[-1].start()
         os.environ["LOCAL_RANK"] = "0"
         _wait_for_start(others, said)
@@ -94,7 +97,9 @@ def together(count: int, backend: str, job: Callable[[Any], Any], argument: Any)
             raise  # our own
         except RuntimeError as error:
             # The others' end broke off the talk; why they ended is what a user needs to know.
-            raise RunError(f"another process: {_last_words(said) or message_of(error)}") from error
+            if words := _last_words(said):
+                raise RunError(f"another process: {words}") from error
+            raise
         for other in others:
             other.join()
     finally:
@@ -131,7 +136,10 @@ def _last_words(said: "SimpleQueue[str]") -> str:
 
 def _meet(rank: int, count: int, backend: str, threads: int) -> None:
     torch.set_num_threads(max(1, threads // count))
-    distributed.init_process_group(backend, rank=rank, world_size=count)
+    if backend == "nccl":
+        torch.cuda.set_device(rank)
+    # One may wait long for what the first alone does: choosing a coreset, or for another job.
+    distributed.init_process_group(backend, rank=rank, world_size=count, timeout=PATIENCE)
 
 
 def _join(

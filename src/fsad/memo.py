@@ -31,15 +31,15 @@ class Memo:
         return agree(is_first() and (self.path.exists() or self._taken()))
 
     @contextmanager
-    def making(self) -> Iterator[bool]:
+    def making(self, afresh: bool = False) -> Iterator[bool]:
         """Tell within the block whether the file must be made, and hold other makers off.
 
-        It need not be made if the run has it already, or another run made it: then it is there.
-        The block writes it otherwise. Several processes of one run are told the same, and go on
-        together when the file is there.
+        It need not be made if the run has it already, or another run made it: then it is there,
+        unless it is wanted afresh. The block writes it otherwise. Several processes of one run are
+        told the same, and go on together when the file is there.
         """
         with ExitStack() as held:
-            needed = agree(is_first() and self._needed(held))
+            needed = agree(is_first() and (self._needed(held) or afresh))
             yield needed
             agree(None)  # the others wait until the first has written
             if needed and is_first() and self.store is not None:

@@ -13,7 +13,7 @@ from fsad.data.datamodule import PairDataModule
 from fsad.errors import DataError, FsadError, RunError, message_of
 from fsad.nn.extractor import PatchExtractor
 from fsad.plan import Method
-from fsad.processes import is_first
+from fsad.processes import is_first, is_several
 from fsad.report import CategoryResult, ScoreRow, write_result, write_scores
 
 log = logging.getLogger(__name__)
@@ -66,14 +66,15 @@ def run(job: Job) -> Path:
         try:
             done[name] = _run_category(job, name, prefix=f"{name}/" if len(names) > 1 else "")
         except Exception as error:
-            if len(names) == 1:
+            if len(names) == 1 or is_several():  # the other processes are still in this category
                 raise
             failed[name] = message_of(error)
             log.error("%s: %s", name, failed[name], exc_info=not isinstance(error, FsadError))
         finally:
             # A Trainer and its module refer to each other: few objects, so Python is in no hurry
             # to collect them, but they hold banks (100 MB per job of a sweep, measured).
-            gc.collect()
+            if name not in done or "test" not in done[name].reused:
+                gc.collect()
         if done and is_first():
             _write(job, done, failed)  # after every category, so that a killed run keeps them
     if failed:

@@ -8,7 +8,7 @@ from torch import Tensor
 from fsad.data.pairs import Truth
 from fsad.functional.scoring import anomaly_maps, blur, fuse, image_scores
 from fsad.metrics.anomaly import Evaluation
-from fsad.processes import agree, gather
+from fsad.processes import gather
 
 SETS = ("fused", "source_only", "target_only", "part_mask")
 
@@ -45,10 +45,7 @@ class PatchScores:
             the first process; None in the others.
         """
         own = [torch.cat(column) for column in zip(*self._batches, strict=True)]
-        likes = agree([(each.shape[1:], each.dtype) for each in own])
-        if not own:  # fewer batches than processes
-            own = [torch.empty(0, *shape, dtype=dtype, device=device) for shape, dtype in likes]
-        gathered = [gather(column, images) for column in own]
+        gathered = [gather(column.to(device), images) for column in own]
         parts = [torch.cat(parts).cpu() for parts in gathered if parts is not None]
         if not parts:
             return None

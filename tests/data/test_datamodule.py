@@ -1,6 +1,7 @@
 import re
 import shutil
 from collections import defaultdict
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -272,6 +273,25 @@ def test_processes_share_out_whole_batches_in_turn_and_leave_none(module, loader
     ]
     for rank, share in enumerate(shares):
         assert share == all_batches[rank::processes]
+
+
+@pytest.mark.parametrize("processes", [1, 2, 5])
+def test_processes_share_out_the_test_images_and_each_gets_some(module, processes):
+    data, seen = module(batch_size=4), []
+    for rank in range(processes):
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=processes)
+        share = torch.cat([batch.index for batch in data.test_dataloader()]).tolist()
+        assert share
+        seen += share
+    assert sorted(seen) == [0, 1, 2, 3, 4]
+
+
+def test_more_processes_than_test_images_are_refused(module):
+    data = module()
+    data.trainer = SimpleNamespace(global_rank=0, world_size=6)
+    message = "trainer.devices: expected at most 5, one per test image, got 6"
+    with pytest.raises(ConfigError, match=message):
+        data.test_dataloader()
 
 
 @pytest.mark.parametrize("loader", ["source_dataloader", "target_dataloader", "test_dataloader"])

@@ -35,9 +35,10 @@ def test_perturbations_see_float32(dtype):
     assert set(seen) == {torch.float32}
 
 
+@pytest.mark.parametrize("backbone", [vit, cnn])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_every_adapter_gets_a_gradient_in_half_precision(dtype):
-    adapted = AdaptedExtractor(vit(), hidden=4)
+def test_every_adapter_gets_a_gradient_in_half_precision(backbone, dtype):
+    adapted = AdaptedExtractor(backbone(), hidden=4)
     with adapted.extractor.in_precision(dtype):
         clean, perturbed = adapted.clean_and_perturbed(images(), "source", lambda _, it: 2 * it)
     (perturbed - clean).square().mean().backward()

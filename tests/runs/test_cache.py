@@ -79,6 +79,9 @@ def test_the_same_run_again_computes_nothing_and_has_all_its_files(run, tmp_path
         ("data.shots=1", ["perturb"]),
         ("method.perturb.std=0.5", []),
         ("data.batch_size=1", []),
+        ("backbone.normalize_depth=false", []),
+        ("+trainer.gradient_clip_val=0.001", []),
+        ("method.stages.rectify=false", ["perturb"]),
         ("seed=1", []),
     ],
 )
@@ -122,6 +125,27 @@ def test_a_changed_image_is_seen_whatever_its_name(run, tmp_path, own, cache):
     Image.open(image).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(image)
     again = run(tmp_path / "again", *words)
     assert entry(again)["reused"] == []
+
+
+def test_scores_of_a_method_without_stages_are_shared_from_the_first_run_on(run, tmp_path, own):
+    plain = "method.stages={perturb:false,rectify:false,cross_domain:true}"
+    run(tmp_path / "first", *own, plain)
+    assert entry(run(tmp_path / "second", *own, plain))["reused"] == ["banks", "test"]
+
+
+@pytest.mark.parametrize("how", ["ckpt", "resume"])
+def test_what_rests_on_files_of_unknown_origin_is_not_shared(run, tmp_path, own, how):
+    old = run(tmp_path / "old", "maps=false")  # without the cache, so perhaps by other code
+    stored = tmp_path / "own/tensors"
+    if how == "ckpt":
+        run(tmp_path / "again", f"ckpt={old}", *own[:2])
+    else:
+        (old / CATEGORY / "category.json").unlink()
+        (old / CATEGORY / "patch_scores.safetensors").unlink()
+        (old / CATEGORY / "rectify.safetensors").unlink()
+        run(old, f"resume={old}", f"paths.cache_dir={tmp_path / 'own'}", "cache.max_gb=20")
+    assert entry(run(tmp_path / "new", *own))["reused"] == []
+    assert stored.exists()
 
 
 def test_damaged_entries_are_computed_again(finished, run, tmp_path, own):

@@ -80,7 +80,23 @@ def test_more_processes_than_test_batches_share_what_there_is(run, tmp_path):
     assert json.loads((three / "result.json").read_text())["config"]["trainer"]["devices"] == 3
 
 
-@pytest.mark.parametrize("devices", [0, -1, "two"])
+@pytest.mark.slow
+def test_two_processes_with_reading_workers_and_a_cache_yield_what_one_does(
+    finished, run, tmp_path, cache
+):
+    words = ("cache=default", f"paths.cache_dir={tmp_path}", f"data.root={cache}/synthetic")
+    folder = run(tmp_path / "run", *TWO, *words, "data.workers=1", "maps=false")
+    assert numbers(folder) == numbers(finished)
+    again = run(tmp_path / "again", *words, "maps=false")
+    assert numbers(again) == numbers(finished)
+
+
+def test_another_strategy_is_refused(run, tmp_path):
+    with pytest.raises(ConfigError, match=r"trainer\.strategy: expected one of auto, ddp, got"):
+        run(tmp_path, "trainer.strategy=fsdp")
+
+
+@pytest.mark.parametrize("devices", [0, -1, "two", "auto"])
 def test_a_number_of_devices_that_is_none_is_refused(run, tmp_path, devices):
     with pytest.raises(ConfigError, match=r"trainer\.devices: expected a whole number"):
         run(tmp_path, f"trainer.devices={devices}")

@@ -93,7 +93,14 @@ class MemoryBankBuilder(Callback):
         start = time.perf_counter()
         loaders = {"source": data.source_dataloader, "target": data.target_dataloader}
         for bank in banks:
-            stream = BankStream(bank.domain, self.ratios[bank.domain], self.slack, self.max_rows)
+            images = len(loaders[bank.domain]().dataset)
+            stream = BankStream(
+                bank.domain,
+                self.ratios[bank.domain],
+                self.slack,
+                self.max_rows,
+                expected_rows=images * cells_of(module) if is_first() else None,
+            )
             for features in features_in_turn(module, loaders[bank.domain], bank.domain):
                 stream.add(features)
             if is_first():
@@ -105,6 +112,12 @@ class MemoryBankBuilder(Callback):
             write_banks(self.path, banks, self.seconds)
             sizes = ", ".join(f"{len(bank.rows)} {bank.domain} rows" for bank in banks)
             log.info("banks: %s", sizes)
+
+
+def cells_of(module: Any) -> int:
+    """Return how many patches an image has."""
+    height, width = module.extractor.extractor.grid
+    return int(height * width)
 
 
 def _show(bar: Bar, done: int) -> None:
@@ -126,7 +139,6 @@ def features_in_turn(
     """
     number, count = share()
     batches = loader((number, count))
-    size = module.extractor.extractor.grid[0] * module.extractor.extractor.grid[1]
     rounds = agree(len(batches))  # of the first process, which has the most batches
     own = iter(track(batches, f"{domain} features", len(batches)))
     for _ in range(rounds):
@@ -135,7 +147,7 @@ def features_in_turn(
         if batch is not None:
             maps = module.encode(batch.image.to(module.device), domain)
             features = maps.permute(0, 2, 3, 1).flatten(0, 2)
-        yield from gather(features, (batches.batch_size or 1) * size) or ()
+        yield from gather(features, (batches.batch_size or 1) * cells_of(module)) or ()
 
 
 def write_banks(path: Path, banks: Iterable[MemoryBank], seconds: float) -> None:

@@ -75,8 +75,6 @@ class PairDataModule(LightningDataModule):
         published: str = "",
     ) -> None:
         super().__init__()
-        # A process may get no batch where there are fewer batches than processes.
-        self.allow_zero_length_dataloader_with_multiple_devices = True
         self._make_reader = reader
         self.root = Path(root)
         self.category = check_names(category)
@@ -214,10 +212,20 @@ class PairDataModule(LightningDataModule):
         return self._shared(self._depth(self.shot_samples), share)
 
     def test_dataloader(self) -> DataLoader[ImageBatch]:
-        """Return this process's share of the test images' depth, in sorted order."""
-        trainer = self.trainer
-        share = (trainer.global_rank, trainer.world_size) if trainer else ALL
-        return self._shared(self._depth(self.test_samples), share)
+        """Return this process's share of the test images' depth: every n-th image of n processes.
+
+        Raises:
+            ConfigError: There are more processes than images; one without any would miss the test.
+        """
+        images = self._depth(self.test_samples)
+        if self.trainer is None or self.trainer.world_size == 1:
+            return self._loader(images)
+        number, count = self.trainer.global_rank, self.trainer.world_size
+        if count > len(images):
+            raise ConfigError(
+                f"trainer.devices: expected at most {len(images)}, one per test image, got {count}"
+            )
+        return self._loader(images, range(number, len(images), count))
 
     def truth_dataloader(self) -> DataLoader[Truth]:
         """Return the ground truth of all test images, in sorted order."""

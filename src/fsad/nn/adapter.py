@@ -92,7 +92,7 @@ class AdaptedExtractor(nn.Module):
             prefix = self._prefix(images, domain, keys)
             return check_finite(self.extractor.suffix(prefix, self._after(perturb)), domain)
         after = self._after(None) if self.enabled else None
-        state = fingerprint(self.adapters.state_dict()) if self.enabled else ""
+        state = fingerprint(self.adapters.state_dict()) if self.enabled and any(keys) else ""
 
         def compute(rows: list[int]) -> State:
             if after is None:
@@ -126,7 +126,9 @@ class AdaptedExtractor(nn.Module):
             (clean,) = self._look_up("features", "", keys, compute)
         # Gradients in float16 would need their loss scaled; bfloat16 has the range of float32.
         autocast = self.extractor.autocast
-        with self.extractor.in_precision(None if autocast == torch.float16 else autocast):
+        if autocast == torch.float16:
+            autocast, prefix = None, tuple(part.float() for part in prefix)
+        with self.extractor.in_precision(autocast):
             perturbed = self.extractor.suffix(prefix, self._after(perturb))
         return check_finite(clean, domain), check_finite(perturbed, domain)
 
@@ -137,7 +139,8 @@ class AdaptedExtractor(nn.Module):
 
     def _look_up(self, kind: str, state: str, keys: Sequence[str], compute: Compute) -> State:
         device = self.extractor.mean.device
-        return self._cache.look_up([kind, state], keys, in_fitting_batches(compute), device)
+        found = self._cache.look_up([kind, state], keys, in_fitting_batches(compute), device)
+        return tuple(part.contiguous() for part in found)  # sums depend on the layout
 
     @contextmanager
     def without_adapters(self) -> Iterator[None]:

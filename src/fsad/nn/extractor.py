@@ -91,6 +91,9 @@ class PatchExtractor(nn.Module, ABC):
             "weights": self.sha256,
             "architecture": self.architecture,
             "image_size": self.image_size,
+            "normalize_depth": self.normalize_depth,
+            "mean": self.mean.flatten().tolist(),
+            "std": self.std.flatten().tolist(),
             "precision": str(self.autocast),
         }
 
@@ -180,7 +183,7 @@ class PatchExtractor(nn.Module, ABC):
         return changed
 
     def _widened(self, features: Tensor) -> Tensor:
-        return features if self.autocast is None else features.float()
+        return features.float() if features.dtype in (torch.bfloat16, torch.float16) else features
 
     def _precision(self, device: torch.device) -> torch.autocast:
         return torch.autocast(device.type, self.autocast, enabled=self.autocast is not None)

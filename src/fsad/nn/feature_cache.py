@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from fsad.code import code_digest
+from fsad.code import code_digest, machine
 from fsad.nn.extractor import PatchExtractor, State
 from fsad.store import digest
 
@@ -36,10 +36,9 @@ class FeatureCache:
         """
         if self._extractor.store is None:
             return [""] * len(images)
-        normalised = domain == "source" or self._extractor.normalize_depth
-        about = digest(
-            self._extractor.identity(), images.device.type, normalised, code_digest("nn")
-        )
+        identity = self._extractor.identity()
+        normalised = identity.pop("normalize_depth") or domain == "source"
+        about = digest(identity, normalised, machine(images.device), code_digest("nn"))
         return [digest(about, image) for image in images]
 
     def look_up(
