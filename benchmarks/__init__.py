@@ -1,0 +1,1 @@
+"""Benchmarks: each part measured beside a plain reference and beside anomalib, in one run."""

@@ -1,0 +1,1 @@
+"""One file per item of the table; each has ``run(bench)``."""
