@@ -22,11 +22,17 @@ PACKAGES = (
 )
 
 
-def machine(device: torch.device) -> list[str | int]:
-    """Tell what decides the last bits of a sum: the processor, and the threads that share it."""
+def machine(device: torch.device, threads: int | None = None) -> list[str | int]:
+    """Tell what decides the last bits of a sum: the processor, and the threads that share it.
+
+    Args:
+        device: Where it is computed.
+        threads: How many share it; by default as many as this process has.
+    """
     if device.type == "cuda":
         return [torch.cuda.get_device_name(device)]
-    return [platform.machine(), torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()]
+    threads = threads or torch.get_num_threads()
+    return [platform.machine(), torch.backends.cpu.get_cpu_capability(), threads]
 
 
 @lru_cache

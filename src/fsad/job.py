@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +74,7 @@ def run_job(cfg: DictConfig) -> float | None:
         logs += opened
         for logger in logs:
             logger.log_hyperparams(dict(job.config))
-        gpu = cfg.trainer.accelerator != "cpu" and torch.cuda.is_available()
-        backend = "nccl" if gpu else "gloo"
+        backend = "nccl" if device(cfg).type == "cuda" else "gloo"
         try:
             with together(check_devices(cfg), backend, run_beside, OmegaConf.to_yaml(cfg)):
                 path = run(job)
@@ -175,23 +173,26 @@ def identity(cfg: DictConfig, *parts: object) -> str:
 
     Args:
         cfg: The settled configuration.
-        parts: Method, data and backbone; their source files count too, wherever they lie.
+        parts: What the configuration names; further code that it comes from counts too.
     """
     package = Path(__file__).parent
     files = (inspect.getsourcefile(type(part)) for part in parts)
     sources = {Path(file) for file in files if file and package not in Path(file).parents}
     trainer: Any = OmegaConf.to_container(cfg.trainer, resolve=True)
-    gpu = cfg.trainer.accelerator != "cpu" and torch.cuda.is_available()
     return digest(
         code_digest(),
-        # Further code that the configuration names.
-        [sha256(path.read_bytes()).hexdigest() for path in sorted(sources)],
+        [path.read_text(encoding="utf-8") for path in sorted(sources)],
         OmegaConf.to_container(cfg.data.reader, resolve=True),
-        machine(torch.device("cuda" if gpu else "cpu")),
-        torch.get_num_threads() // check_devices(cfg),
+        machine(device(cfg), torch.get_num_threads() // check_devices(cfg)),
         {name: value for name, value in trainer.items() if name not in ELSEWHERE},
         OmegaConf.to_container(cfg.callbacks, resolve=True) if cfg.callbacks else None,
     )
+
+
+def device(cfg: DictConfig) -> torch.device:
+    """Tell the kind of device that the Trainer will choose."""
+    gpu = cfg.trainer.accelerator != "cpu" and torch.cuda.is_available()
+    return torch.device("cuda" if gpu else "cpu")
 
 
 def check_devices(cfg: DictConfig) -> int:

@@ -73,15 +73,15 @@ def test_the_same_run_again_computes_nothing_and_has_all_its_files(run, tmp_path
     [
         ("method.beta=0.2", ["perturb", "rectify", "banks", "test"]),
         ("method.sigma=2.0", ["perturb", "rectify", "banks", "test"]),
-        ("method.rectify_banks=false", ["perturb", "rectify"]),
-        ("method.alpha=0.5", ["perturb"]),
+        ("method.rectify_banks=false", ["perturb", "rectify", "banks"]),
+        ("method.alpha=0.5", ["perturb", "banks"]),
         ("method.banks.source_ratio=0.2", ["perturb"]),
         ("data.shots=1", ["perturb"]),
         ("method.perturb.std=0.5", []),
         ("data.batch_size=1", []),
         ("backbone.normalize_depth=false", []),
         ("+trainer.gradient_clip_val=0.001", []),
-        ("method.stages.rectify=false", ["perturb"]),
+        ("method.stages.rectify=false", ["perturb", "banks"]),
         ("seed=1", []),
     ],
 )

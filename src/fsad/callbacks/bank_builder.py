@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 class MemoryBankBuilder(Callback):
     """Build both banks: adapters on, noise off; one z-score per domain; greedy coreset.
 
-    Banks found in ``path``, or made by another run from the same, are read instead of built.
+    Banks found in the file, or made by another run from the same, are read instead of built.
     Several processes extract features batch by batch in turn; the first one selects, so that the
     banks are those of one process.
 
@@ -38,9 +38,10 @@ class MemoryBankBuilder(Callback):
         max_rows: See :class:`fsad.nn.bank_stream.BankStream`.
 
     Attributes:
-        memo: Where else the banks may be; the pipeline sets it.
+        memo: The file, and where else the banks may be; the pipeline sets the latter.
         seconds: What building took, in whichever run.
         seconds_in_test: Of these, spent when this run's test started.
+        taken: Whether the banks were read.
 
     Source:
         HyperTrans, Algorithm 1, lines 6-9.
@@ -53,10 +54,11 @@ class MemoryBankBuilder(Callback):
         slack: float = 0.0,
         max_rows: int | None = None,
     ) -> None:
-        self.path, self.ratios, self.slack, self.max_rows = path, dict(ratios), slack, max_rows
+        self.ratios, self.slack, self.max_rows = dict(ratios), slack, max_rows
         self.memo = Memo(path)
         self.seconds = 0.0
         self.seconds_in_test = 0.0
+        self.taken = False
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Fill the banks before training; the module is on its device by now."""
@@ -87,7 +89,8 @@ class MemoryBankBuilder(Callback):
         """
         banks = (module.source_bank, module.target_bank)
         channels = module.extractor.extractor.channels
-        self.seconds = read_banks(self.path, banks, channels, module.device)
+        self.seconds = read_banks(self.memo.path, banks, channels, module.device)
+        self.taken = True
 
     def _build(self, data: Any, module: Any, banks: Sequence[MemoryBank]) -> None:
         start = time.perf_counter()
@@ -109,7 +112,7 @@ class MemoryBankBuilder(Callback):
                 bar.stop()
         self.seconds = time.perf_counter() - start
         if is_first():
-            write_banks(self.path, banks, self.seconds)
+            write_banks(self.memo.path, banks, self.seconds)
             sizes = ", ".join(f"{len(bank.rows)} {bank.domain} rows" for bank in banks)
             log.info("banks: %s", sizes)
 
