@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,17 +48,12 @@ def faster(
 ) -> Row:
     """Say how many times faster than something else ours is, by medians."""
     ratio = theirs.median / ours.median
-    return Row(
-        item,
-        size,
-        f"{_short(ratio)} × as fast as {against}",
-        ratio,
-        "" if at_least is None else ("faster" if at_least == 1 else f"≥ {at_least:g} ×"),
-        None if at_least is None else ratio >= at_least,
-        seconds_in_words(ours.median),
-        seconds_in_words(theirs.median),
-        "; ".join(dict.fromkeys(note for note in (ours.note, theirs.note) if note)),
-    )
+    note = "; ".join(dict.fromkeys(note for note in (ours.note, theirs.note) if note))
+    row = _times(item, size, ratio, f"as fast as {against}", ours, theirs, note)
+    if at_least is None:
+        return row
+    need = "faster" if at_least == 1 else f"≥ {at_least:g} ×"
+    return replace(row, requirement=need, met=ratio >= at_least)
 
 
 def within(
@@ -72,16 +67,24 @@ def within(
 ) -> Row:
     """Say how many times the time of something that cannot be avoided ours takes, by medians."""
     ratio = ours.median / theirs.median
+    row = _times(item, size, ratio, f"the time of {against}", ours, theirs, note)
+    if at_most is None:
+        return row
+    return replace(row, requirement=f"≤ {at_most:g} ×", met=ratio <= at_most)
+
+
+def _times(
+    item: str, size: str, ratio: float, of_what: str, ours: Timing, theirs: Timing, note: str
+) -> Row:
+    """Make a ratio of two medians a line without a requirement."""
     return Row(
         item,
         size,
-        f"{_short(ratio)} × the time of {against}",
+        f"{_short(ratio)} × {of_what}",
         ratio,
-        "" if at_most is None else f"≤ {at_most:g} ×",
-        None if at_most is None else ratio <= at_most,
-        seconds_in_words(ours.median),
-        seconds_in_words(theirs.median),
-        note,
+        ours=seconds_in_words(ours.median),
+        reference=seconds_in_words(theirs.median),
+        note=note,
     )
 
 

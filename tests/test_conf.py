@@ -59,6 +59,44 @@ def test_a_misspelt_key_is_refused(typo):
         composed(typo)
 
 
+@pytest.mark.parametrize("word", ["+foo=1", "++foo.bar=2", "+foo=null", "+foo={bar:[1]}"])
+def test_a_key_added_at_the_top_is_refused_with_those_there_are(word):
+    with pytest.raises(ConfigError) as caught:
+        settle(composed(word), [word])
+    assert str(caught.value) == (
+        "foo: expected one of data, backbone, method, trainer, callbacks, logger, paths, cache, "
+        "metrics, seed, maps, ckpt, resume, got an unknown key. "
+        "Leave it out, or put the name of its group before it, as in method.alpha=0.5."
+    )
+
+
+def test_what_is_packed_at_the_top_may_set_any_key_there_is_and_no_other(tmp_path):
+    words = (f"hydra.searchpath=[file://{tmp_path}]", "sweep=alpha_beta", "debug=default")
+    words = (*words, "experiment=mvtec3d_dino", "data.root=PATH", "+trainer.limit_test_batches=1")
+    local = tmp_path / "local/default.yaml"
+    local.parent.mkdir()
+    local.write_text("# @package _global_\nseed: 7\ncallbacks: {mine: null}\n")
+    assert settle(composed(*words), []).seed == 7
+    local.write_text("# @package _global_\nsed: 7\n")
+    with pytest.raises(ConfigCompositionException, match="sed"):
+        composed(*words)
+
+
+@pytest.mark.parametrize("machines", ["2", "0", "two"])
+def test_several_machines_for_one_run_are_refused_with_the_remedy(machines):
+    message = (
+        rf"^trainer\.num_nodes: expected 1, got '?{machines}'?\. A run's processes share one "
+        r"machine \(trainer\.devices\); for several use the jobs of a multirun with "
+        r"hydra/launcher=submitit_slurm\.$"
+    )
+    with pytest.raises(ConfigError, match=message):
+        settle(composed(f"+trainer.num_nodes={machines}"), [])
+
+
+def test_one_machine_may_be_said():
+    assert settle(composed("+trainer.num_nodes=1"), []).trainer.num_nodes == 1
+
+
 def test_a_misspelt_option_lists_those_there_are():
     with pytest.raises(ConfigCompositionException, match="resnet18"):
         composed("backbone=resnet81")

@@ -1,6 +1,6 @@
 """The shape of a run's configuration, and how a run takes over another run's settings."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Optional
 
@@ -107,13 +107,14 @@ def settle(
         job: The job's number within a multirun, else None.
 
     Raises:
-        ConfigError: A required key is missing, or an override or, in a sweep, any setting
-            contradicts the stored run.
+        ConfigError: A top-level key is unknown or a required one is missing, the run is to share
+            several machines, or an override or, in a sweep, any setting contradicts the stored run.
         MissingDataError: The stored run is not there.
         DataError: The stored run's ``config.yaml`` cannot be read.
         RunError: Both ``ckpt`` and ``resume`` are given, or ``ckpt`` names a run that trained
             nothing.
     """
+    _refuse_unknown(cfg)
     cfg = cfg.copy()
     sweep_goes_on = job is not None and _lies_in(job_folder, cfg.resume)
     if sweep_goes_on:
@@ -130,6 +131,7 @@ def settle(
             raise ConfigError(
                 f"{missing[0]}: expected a value, got none. Pass {missing[0]}=... as an argument."
             )
+        _refuse_several_machines(cfg)
         cfg.paths.output_dir = str(_output_folder(cfg, job_folder, job))
         cfg.paths.cache_dir = cfg.paths.cache_dir  # read the environment once
         if sweep_goes_on:
@@ -137,6 +139,28 @@ def settle(
     OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     OmegaConf.set_readonly(cfg, True)
     return cfg
+
+
+def _refuse_unknown(cfg: DictConfig) -> None:
+    """Refuse what Hydra lets in with ``+``; below the top level the classes refuse it."""
+    known = [field.name for field in fields(Run)]
+    for key in map(str, cfg):
+        if key not in known:
+            raise ConfigError(
+                f"{key}: expected one of {', '.join(known)}, got an unknown key. "
+                "Leave it out, or put the name of its group before it, as in method.alpha=0.5."
+            )
+
+
+def _refuse_several_machines(cfg: DictConfig) -> None:
+    """Refuse what would wait for ever: nothing starts processes on another machine."""
+    machines = OmegaConf.select(cfg, "trainer.num_nodes", default=1)
+    if machines != 1:
+        raise ConfigError(
+            f"trainer.num_nodes: expected 1, got {machines!r}. A run's processes share one machine "
+            "(trainer.devices); for several use the jobs of a multirun with "
+            "hydra/launcher=submitit_slurm."
+        )
 
 
 def _resumed(cfg: DictConfig, overrides: list[str]) -> DictConfig:

@@ -247,19 +247,18 @@ def test_the_target_loader_opens_the_depth_of_the_shots_alone(module, opened):
     assert set(opened) == {"depth", "part"}
 
 
-def test_the_test_loader_opens_the_depth_of_test_images_alone(module, opened):
+@pytest.mark.parametrize(
+    ("loader", "files"),
+    [
+        ("test_dataloader", {"depth", "part"}),  # the part says where to fill holes
+        ("truth_dataloader", {"depth", "part", "mask"}),
+    ],
+)
+def test_these_loaders_open_these_files_of_test_images_alone(module, opened, loader, files):
     data = module(reader=Watched)
-    list(data.test_dataloader())
-    assert opened["depth"] == data.test_samples
-    assert opened["part"] == data.test_samples  # where to fill holes, in prepared data
-    assert set(opened) == {"depth", "part"}
-
-
-def test_the_truth_loader_opens_what_shows_defect_and_part_of_test_images_alone(module, opened):
-    data = module(reader=Watched)
-    list(data.truth_dataloader())
-    assert set(opened) == {"depth", "mask", "part"}
-    assert all(files == data.test_samples for files in opened.values())
+    list(getattr(data, loader)())
+    assert set(opened) == files
+    assert all(samples == data.test_samples for samples in opened.values())
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3, 5])

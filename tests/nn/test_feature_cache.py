@@ -1,5 +1,7 @@
 """Features on disk: the same bits as without, computed once."""
 
+from threading import Barrier, Thread
+
 import pytest
 import torch
 from small_backbones import cnn, images, vit
@@ -163,3 +165,39 @@ def test_extraction_goes_on_with_smaller_batches_where_memory_runs_out(monkeypat
     assert torch.equal(adapted(images(5)), expected)
     assert sizes[0] == 5
     assert max(sizes[1:]) <= 2
+
+
+@torch.no_grad()
+def test_two_that_write_one_entry_at_once_leave_one_whole_entry(tmp_path, monkeypatch, caplog):
+    from fsad import files
+    from fsad.nn.feature_cache import FeatureCache
+
+    write, meet, found = files.save_file, Barrier(2, timeout=60), {}
+    expected = vit()(images(1))
+
+    def write_together(*args, **words):
+        meet.wait()
+        write(*args, **words)
+        meet.wait()  # both files are there, and neither is in its place
+
+    def compute(_):
+        meet.wait()  # both looked and found nothing
+        return (expected.clone(),)
+
+    def look_up(extractor, how):
+        cache = FeatureCache(extractor)
+        keys = cache.keys(images(1), "source")
+        (found[extractor],) = cache.look_up(["clean"], keys, how, torch.device("cpu"))
+
+    monkeypatch.setattr(files, "save_file", write_together)
+    jobs = [stored(tmp_path), stored(tmp_path)]  # a store each, on one folder
+    writers = [Thread(target=look_up, args=(job, compute)) for job in jobs]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    look_up(stored(tmp_path), None)  # has nothing to compute with
+    assert len(found) == 3
+    assert "expected to store" not in caplog.text  # neither failed
+    assert all(torch.equal(each, expected) for each in found.values())
+    assert len([it for it in (tmp_path / "store").rglob("*") if it.is_file()]) == 1

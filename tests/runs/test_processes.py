@@ -73,6 +73,16 @@ def test_two_processes_yield_what_one_does(finished, run, tmp_path):
 
 
 @pytest.mark.slow
+def test_two_processes_yield_what_one_does_category_after_category(run, tmp_path):
+    words = ("data.category=all", "maps=false")
+    alone, two = run(tmp_path / "1", *words), run(tmp_path / "2", *words, *TWO)
+    assert numbers(two) == numbers(alone)
+    assert list(numbers(two)[0]) == ["knob", "tile"]
+    for name in ("scores.csv", "categories/knob/scores.csv", "categories/tile/scores.csv"):
+        assert (two / name).read_bytes() == (alone / name).read_bytes(), name
+
+
+@pytest.mark.slow
 def test_more_processes_than_test_batches_share_what_there_is(run, tmp_path):
     words = ("data.batch_size=6", "method.stages.perturb=false", "maps=false")
     alone, three = run(tmp_path / "1", *words), run(tmp_path / "3", *words, "trainer.devices=3")
