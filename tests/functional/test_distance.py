@@ -4,7 +4,7 @@ import torch
 from torch.testing import assert_close
 
 from fsad.errors import ConfigError, NonFiniteError, RunError, ShapeError
-from fsad.functional import distance
+from fsad.functional import distance, screen
 from fsad.functional.distance import GROUP, SPARE, nearest, prepare, similarity
 
 CHUNKS = [(1, 1), (8, 7), (64, 64), (1024, 4096)]
@@ -113,6 +113,199 @@ class TestWhateverTheChunkSizes:
         values, indices = nearest(half.repeat(2, 1), half.repeat(2, 1), queries_are_bank=True)
         assert torch.equal(values, torch.zeros(40, 1, dtype=torch.float64))
         assert torch.equal(indices[:, 0], (torch.arange(40) + 20) % 40)
+
+
+@pytest.fixture
+def screening(monkeypatch):
+    """Force screening on every processor; holds what it found, call by call."""
+    found, plain = [], screen.screen
+
+    def watched(*arguments):
+        found.append(plain(*arguments))
+        return found[-1]
+
+    monkeypatch.setattr(screen, "screen", watched)
+    monkeypatch.setattr(distance, "SCREENED_FROM", 0)
+    monkeypatch.setattr(distance, "CODED_FROM", 0)
+    if not screen.int8_is_fast():  # where the fast products may not even be exact
+
+        def products(left, right, out):
+            torch.mm(left.int(), right.int().T, out=out)
+
+        monkeypatch.setattr(screen, "int8_products", products)
+        monkeypatch.setattr(screen, "int8_is_fast", lambda: True)
+    return found
+
+
+def unscreened(monkeypatch, *arguments, **options):
+    with monkeypatch.context() as patch:
+        patch.setattr(distance, "_can_screen", lambda _: False)
+        return nearest(*arguments, **options)
+
+
+def features(kind, normal):
+    """Queries and bank rows as they come in practice, and worse."""
+    queries, bank = normal(60, 32), normal(700, 32)
+    if kind == "clusters":
+        middles = normal(40, 32)
+        queries = middles.repeat(2, 1)[:60] + 0.1 * queries
+        bank = middles.repeat(18, 1)[:700] + 0.1 * bank
+    elif kind == "far off":
+        queries, bank = queries + 100, bank + 100
+    elif kind == "duplicates":
+        bank = bank[torch.arange(700) % 100]
+        queries[:30] = bank[:30]
+    elif kind == "outliers":
+        bank[::50] *= 30
+        queries[::9] *= 30
+    elif kind == "zero rows":
+        bank[::20] = 0
+        queries[::9] = 0
+    return queries.float(), bank.float()
+
+
+FEATURES = ["spread", "clusters", "far off", "duplicates", "outliers", "zero rows"]
+
+
+class TestScreenedIn8Bits:
+    @pytest.mark.parametrize("prepared", [False, True], ids=["plain", "prepared"])
+    @pytest.mark.parametrize("k", [1, 5])
+    @pytest.mark.parametrize("kind", FEATURES)
+    def test_the_distances_are_those_of_the_full_search_bit_by_bit(
+        self, normal, monkeypatch, screening, kind, k, prepared
+    ):
+        queries, bank = features(kind, normal)
+        values, indices = nearest(queries, prepare(bank) if prepared else bank, k)
+        assert screening[0] is not None
+        expected = unscreened(monkeypatch, queries, bank, k)
+        assert torch.equal(values, expected[0])
+        if kind not in ("duplicates", "zero rows"):
+            assert torch.equal(indices, expected[1])
+        assert (values.diff(dim=1) >= 0).all()
+        ties = values.diff(dim=1) == 0
+        assert (indices.diff(dim=1) > 0)[ties].all()
+        assert_close(values, brute_force(queries, bank, k)[0].float(), rtol=1e-5, atol=0)
+        reached = torch.linalg.vector_norm(bank[indices] - queries[:, None], dim=2)
+        assert torch.equal(values, reached)
+
+    @pytest.mark.parametrize("kind", FEATURES)
+    def test_no_row_is_its_own_neighbour_when_the_queries_are_the_bank(
+        self, normal, monkeypatch, screening, kind
+    ):
+        _, bank = features(kind, normal)
+        values, indices = nearest(bank, prepare(bank), 3, queries_are_bank=True)
+        assert screening[0] is not None
+        assert not (indices == torch.arange(len(bank))[:, None]).any()
+        expected = unscreened(monkeypatch, bank, bank, 3, queries_are_bank=True)
+        assert torch.equal(values, expected[0])
+
+    @pytest.mark.parametrize("k", [1, 3])
+    @pytest.mark.parametrize("size", [1, 7, 64])
+    def test_chunks_of_any_size_give_the_same(self, normal, monkeypatch, screening, k, size):
+        queries, bank = features("clusters", normal)
+        expected = unscreened(monkeypatch, queries, bank, k)
+        monkeypatch.setattr(distance, "chunk_size", lambda *_: size)
+        monkeypatch.setattr(screen, "BLOCK", 100)
+        monkeypatch.setattr(distance, "PREPARE_CHUNK", 33)
+        for searched in (bank, prepare(bank)):
+            found = nearest(queries, searched, k)
+            assert torch.equal(found[0], expected[0])
+            assert torch.equal(found[1], expected[1])
+        assert any(one is not None for one in screening)
+
+    def test_a_row_is_at_distance_exactly_0_from_itself(self, normal, screening):
+        _, bank = features("far off", normal)
+        values, indices = nearest(bank, bank)
+        assert screening[0] is not None
+        assert torch.equal(values, torch.zeros(700, 1))
+        assert torch.equal(indices[:, 0], torch.arange(700))
+
+    @pytest.mark.parametrize("own", [False, True], ids=["queries", "queries-are-bank"])
+    def test_queries_among_too_many_twins_are_searched_in_full(
+        self, normal, monkeypatch, screening, own
+    ):
+        twins = 5 + 1e-4 * normal(2 * screen.KEPT, 32)
+        triples = (10 * normal(100, 32)).repeat(3, 1) + 1e-2 * normal(300, 32)
+        bank = torch.cat([triples, twins]).float()
+        queries = bank if own else bank[250:340] + 1e-3
+        values, _ = nearest(queries, bank, 2, queries_are_bank=own)
+        assert screening[0].lost.any()
+        assert not screening[0].lost.all()
+        expected = unscreened(monkeypatch, queries, bank, 2, queries_are_bank=own)
+        assert torch.equal(values, expected[0])
+        exact = brute_force(queries, bank, 2, queries_are_bank=own)
+        assert_close(values, exact[0].float(), rtol=1e-5, atol=0)
+
+    def test_a_bank_of_equal_rows_is_searched_in_full(self, normal, screening):
+        row = normal(1, 32).float()
+        values, _ = nearest(row.expand(9, -1) + 1, row.expand(400, -1), 2)
+        assert screening == [None]
+        assert_close(values, torch.full((9, 2), 32.0).sqrt())
+
+    def test_a_bank_of_too_few_rows_for_a_group_is_searched_as_well(self, normal, screening):
+        queries, bank = normal(9, 6).float(), normal(4, 6).float()
+        values, indices = nearest(queries, bank, 4)
+        assert screening[0] is not None
+        expected = brute_force(queries, bank, 4)
+        assert_close(values, expected[0].float())
+        assert torch.equal(indices, expected[1])
+
+    @pytest.mark.parametrize("dtype", [torch.half, torch.bfloat16])
+    def test_features_of_half_precision(self, normal, monkeypatch, screening, dtype):
+        queries, bank = (rows.to(dtype) for rows in features("clusters", normal))
+        values, _ = nearest(queries, prepare(bank), 3)
+        assert screening[0] is not None
+        assert values.dtype == torch.float32
+        expected = unscreened(monkeypatch, queries, bank, 3)
+        assert torch.equal(values, expected[0])
+
+    def test_features_of_double_precision_are_not_screened(self, normal, screening):
+        bank = prepare(normal(300, 8))
+        nearest(normal(40, 8), bank)
+        assert bank.codes is None
+        assert not screening
+
+    def test_screening_waits_until_it_pays(self, normal, monkeypatch, screening):
+        queries, bank = normal(40, 8).float(), normal(300, 8).float()
+        monkeypatch.setattr(distance, "CODED_FROM", 41)
+        nearest(queries, bank)
+        assert not screening
+        nearest(queries, prepare(bank))
+        assert len(screening) == 1
+        monkeypatch.setattr(distance, "SCREENED_FROM", 40 * 300 * 8 + 1)
+        nearest(queries, prepare(bank))
+        assert len(screening) == 1
+
+    @pytest.mark.parametrize("kind", ["clusters", "duplicates"])
+    @pytest.mark.parametrize("rows", [1000, 4000])
+    def test_no_temporary_grows_with_queries_times_bank(
+        self, normal, monkeypatch, screening, largest_result, kind, rows
+    ):
+        queries, bank = features(kind, normal)
+        bank = bank.repeat(6, 1)[:rows, :4].contiguous()
+        monkeypatch.setattr(screen, "BLOCK", 512)
+        with largest_result:
+            nearest(queries[:16, :4].contiguous(), bank, 3)
+        assert screening
+        assert largest_result.numel <= 16 * 4096
+
+    @pytest.mark.parametrize("wrong", [torch.nan, torch.inf, 1e30])
+    def test_features_that_are_not_finite_are_refused(self, screening, wrong):
+        good, bad = torch.ones(40, 2), torch.ones(40, 2)
+        bad[3, 1] = wrong
+        for name, queries, bank in (("queries", bad, good), ("bank", good, bad)):
+            with pytest.raises(NonFiniteError, match=rf"^{name}: expected finite features, got"):
+                nearest(queries, bank)
+        with pytest.raises(NonFiniteError, match=r"^bank: expected finite features, got"):
+            prepare(bad)
+        assert not screening
+
+
+def test_codes_are_kept_only_where_8_bits_are_fast(normal, monkeypatch):
+    bank = normal(41, 6).float()
+    for fast in (False, True):
+        monkeypatch.setattr(screen, "int8_is_fast", lambda fast=fast: fast)
+        assert (prepare(bank).codes is not None) is fast
 
 
 def test_a_row_among_hundreds_of_near_twins_is_at_distance_exactly_0_from_itself(normal):
