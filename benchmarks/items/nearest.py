@@ -12,7 +12,8 @@ from benchmarks.features import PATCHES, patch_features
 from benchmarks.record import check, faster, limit, same_work
 from benchmarks.reference import nearest_cdist, nearest_float64
 from benchmarks.timing import Contender, timed
-from fsad.functional.distance import nearest, prepare
+from fsad.functional.distance import nearest
+from fsad.functional.prepared import prepare
 
 CHANNELS = 768
 

@@ -111,7 +111,7 @@ def run(bench: Bench) -> None:
             contenders[f"{what}, anomalib"] = bench.peer.contender(
                 "score", queries="queries", bank=bank
             )
-    seconds = bench.race("query", contenders, bench.pick(full=3, quick=1, tiny=1))
+    seconds = bench.race("query", contenders, bench.pick(full=9, quick=1, tiny=1))
 
     forward = min((seconds[f"forward, batch {batch}"] for batch in batches), key=_median)
     item = "query rectification + scoring"

@@ -4,8 +4,10 @@ import torch
 from torch.testing import assert_close
 
 from fsad.errors import ConfigError, NonFiniteError, RunError, ShapeError
-from fsad.functional import distance, screen
-from fsad.functional.distance import GROUP, SPARE, nearest, prepare, similarity
+from fsad.functional import distance, full_search, screen
+from fsad.functional.distance import nearest, similarity
+from fsad.functional.full_search import GROUP, SPARE
+from fsad.functional.prepared import prepare
 
 CHUNKS = [(1, 1), (8, 7), (64, 64), (1024, 4096)]
 
@@ -13,7 +15,7 @@ CHUNKS = [(1, 1), (8, 7), (64, 64), (1024, 4096)]
 @pytest.fixture(params=CHUNKS, ids=lambda sizes: f"chunks{sizes[0]}x{sizes[1]}")
 def chunks(request, monkeypatch):
     monkeypatch.setattr(distance, "chunk_size", lambda *_: request.param[0])
-    monkeypatch.setattr(distance, "BANK_CHUNK", request.param[1])
+    monkeypatch.setattr(full_search, "BANK_CHUNK", request.param[1])
 
 
 def brute_force(queries, bank, k, *, queries_are_bank=False):
@@ -139,7 +141,7 @@ def screening(monkeypatch):
 
 def unscreened(monkeypatch, *arguments, **options):
     with monkeypatch.context() as patch:
-        patch.setattr(distance, "_can_screen", lambda _: False)
+        patch.setattr(distance, "can_screen", lambda _: False)
         return nearest(*arguments, **options)
 
 
@@ -206,7 +208,7 @@ class TestScreenedIn8Bits:
         expected = unscreened(monkeypatch, queries, bank, k)
         monkeypatch.setattr(distance, "chunk_size", lambda *_: size)
         monkeypatch.setattr(screen, "BLOCK", 100)
-        monkeypatch.setattr(distance, "PREPARE_CHUNK", 33)
+        monkeypatch.setattr("fsad.functional.prepared.PREPARE_CHUNK", 33)
         for searched in (bank, prepare(bank)):
             found = nearest(queries, searched, k)
             assert torch.equal(found[0], expected[0])
@@ -354,7 +356,7 @@ def test_no_queries_give_no_rows():
 
 @pytest.mark.parametrize("order", ["nearest-first", "nearest-last"])
 def test_the_order_of_the_bank_only_renames_its_rows(normal, monkeypatch, order):
-    monkeypatch.setattr(distance, "BANK_CHUNK", GROUP)
+    monkeypatch.setattr(full_search, "BANK_CHUNK", GROUP)
     query, bank = normal(1, 6), normal(6 * GROUP, 6)
     rank = (bank - query).norm(dim=1).argsort(descending=order == "nearest-last")
     values, indices = nearest(query, bank, 5)
@@ -482,7 +484,7 @@ def test_on_a_gpu_it_equals_the_brute_force_search(normal, precision, twins):
 @pytest.mark.parametrize("rows", [500, 2000])
 def test_no_temporary_grows_with_queries_times_bank(rows, twins, monkeypatch, largest_result):
     monkeypatch.setattr(distance, "chunk_size", lambda *_: 16)
-    monkeypatch.setattr(distance, "BANK_CHUNK", 256)
+    monkeypatch.setattr(full_search, "BANK_CHUNK", 256)
     queries, bank = torch.randn(300, 4), torch.randn(rows, 4)
     if twins:
         queries, bank = 1e-4 * queries + 1, 1e-4 * bank + 1

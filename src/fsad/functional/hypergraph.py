@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from fsad.errors import ConfigError, ShapeError, check_shape
-from fsad.functional.distance import PreparedBank, nearest, prepare, similarity
+from fsad.functional.distance import nearest, similarity
 from fsad.functional.neighbours import Neighbours
+from fsad.functional.prepared import PreparedBank, prepare
 
 CHANNEL_BLOCK = 64  # channels smoothed at a time: their rows stay in the processor's cache
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from fsad.errors import check_even
-from fsad.functional.distance import PreparedBank, nearest, prepare
+from fsad.functional.distance import nearest
+from fsad.functional.prepared import PreparedBank, prepare
 
 
 class Neighbours(NamedTuple):

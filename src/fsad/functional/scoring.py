@@ -7,7 +7,8 @@ from torch.nn.functional import interpolate
 from torchvision.transforms.functional import gaussian_blur
 
 from fsad.errors import ShapeError, check_fraction, check_shape
-from fsad.functional.distance import PreparedBank, nearest
+from fsad.functional.distance import nearest
+from fsad.functional.prepared import PreparedBank
 
 BLUR_TRUNCATE = 4.0  # standard deviations after which the Gaussian is cut
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from fsad.functional.distance import prepare
 from fsad.functional.hypergraph import SoftHypergraph, pseudo_features
 from fsad.functional.neighbours import bank_neighbours, median_distance, query_neighbours
+from fsad.functional.prepared import prepare
 from fsad.nn.res_hgnn import BankStates, ResHGNN
 
 log = logging.getLogger(__name__)

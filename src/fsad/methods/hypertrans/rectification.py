@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fsad.checkpoint import check_loss
 from fsad.data.pairs import ImageBatch
-from fsad.functional.distance import prepare
+from fsad.functional.prepared import prepare
 from fsad.functional.scoring import patch_scores
 from fsad.methods.hypertrans.graph import BankGraph, gap_over_norm
 from fsad.methods.hypertrans.settings import Rectify
