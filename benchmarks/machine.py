@@ -11,7 +11,15 @@ import torch
 
 from fsad.provenance import revision_of
 
-INSTRUCTIONS = ("avx2", "avx512f", "avx512_fp16", "avx512_bf16", "amx_bf16")
+INSTRUCTIONS = (
+    "avx2",
+    "avx512f",
+    "avx_vnni",
+    "avx512_vnni",
+    "avx512_fp16",
+    "avx512_bf16",
+    "amx_bf16",
+)
 PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "scipy", "timm", "torchmetrics")
 
 

@@ -31,6 +31,13 @@ def test_two_processes_that_share_two_threads_share_files_with_one_of_one_thread
     assert identity(settings(devices=1)) == shared_out
 
 
+def test_more_processes_than_threads_have_one_each(threads):
+    threads(1)
+    one = identity(settings(devices=1))
+    threads(2)
+    assert identity(settings(devices=3)) == one
+
+
 def test_another_number_of_threads_shares_nothing(threads):
     threads(2)
     two = identity(settings(devices=1))
@@ -45,4 +52,4 @@ def test_further_code_of_the_configuration_counts(tmp_path, monkeypatch):
         (tmp_path / "own_method.py").write_text(f"class Own:\n    {body}\n")
         own = __import__("own_method").Own()
         found.append(identity(settings(devices=1), own))
-    assert found[0] != found[1] != identity(settings(devices=1))
+    assert len({*found, identity(settings(devices=1))}) == 3

@@ -246,7 +246,7 @@ class CategoryRun:
                     write_tensors(memo.path, patches, {"seconds": str(seconds)})
         if not needed:
             plan.builder.read(plan.scorer)
-        self.reused += ["banks"] * plan.builder.taken + ["test"] * (not needed)
+        self.reused += ["banks"] * (not plan.builder.built) + ["test"] * (not needed)
         try:
             patches, metadata = read_tensors(memo.path)
             return {name: patches[name] for name in DOMAINS}, float(metadata["seconds"])

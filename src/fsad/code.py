@@ -31,7 +31,7 @@ def machine(device: torch.device, threads: int | None = None) -> list[str | int]
     """
     if device.type == "cuda":
         return [torch.cuda.get_device_name(device)]
-    threads = threads or torch.get_num_threads()
+    threads = torch.get_num_threads() if threads is None else threads
     return [platform.machine(), torch.backends.cpu.get_cpu_capability(), threads]
 
 

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from fsad.code import code_digest, machine
 from fsad.data.datamodule import PairDataModule
 from fsad.errors import RunError, check_at_least, check_choice, check_not_negative, message_of
 from fsad.files import make_folder, write_text
-from fsad.launch import InStep, together
+from fsad.functional.screen import int8_is_fast
+from fsad.launch import InStep, threads_of_each, together
 from fsad.nn.extractor import PatchExtractor
 from fsad.pipeline import Job, run
 from fsad.report import read_result
@@ -181,16 +183,17 @@ def identity(cfg: DictConfig, *parts: object) -> str:
     trainer: Any = OmegaConf.to_container(cfg.trainer, resolve=True)
     return digest(
         code_digest(),
-        [path.read_text(encoding="utf-8") for path in sorted(sources)],
+        [sha256(path.read_bytes()).hexdigest() for path in sorted(sources)],
         OmegaConf.to_container(cfg.data.reader, resolve=True),
-        machine(device(cfg), torch.get_num_threads() // check_devices(cfg)),
+        machine(device(cfg), threads_of_each(check_devices(cfg))),
+        int8_is_fast(),  # which of two searches is taken
         {name: value for name, value in trainer.items() if name not in ELSEWHERE},
         OmegaConf.to_container(cfg.callbacks, resolve=True) if cfg.callbacks else None,
     )
 
 
 def device(cfg: DictConfig) -> torch.device:
-    """Tell the kind of device that the Trainer will choose."""
+    """Tell the kind of device that the Trainer will choose: CUDA or CPU, no other is known here."""
     gpu = cfg.trainer.accelerator != "cpu" and torch.cuda.is_available()
     return torch.device("cuda" if gpu else "cpu")
 

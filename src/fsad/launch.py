@@ -134,8 +134,13 @@ def _last_words(said: "SimpleQueue[str]") -> str:
     return ""
 
 
+def threads_of_each(count: int, threads: int | None = None) -> int:
+    """Return how many threads each of several processes gets; by default of this one's."""
+    return max(1, (threads or torch.get_num_threads()) // count)
+
+
 def _meet(rank: int, count: int, backend: str, threads: int) -> None:
-    torch.set_num_threads(max(1, threads // count))
+    torch.set_num_threads(threads_of_each(count, threads))
     if backend == "nccl":
         torch.cuda.set_device(rank)
     # One may wait long for what the first alone does: choosing a coreset, or for another job.

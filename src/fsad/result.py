@@ -36,8 +36,8 @@ class CategoryResult:
         source_share: Share of the source domain in the spread of the fused score, in [0, 1].
         diagnostics: What each stage says about itself.
         notes: What a reader of the numbers must know, one sentence each.
-        reused: What was not computed by this run, but taken from the cache or from another run;
-            its seconds are those it took there.
+        reused: What was not computed just now, but taken from the cache, from another run or from
+            this one before it was interrupted; its seconds are those it took then.
         metrics_within: How far any of the metrics can be from the exact one; certified.
     """
 

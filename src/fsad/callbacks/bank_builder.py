@@ -41,7 +41,7 @@ class MemoryBankBuilder(Callback):
         memo: The file, and where else the banks may be; the pipeline sets the latter.
         seconds: What building took, in whichever run.
         seconds_in_test: Of these, spent when this run's test started.
-        taken: Whether the banks were read.
+        built: Whether the banks were built here, rather than read.
 
     Source:
         HyperTrans, Algorithm 1, lines 6-9.
@@ -58,7 +58,7 @@ class MemoryBankBuilder(Callback):
         self.memo = Memo(path)
         self.seconds = 0.0
         self.seconds_in_test = 0.0
-        self.taken = False
+        self.built = False
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Fill the banks before training; the module is on its device by now."""
@@ -90,7 +90,6 @@ class MemoryBankBuilder(Callback):
         banks = (module.source_bank, module.target_bank)
         channels = module.extractor.extractor.channels
         self.seconds = read_banks(self.memo.path, banks, channels, module.device)
-        self.taken = True
 
     def _build(self, data: Any, module: Any, banks: Sequence[MemoryBank]) -> None:
         start = time.perf_counter()
@@ -111,6 +110,7 @@ class MemoryBankBuilder(Callback):
                 stream.fill(bank, partial(_show, bar))
                 bar.stop()
         self.seconds = time.perf_counter() - start
+        self.built = True
         if is_first():
             write_banks(self.memo.path, banks, self.seconds)
             sizes = ", ".join(f"{len(bank.rows)} {bank.domain} rows" for bank in banks)
