@@ -27,6 +27,21 @@ LAYERS = {
     "data": {"errors", "files", "progress", "store", "code"},
     "metrics": {"errors", "functional"},
     "callbacks": {"errors", "files", "memo", "processes", "progress", "functional", "nn", "data"},
+    "provenance": set(),
+    "quiet": set(),
+    "checkpoint": {"errors", "nn"},
+    "pretrain": {
+        "errors",
+        "files",
+        "randomness",
+        "functional",
+        "nn",
+        "data",
+        "callbacks",
+        "checkpoint",
+        "provenance",
+        "quiet",
+    },
 }
 # Methods know none of these.
 TOP = {"pipeline", "job", "category_run", "report", "table", "cli", "config", "sweep"}

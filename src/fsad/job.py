@@ -3,7 +3,6 @@
 import inspect
 import json
 import logging
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -27,19 +26,12 @@ from fsad.functional.screen import int8_is_fast
 from fsad.launch import InStep, threads_of_each, together
 from fsad.nn.extractor import PatchExtractor
 from fsad.pipeline import Job, run
+from fsad.quiet import quieten_lightning
 from fsad.report import read_result
 from fsad.store import TensorStore, digest
 from fsad.table import collect, print_table, write_table
 
 log = logging.getLogger(__name__)
-
-EXPECTED_WARNINGS = (
-    ".*does not have many workers.*",  # data.workers is the user's choice
-    ".*module\\(s\\) in eval mode at the start of training.*",  # the backbone is frozen
-    ".*treespec, LeafSpec.*",  # Lightning's own use of torch
-    ".*`broadcast_buffers` is deprecated.*",  # the new name is not known to older torch
-)
-
 
 ELSEWHERE = ("_target_", "accelerator", "devices", "strategy", "precision", "default_root_dir")
 """Keywords of the Trainer that change no number, or are known otherwise."""
@@ -106,13 +98,6 @@ def run_beside(settings: str) -> None:
     cfg = OmegaConf.create(settings)
     assert isinstance(cfg, DictConfig)
     run(build(cfg, []))
-
-
-def quieten_lightning() -> None:
-    """Leave out what Lightning says to everybody."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    for message in EXPECTED_WARNINGS:
-        warnings.filterwarnings("ignore", message=message)
 
 
 def build(cfg: DictConfig, logs: Sequence[Logger]) -> Job:

@@ -1,0 +1,1 @@
+"""Pretraining a backbone on images that the project generates itself."""

@@ -1,0 +1,221 @@
+"""Pretraining from start to finish: images, teacher, student, and what is written."""
+
+import json
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import LightningDataModule, Trainer
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset
+
+from fsad.callbacks.stage_checkpoint import StageCheckpoint
+from fsad.callbacks.stage_progress import StageProgress
+from fsad.checkpoint import check_readable
+from fsad.errors import ConfigError, RunError, check_at_least, check_choice, check_fraction
+from fsad.files import make_folder, write_json, write_tensors
+from fsad.nn.backbone import CnnExtractor
+from fsad.nn.state_dict import fingerprint
+from fsad.nn.weights import create_vit
+from fsad.pretrain.distil import Distillation
+from fsad.pretrain.images import GeneratedImages
+from fsad.provenance import versions
+from fsad.quiet import quieten_lightning
+
+log = logging.getLogger(__name__)
+
+ARCHITECTURE = {"patch_size": 8, "embed_dim": 192, "depth": 12, "num_heads": 3}
+"""What makes timm's ``vit_tiny_patch16_224`` the embedded backbone: the paper's patch size."""
+PRECISIONS = ("32-true", "bf16-mixed")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides the weights, besides the teacher.
+
+    Attributes:
+        seed: Of the student, the images and the choice of patches.
+        epochs: Of ``steps`` optimiser steps each; no image is seen twice.
+        steps: Optimiser steps between two checkpoints.
+        small: Share of the epochs with images of half the size, four times as many.
+        image_size: Height and width of the images in the last epochs, pixels.
+        batch_size: Images of that size in a step.
+        lr: Highest learning rate.
+        relation: Weight of the distances between patches in the loss.
+        precision: What the student computes in: ``32-true`` or ``bf16-mixed``.
+    """
+
+    seed: int = 0
+    epochs: int = 48
+    steps: int = 100
+    small: float = 0.8
+    image_size: int = 224
+    batch_size: int = 4
+    lr: float = 1e-3
+    relation: float = 1.0
+    precision: str = "bf16-mixed"
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "steps", "batch_size"):
+            check_at_least(name, getattr(self, name), 1)
+        check_fraction("small", self.small)
+        check_choice("precision", self.precision, PRECISIONS)
+        if self.image_size < 64 or self.image_size % 32:
+            raise ConfigError(
+                f"image_size: expected a multiple of 32, at least 64, got {self.image_size}"
+            )
+
+    @property
+    def small_epochs(self) -> int:
+        """Epochs with images of half the size."""
+        return round(self.epochs * self.small)
+
+    @property
+    def images(self) -> int:
+        """Images seen in all."""
+        large = self.epochs - self.small_epochs
+        return self.steps * self.batch_size * (4 * self.small_epochs + large)
+
+
+class Images(LightningDataModule):
+    """The images of each epoch, none of them twice.
+
+    Args:
+        recipe: Sizes and counts.
+        workers: Processes that draw images.
+    """
+
+    def __init__(self, recipe: Recipe, workers: int) -> None:
+        super().__init__()
+        self.recipe, self.workers = recipe, workers
+        self.sets = {
+            size: GeneratedImages(size, recipe.images, recipe.seed)
+            for size in (recipe.image_size // 2, recipe.image_size)
+        }
+
+    def train_dataloader(self) -> DataLoader[Tensor]:
+        """Return the current epoch's batches."""
+        recipe, epoch = self.recipe, self.trainer.current_epoch if self.trainer else 0
+        small = epoch < recipe.small_epochs
+        batch = recipe.batch_size * (4 if small else 1)
+        before = recipe.batch_size * recipe.steps * (epoch + 3 * min(epoch, recipe.small_epochs))
+        chosen = Subset(
+            self.sets[recipe.image_size // 2 if small else recipe.image_size],
+            range(before, before + batch * recipe.steps),
+        )
+        return DataLoader(chosen, batch_size=batch, num_workers=self.workers)
+
+
+def student(seed: int, image_size: int = 224) -> Any:
+    """Create the network that is trained, with seeded random weights."""
+    return create_vit(
+        "vit_tiny_patch16_224", seed, img_size=image_size, dynamic_img_size=True, **ARCHITECTURE
+    )
+
+
+def teacher(weights: Path, image_size: int) -> CnnExtractor:
+    """Build what it learns from: torchvision's ResNet-18, stages 2 and 3 on one grid.
+
+    Raises:
+        WeightsError: The file cannot be read, or holds something else.
+    """
+    return CnnExtractor(
+        "resnet18", "resnet18.tv_in1k", image_size, layers=[], weights_path=str(weights)
+    )
+
+
+def pretrain(
+    teacher_weights: Path, output: Path, recipe: Recipe, workers: int = 1, accelerator: str = "cpu"
+) -> Path:
+    """Pretrain the embedded backbone, or go on with it where it was interrupted.
+
+    Args:
+        teacher_weights: ImageNet weights of a ResNet-18, as far as its third stage.
+        output: Folder for ``tiny.safetensors`` (float16), ``pretraining.json`` (recipe, provenance,
+            loss curve, seconds) and, until it is finished, ``pretraining.ckpt``.
+        recipe: What decides the weights.
+        workers: Processes that draw images.
+        accelerator: ``cpu`` or ``gpu``.
+
+    Returns:
+        The file of weights.
+
+    Raises:
+        WeightsError: The teacher's weights cannot be had.
+        RunError: The folder holds pretraining by another recipe, or it is finished.
+        NonFiniteError: Training diverged.
+    """
+    quieten_lightning()
+    output = make_folder(output, "out")
+    record = output / "pretraining.json"
+    sizes = (recipe.image_size // 2, recipe.image_size)
+    teachers = {size: teacher(teacher_weights, size) for size in sizes}
+    about = {"recipe": asdict(recipe), "teacher": teachers[recipe.image_size].sha256}
+    _refuse_other(record, about)
+    if not record.exists():
+        write_json(record, about)
+    module = Distillation(
+        student(recipe.seed, recipe.image_size),
+        teachers,
+        recipe.epochs * recipe.steps,
+        recipe.lr,
+        relation=recipe.relation,
+        seed=recipe.seed,
+    )
+    unfinished = output / "pretraining.ckpt"
+    checkpoint = StageCheckpoint(unfinished, every=1)
+    trainer = Trainer(
+        max_epochs=recipe.epochs,
+        accelerator=accelerator,
+        devices=1,
+        precision=recipe.precision,  # type: ignore[arg-type]
+        reload_dataloaders_every_n_epochs=1,
+        gradient_clip_val=1.0,
+        callbacks=[checkpoint, StageProgress("pretrain")],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+    )
+    goes_on = unfinished.exists()
+    trainer.fit(
+        module,
+        datamodule=Images(recipe, workers),
+        ckpt_path=check_readable(unfinished) if goes_on else None,
+        weights_only=True,
+    )
+    state = {name: value.half() for name, value in module.student.state_dict().items()}
+    weights = output / "tiny.safetensors"
+    write_tensors(weights, state, {"licence": "BSD-3-Clause teacher; Apache-2.0"})
+    write_json(
+        record,
+        {
+            **about,
+            "images": recipe.images,
+            "sha256": fingerprint(state),
+            "versions": versions(),
+            "threads": torch.get_num_threads(),
+            "hours": checkpoint.seconds / 3600,
+            "curve": module.losses,
+        },
+    )
+    unfinished.unlink(missing_ok=True)
+    log.info("weights in %s", weights)
+    return weights
+
+
+def _refuse_other(record: Path, about: dict[str, Any]) -> None:
+    """Refuse a folder in which something else was begun, or this was finished."""
+    if not record.exists():
+        return
+    stored = json.loads(record.read_text(encoding="utf-8"))
+    if "sha256" in stored:
+        raise RunError(f"out: expected a folder without weights, got '{record.parent}'")
+    for key in about:
+        if stored.get(key) != about[key]:
+            raise RunError(
+                f"out: expected the {key} it was begun with, {stored.get(key)}, got {about[key]}. "
+                "Choose another folder."
+            )
