@@ -1,7 +1,12 @@
+import re
+
 import numpy as np
 import pytest
 import torch
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from fsad.errors import ConfigError, NonFiniteError, RunError, ShapeError
 from fsad.functional import distance, full_search, screen
@@ -166,6 +171,26 @@ def features(kind, normal):
     return queries.float(), bank.float()
 
 
+class LiveMemory(TorchDispatchMode):
+    """The most that the results of all operations took while they lived, in bytes."""
+
+    def __init__(self):
+        super().__init__()
+        self.living, self.peak = {}, 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for one in tree_leaves(result):
+            if isinstance(one, torch.Tensor):
+                storage = one.untyped_storage()
+                ref = StorageWeakRef(storage)
+                self.living[ref.cdata] = ref, storage.nbytes()
+                del storage
+        self.living = {key: each for key, each in self.living.items() if not each[0].expired()}
+        self.peak = max(self.peak, sum(size for _, size in self.living.values()))
+        return result
+
+
 FEATURES = ["spread", "clusters", "far off", "duplicates", "outliers", "zero rows"]
 
 
@@ -173,7 +198,7 @@ class TestScreenedIn8Bits:
     @pytest.mark.parametrize("prepared", [False, True], ids=["plain", "prepared"])
     @pytest.mark.parametrize("k", [1, 5])
     @pytest.mark.parametrize("kind", FEATURES)
-    def test_the_distances_are_those_of_the_full_search_bit_by_bit(
+    def test_the_distances_are_those_of_the_full_search(
         self, normal, monkeypatch, screening, kind, k, prepared
     ):
         queries, bank = features(kind, normal)
@@ -189,6 +214,19 @@ class TestScreenedIn8Bits:
         assert_close(values, brute_force(queries, bank, k)[0].float(), rtol=1e-5, atol=0)
         reached = torch.linalg.vector_norm(bank[indices] - queries[:, None], dim=2)
         assert torch.equal(values, reached)
+
+    @pytest.mark.parametrize("k", [1, 3])
+    def test_among_near_twins_they_are_so_within_the_rounding_of_a_measurement(
+        self, normal, monkeypatch, screening, k
+    ):
+        bank = (normal(200, 1, 64) + 1e-7 * normal(200, 15, 64)).view(-1, 64).float()
+        queries = normal(50, 64).float()
+        values, _ = nearest(queries, bank, k)
+        assert screening[0] is not None
+        bound = (64 / 2 + 8) * 2**-24
+        exact = brute_force(queries, bank, k)[0]
+        for found in (values, unscreened(monkeypatch, queries, bank, k)[0]):
+            assert_close(found.double(), exact, rtol=bound, atol=0)
 
     @pytest.mark.parametrize("kind", FEATURES)
     def test_no_row_is_its_own_neighbour_when_the_queries_are_the_bank(
@@ -278,6 +316,25 @@ class TestScreenedIn8Bits:
         nearest(queries, prepare(bank))
         assert len(screening) == 1
 
+    def test_many_neighbours_are_not_screened_for(self, normal, screening):
+        queries, bank = normal(40, 8).float(), normal(300, 8).float()
+        nearest(queries, bank, distance.SCREENED_TO)
+        assert len(screening) == 1
+        nearest(queries, bank, distance.SCREENED_TO + 1)
+        assert len(screening) == 1
+
+    def test_the_default_type_and_device_of_tensors_do_not_matter(self, normal, screening):
+        queries, bank = features("clusters", normal)
+        expected = nearest(queries, prepare(bank), 3)
+        torch.set_default_dtype(torch.float64)
+        try:
+            with torch.device("meta"):
+                found = nearest(queries, prepare(bank), 3)
+        finally:
+            torch.set_default_dtype(torch.float32)
+        assert len(screening) == 2
+        assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
     @pytest.mark.parametrize("kind", ["clusters", "duplicates"])
     @pytest.mark.parametrize("rows", [1000, 4000])
     def test_no_temporary_grows_with_queries_times_bank(
@@ -291,14 +348,29 @@ class TestScreenedIn8Bits:
         assert screening
         assert largest_result.numel <= 16 * 4096
 
+    @pytest.mark.parametrize("k", [1, 3])
+    def test_memory_is_bounded_where_most_groups_of_rows_tie(self, normal, screening, k):
+        rows = torch.arange(2048)
+        tied = (rows % screen.GROUP < screen.CROWD)[:, None]  # as many groups as may be looked at
+        bank = torch.where(tied, 1e-6 * normal(2048, 4), 10 + normal(2048, 4)).float()
+        queries = (1 + 1e-6 * normal(4000, 4)).float()
+        with LiveMemory() as live:
+            nearest(queries, bank, k)
+        assert screening[0] is None
+        assert live.peak <= 64 * 2**20
+
     @pytest.mark.parametrize("wrong", [torch.nan, torch.inf, 1e30])
     def test_features_that_are_not_finite_are_refused(self, screening, wrong):
         good, bad = torch.ones(40, 2), torch.ones(40, 2)
         bad[3, 1] = wrong
         for name, queries, bank in (("queries", bad, good), ("bank", good, bad)):
-            with pytest.raises(NonFiniteError, match=rf"^{name}: expected finite features, got"):
+            with pytest.raises(
+                NonFiniteError, match=rf"^{name}: expected finite features below 1e18, got"
+            ):
                 nearest(queries, bank)
-        with pytest.raises(NonFiniteError, match=r"^bank: expected finite features, got"):
+        with pytest.raises(
+            NonFiniteError, match=r"^bank: expected finite features below 1e18, got"
+        ):
             prepare(bad)
         assert not screening
 
@@ -316,6 +388,20 @@ def test_a_row_among_hundreds_of_near_twins_is_at_distance_exactly_0_from_itself
     bank = (kinds + 1e-4 * normal(500, 128)).float()
     values, _ = nearest(bank, bank)
     assert torch.equal(values, torch.zeros(500, 1))
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["queries", "queries-are-bank"])
+@pytest.mark.parametrize("each", [20, 80])
+def test_rows_one_unit_of_rounding_apart_are_told_apart(normal, generator, monkeypatch, each, own):
+    monkeypatch.setattr(full_search, "BANK_CHUNK", 1)  # the nearest come from several blocks
+    kinds = normal(2, 1, 768).float().expand(-1, each, -1).contiguous()
+    steps = torch.randint(-1, 2, kinds.shape, generator=generator, dtype=torch.int32)
+    bank = (kinds.view(torch.int32) + steps).view(torch.float32).flatten(0, 1)
+    queries = bank if own else bank[::7]
+    expected = brute_force(queries, bank, 3, queries_are_bank=own)[0]
+    values, indices = nearest(queries, bank, 3, queries_are_bank=own)
+    assert_close(values.double(), expected, rtol=1e-5, atol=0)
+    assert torch.equal(values, torch.linalg.vector_norm(bank[indices] - queries[:, None], dim=2))
 
 
 def test_distances_are_symmetric(normal):
@@ -451,14 +537,48 @@ def test_it_carries_no_gradient(normal):
 
 
 @pytest.mark.parametrize("wrong", [torch.nan, torch.inf, 1e30])
-def test_features_that_are_not_finite_or_have_no_finite_square_are_refused(wrong):
+def test_features_that_are_not_finite_or_too_large_to_square_are_refused(wrong):
     good, bad = torch.ones(40, 2), torch.ones(40, 2)
     bad[[3, 7], 1] = wrong
     remedy = r"Look for broken images, or for a training that diverged\."
     for name, queries, bank in (("queries", bad, good), ("bank", good, bad)):
-        message = rf"^{name}: expected finite features, got \d+ of 40 rows that are not\. {remedy}$"
+        expected = r"expected finite features below 1e18, got \d+ of 40 rows that are not"
+        message = rf"^{name}: {expected}\. {remedy}$"
         with pytest.raises(NonFiniteError, match=message):
             nearest(queries, bank)
+
+
+@pytest.mark.usefixtures("screening")
+@pytest.mark.parametrize("screened", [True, False], ids=["screened", "in-full"])
+@pytest.mark.parametrize("size", [6e18, 1e18, 2e17, 1e16])
+def test_large_features_are_refused_or_searched_well(normal, monkeypatch, size, screened):
+    monkeypatch.setattr(distance, "can_screen", lambda _: screened)
+    queries, bank = (size * normal(30, 4)).float(), (size * normal(500, 4)).float()
+    if size > 5e17:  # some rows are longer than 1e18, whose squares are still finite
+        for one, other in ((queries, bank), (1e-9 * queries, bank), (queries, 1e-9 * bank)):
+            with pytest.raises(NonFiniteError, match=r"expected finite features below 1e18, got"):
+                nearest(one, other, 3)
+    else:
+        values, indices = nearest(queries, bank, 3)
+        expected = brute_force(queries, bank, 3)
+        assert_close(values, expected[0].float(), rtol=1e-5, atol=0)
+        assert torch.equal(indices, expected[1])
+
+
+def test_large_features_about_a_common_middle_are_refused_as_well(normal):
+    bank = (2e18 + 1e15 * normal(50, 4)).float()
+    with pytest.raises(NonFiniteError, match=r"^bank: expected finite features below 1e18, got 50"):
+        prepare(bank)
+
+
+@pytest.mark.parametrize("shape", [(5, 0), (0, 5)])
+def test_a_bank_of_nothing_is_refused(shape):
+    message = (
+        rf"^bank: expected at least one row and one channel, got {re.escape(str(shape))}\. Look"
+    )
+    for search in (prepare, lambda bank: nearest(torch.zeros(3, shape[1]), bank)):
+        with pytest.raises(ShapeError, match=message):
+            search(torch.zeros(shape))
 
 
 @pytest.mark.cuda

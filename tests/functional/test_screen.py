@@ -9,15 +9,15 @@ from fsad.functional.screen import BLOCK, GROUP, KEPT, Codes, int8_is_fast, quan
 PAIRS = (40, 300)
 
 
+def plain_products(left, right, out):
+    torch.mm(left.int(), right.int().T, out=out)
+
+
 @pytest.fixture(autouse=True)
 def exact_products(monkeypatch):
     """Exact products on every processor: what the fast ones lack is speed, elsewhere exactness."""
     if not int8_is_fast():
-        monkeypatch.setattr(
-            screen,
-            "int8_products",
-            lambda left, right, out: torch.mm(left.int(), right.int().T, out=out),
-        )
+        monkeypatch.setattr(screen, "int8_products", plain_products)
 
 
 def rows_of(kind, normal, uniform, channels=24):
@@ -230,7 +230,23 @@ def test_the_answer_is_no_where_pytorch_cannot_tell(monkeypatch):
 def test_the_answer_is_what_pytorch_tells_of_the_processor(monkeypatch, told):
     monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: told, raising=False)
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    monkeypatch.setattr(screen, "int8_products", plain_products)
     assert int8_is_fast.__wrapped__() is told
+
+
+def test_the_answer_is_no_where_the_products_saturate(monkeypatch):
+    """As where the library was told not to use the instructions that the processor has."""
+
+    def products(left, right, out):
+        pairs = (left.int() + 128)[:, None] * right.int()  # as unsigned by signed
+        pairs = pairs[..., ::2] + pairs[..., 1::2]  # two of them are added up in 16 bits
+        sums = pairs.clamp(-(2**15), 2**15 - 1).sum(dim=2)
+        out.copy_(sums - 128 * right.int().sum(dim=1))
+
+    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: True, raising=False)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    monkeypatch.setattr(screen, "int8_products", products)
+    assert int8_is_fast.__wrapped__() is False
 
 
 def test_the_answer_is_no_without_integer_products(monkeypatch):

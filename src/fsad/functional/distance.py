@@ -12,7 +12,14 @@ from torch import Tensor
 from fsad.errors import ConfigError, check_at_least, check_shape
 from fsad.functional import screen
 from fsad.functional.chunks import chunk_size, in_chunks
-from fsad.functional.full_search import BANK_CHUNK, distances_to, ranked, search_in_full
+from fsad.functional.full_search import (
+    BANK_CHUNK,
+    GROUP,
+    SPARE,
+    distances_to,
+    ranked,
+    search_in_full,
+)
 from fsad.functional.prepared import (
     PreparedBank,
     can_screen,
@@ -23,6 +30,7 @@ from fsad.functional.prepared import (
 from fsad.functional.screen import Codes
 
 SCREENED_FROM = 2**25  # multiplications; fewer take no time worth saving
+SCREENED_TO = 12  # neighbours; more lie in too many groups of the first block to screen for
 CODED_FROM = 128  # queries for which coding a bank that is not prepared pays
 
 
@@ -36,16 +44,19 @@ def nearest(
     distance does. A few more than asked for are kept, as far as rounding could have swapped them,
     and measured again as :math:`\|q - b\|`. Where it could have hidden a nearer row still (rows
     that are almost twins, as on flat surfaces), all rows that come into question are searched in
-    float64. So neither order nor value suffers from cancellation, and a bank row is at distance
-    exactly 0 from itself.
+    float64, and measured where that is too coarse. So neither order nor value suffers from
+    cancellation, and a bank row is at distance exactly 0 from itself.
 
     On a CPU that multiplies 8-bit integers fast, these find the rows that can be among the nearest
-    at all (:mod:`fsad.functional.screen`), and only they are measured: to the same distances, bit
-    by bit. Queries with too many such rows are searched as above.
+    at all (:mod:`fsad.functional.screen`), and only they are measured: to distances that are equal
+    within the rounding of one float32 measurement. Queries with too many such rows are searched as
+    above.
 
     Laws:
 
-    * The distances equal those of the brute-force search, whatever the chunk sizes.
+    * The distances equal those of the brute-force search within the rounding of one measurement,
+      whatever the chunk sizes. In float32 those below about 1e-19 are not resolved: their squares
+      vanish.
     * Distances ascend along ``k``; equal distances are ordered by bank index. Of more equally
       distant rows than asked for, which ones come is fixed but not specified.
 
@@ -60,9 +71,9 @@ def nearest(
         carry no gradient. Half precision is computed and returned in float32.
 
     Raises:
-        ShapeError: The channels differ.
+        ShapeError: The channels differ, or the bank has no rows or no channels.
         ConfigError: ``k`` is out of range.
-        NonFiniteError: A row is NaN, infinite or so large that its square is.
+        NonFiniteError: A row is NaN, infinite or longer than 1e18.
         RunError: Memory does not suffice for one query.
 
     Note:
@@ -86,11 +97,20 @@ def nearest(
         own = places[piece] if queries_are_bank else None
         distances[piece], indices[piece] = _search(queries[piece], prepared, k, available, own)
 
-    each = queries.element_size() * (BANK_CHUNK + 4 * sizes["c"])  # the block, and a few copies
+    size = chunk_size(_bytes_each(queries, k), queries.device)
     with _full_precision(queries.device):
-        for _ in in_chunks(sizes["q"], chunk_size(each, queries.device), search, "queries"):
+        for _ in in_chunks(sizes["q"], size, search, "queries"):
             pass
     return distances, indices
+
+
+def _bytes_each(queries: Tensor, k: int) -> int:
+    """Return the temporary memory that one query takes, at most, nearly."""
+    wanted = k + SPARE
+    block = BANK_CHUNK + min(wanted * GROUP, BANK_CHUNK)  # and the entries of the nearest groups
+    in_full = queries.element_size() * block + 100 * wanted  # candidates, old and new, by index
+    screened = 8 * screen.BLOCK + 100 * max(k, screen.KEPT)
+    return max(in_full, screened) + 7 * queries.element_size() * queries.shape[1]  # copies
 
 
 def _search(
@@ -110,7 +130,7 @@ def _search(
     """
     centred = queries - bank.centre
     check_finite("queries", torch.linalg.vector_norm(centred, dim=1).square())
-    if not can_screen(centred) or not _screening_pays(len(queries), bank):
+    if not can_screen(centred) or not _screening_pays(len(queries), bank, k):
         return search_in_full(queries, bank, k, available, own)
     codes = screen.quantise(centred)
     del centred
@@ -126,9 +146,9 @@ def _search(
     return distances, indices
 
 
-def _screening_pays(queries: int, bank: PreparedBank) -> bool:
+def _screening_pays(queries: int, bank: PreparedBank, k: int) -> bool:
     coded = bank.codes is not None or queries >= CODED_FROM
-    return coded and queries * bank.rows.numel() >= SCREENED_FROM
+    return k <= SCREENED_TO and coded and queries * bank.rows.numel() >= SCREENED_FROM
 
 
 def _measure_screened(

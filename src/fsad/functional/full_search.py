@@ -34,7 +34,8 @@ def search_in_full(
     r"""Search by :math:`\|b - m\|^2 - 2\,(q - m)^\top b` in the queries' precision.
 
     Where rounding could have hidden a nearer row, all that come into question are searched in
-    float64.
+    float64; and where rows are so near that this still tells them apart less well than measuring
+    does, all of them are measured.
 
     Args:
         queries: One chunk of queries, ``(q, c)``, finite.
@@ -61,14 +62,14 @@ def search_in_full(
             again = _blocks(centred[rows], bank, others)
             columns = _within(again, found.bound[rows], len(bank.rows))
             exact = _search_exactly(queries[rows], bank, columns, k, wanted, others)
-            distances[rows], indices[rows] = _measure(queries[rows], bank, k, exact)
+            distances[rows], indices[rows] = exact
     return distances, indices
 
 
 def _search_exactly(
     queries: Tensor, bank: PreparedBank, columns: Tensor, k: int, wanted: int, own: Tensor | None
-) -> _Candidates:
-    """Search the bank rows ``columns``, ascending, in float64."""
+) -> tuple[Tensor, Tensor]:
+    """Search the bank rows ``columns``, ascending, in float64: as :func:`search_in_full`."""
     if own is not None:  # among the columns now, or nowhere
         place = torch.searchsorted(columns, own).clamp(max=len(columns) - 1)
         own = torch.where(columns[place] == own, place, -1)
@@ -76,7 +77,44 @@ def _search_exactly(
     blocks = _blocks(centred, bank, own, columns)
     _, rounding = _norms_and_rounding(centred, bank)
     found = _candidates(blocks, k, min(wanted, len(columns)), rounding)
-    return found._replace(indices=columns[found.indices])
+    found = found._replace(indices=columns[found.indices])
+    distances, indices = _measure(queries, bank, k, found)
+    if found.values.shape[1] == len(columns):
+        return distances, indices
+    # More rows than were kept may be as near, and by more than a measurement of them is off. None
+    # is measured nearer than 0.
+    squares = distances[:, -1].double().square()
+    coarse = rounding > (queries.shape[1] / 2 + 8) * torch.finfo(queries.dtype).eps * squares
+    hidden = coarse & (found.values[:, -1] <= found.bound) & (squares > 0)
+    rows = hidden.nonzero()[:, 0]
+    if len(rows):
+        others = None if own is None else own[rows]
+        again = _blocks(centred[rows], bank, others, columns)
+        measured = _measure_all(queries[rows], bank, k, again, found.bound[rows], columns)
+        distances[rows], indices[rows] = measured
+    return distances, indices
+
+
+def _measure_all(
+    queries: Tensor,
+    bank: PreparedBank,
+    k: int,
+    blocks: Iterable[tuple[int, Tensor]],
+    bound: Tensor,
+    columns: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Measure all rows of ``columns`` with a value up to ``bound``: the k nearest, ``(q, k)``."""
+    distances = queries.new_full((len(queries), k), torch.inf)
+    indices = torch.zeros(distances.shape, dtype=torch.long, device=queries.device)
+    for start, block in blocks:
+        # Query by query: few ever come here, and each with rows of its own
+        for row, near in enumerate(block <= bound[:, None]):
+            there = columns[start + near.nonzero()[:, 0]]
+            measured = distances_to(queries[row], bank, there)
+            both = torch.cat([distances[row], measured]), torch.cat([indices[row], there])
+            best = ranked(both[0][None], both[1][None], k)
+            distances[row], indices[row] = best[0][0], best[1][0]
+    return distances, indices
 
 
 def _norms_and_rounding(centred: Tensor, bank: PreparedBank) -> tuple[Tensor, Tensor]:
@@ -190,7 +228,7 @@ def ranked(distances: Tensor, indices: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def distances_to(queries: Tensor, bank: PreparedBank, indices: Tensor) -> Tensor:
-    """Measure every query's distance to one bank row, ``(q,)``."""
+    """Measure every query's distance to one bank row, or of one ``(c,)`` to many, ``(q,)``."""
     near = bank.rows.index_select(0, indices).to(queries.dtype)
     distances: Tensor = torch.linalg.vector_norm(near.sub_(queries), dim=1)
     return distances

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fsad.errors import NonFiniteError, check_shape
+from fsad.errors import NonFiniteError, ShapeError, check_shape
 from fsad.functional import screen
 from fsad.functional.screen import Codes
 
 PREPARE_CHUNK = 256  # rows that stay in the processor's cache
 CENTRE_ROWS = 1024  # enough to find the bank's middle, which need not be exact
+LARGEST = 1e36  # squared norm; no sum that a search makes of smaller ones overflows in float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,12 +45,13 @@ def prepare(bank: Tensor | PreparedBank) -> PreparedBank:
         bank: Bank features, ``(b, c)``; a prepared bank is returned as it is.
 
     Raises:
-        ShapeError: ``bank`` has other axes.
-        NonFiniteError: A row is NaN, infinite or so large that its square is.
+        ShapeError: ``bank`` has other axes, no rows or no channels.
+        NonFiniteError: A row is NaN, infinite or longer than 1e18.
 
     Note:
         One pass over the bank in bounded memory; ``b + c`` numbers are kept beside it, and on
-        processors that multiply 8-bit integers fast its codes, a quarter of a float32 bank.
+        processors that multiply 8-bit integers fast its codes, a quarter of a float32 bank, with
+        four more numbers per row.
     """
     return bank if isinstance(bank, PreparedBank) else prepare_anew(bank, keep_codes=True)
 
@@ -57,6 +59,11 @@ def prepare(bank: Tensor | PreparedBank) -> PreparedBank:
 def prepare_anew(bank: Tensor, *, keep_codes: bool) -> PreparedBank:
     """Prepare a bank as :func:`prepare` does, with codes only if it will be searched again."""
     rows, channels = check_shape("bank", bank, "b c").values()
+    if not rows or not channels:
+        raise ShapeError(
+            f"bank: expected at least one row and one channel, got {tuple(bank.shape)}. "
+            "Look at what made the features."
+        )
     dtype = torch.promote_types(bank.dtype, torch.float32)
     centre = bank[:: rows // CENTRE_ROWS + 1].to(dtype).mean(dim=0)
     norms = centre.new_empty(rows)
@@ -67,7 +74,8 @@ def prepare_anew(bank: Tensor, *, keep_codes: bool) -> PreparedBank:
         torch.linalg.vector_norm(part, dim=1, out=norms[piece])
         if codes is not None:
             screen.quantise(part, out=codes[piece])
-    check_finite("bank", norms.square_())
+    norms.square_()
+    check_finite("bank", norms.maximum(torch.linalg.vector_norm(centre).square()))
     return PreparedBank(bank, centre, norms, codes)
 
 
@@ -92,14 +100,18 @@ def coded_blocks(bank: PreparedBank) -> Iterator[Codes]:
 
 
 def check_finite(name: str, norms: Tensor) -> None:
-    """Refuse features that are not finite, seen in their squared norms ``(n,)``.
+    """Refuse features that are not finite, or so large that what is made of them may not be.
+
+    Args:
+        name: What they are.
+        norms: Their squared norms, ``(n,)``.
 
     Raises:
-        NonFiniteError: Some are not.
+        NonFiniteError: Some are above ``LARGEST``, the square of 1e18.
     """
-    if not bool(norms.isfinite().all()):
-        bad = int((~norms.isfinite()).sum())
+    bad = ~(norms <= LARGEST)  # NaN is bad
+    if bool(bad.any()):
         raise NonFiniteError(
-            f"{name}: expected finite features, got {bad} of {len(norms)} rows that are not. "
-            "Look for broken images, or for a training that diverged."
+            f"{name}: expected finite features below 1e18, got {int(bad.sum())} of {len(norms)} "
+            "rows that are not. Look for broken images, or for a training that diverged."
         )

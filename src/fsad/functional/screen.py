@@ -26,6 +26,7 @@ GROUP = 32  # bank rows of a block that are looked at one by one only where thei
 LANE = 32  # groups that the least entry is taken of side by side
 KEPT = 128  # rows kept per query; where more come into question, screening does not pay
 CROWD = 24  # groups of one block that one query may look at
+PAIRS = 6144  # of a query and a group of rows that are looked at together, in some 12 MB
 WIDEST = 2**17  # channels; their products still fit in 32 bits
 LARGEST = 1e18  # length; the products of larger ones may overflow
 TINY = 2.0**-63  # whose square is the least normal float32: smaller squares may vanish
@@ -57,8 +58,8 @@ class Codes:
     @classmethod
     def empty(cls, rows: int, channels: int) -> "Codes":
         """Make room for rows that are still to be written, on the CPU."""
-        codes = torch.empty(rows, channels, dtype=torch.int8)
-        return cls(codes, *torch.empty(4, rows).unbind())
+        codes = torch.empty(rows, channels, dtype=torch.int8, device="cpu")
+        return cls(codes, *torch.empty(4, rows, dtype=torch.float32, device="cpu").unbind())
 
 
 @functools.cache
@@ -66,14 +67,26 @@ def int8_is_fast() -> bool:
     """Tell whether this processor multiplies 8-bit integers exactly and faster than floats.
 
     It takes instructions that add four products in 32 bits at once (VNNI); without them the library
-    is slower, and some of its kernels saturate. PyTorch tells and multiplies through functions
-    that are not public; where they are missing the answer is no.
+    is slower, and some of its kernels saturate. It may also be told not to use them, so that the
+    largest products are tried once. PyTorch tells and multiplies through functions that are not
+    public; where they are missing the answer is no.
     """
     try:
         supported = torch.cpu._is_vnni_supported() and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     except AttributeError:
         return False
-    return bool(supported) and hasattr(torch, "_int_mm")
+    return bool(supported) and hasattr(torch, "_int_mm") and _products_are_exact()
+
+
+def _products_are_exact() -> bool:
+    channels = 64
+    left = torch.full((32, channels), LIMIT, dtype=torch.int8, device="cpu")
+    right = torch.full((64, channels), LIMIT, dtype=torch.int8, device="cpu")
+    right[::2] = -LIMIT
+    expected = channels * LIMIT * right.int()[:, 0].expand(32, -1)
+    out = torch.empty(expected.shape, dtype=torch.int32, device="cpu")
+    int8_products(left, right, out)
+    return torch.equal(out, expected)
 
 
 def int8_products(left: Tensor, right: Tensor, out: Tensor) -> None:
@@ -169,7 +182,7 @@ def screen(
         own: One bank row per query that does not count, ``(q,)``.
 
     Returns:
-        What is left of the bank; nothing if too much is, for half of the queries or more, or if
+        What is left of the bank; nothing if too much is, for more than half of the queries, or if
         lengths are so large that products may overflow.
 
     Note:
@@ -180,8 +193,8 @@ def screen(
     if channels > WIDEST or float(queries.lengths.amax()) > LARGEST:
         return None
     survivors = _Survivors(count, k)
-    ints = torch.empty(count * BLOCK, dtype=torch.int32)
-    floats = torch.empty(count * _whole_lanes(BLOCK))
+    ints = torch.empty(count * BLOCK, dtype=torch.int32, device="cpu")
+    floats = torch.empty(count * _whole_lanes(BLOCK), dtype=torch.float32, device="cpu")
     factors = torch.stack([2 * queries.residuals, 2 * (queries.lengths + queries.residuals)], dim=1)
     doubled = -2 * queries.scales[:, None]
     start = 0
@@ -235,8 +248,9 @@ class _Survivors:
         self.k = k
         # The least upper bounds of k different rows; the infinity of a row that does not count is
         # above all of them.
-        self.uppers = torch.full((count, k), torch.finfo(torch.float32).max)
-        self.lost = torch.zeros(count, dtype=torch.bool)
+        largest = torch.finfo(torch.float32).max
+        self.uppers = torch.full((count, k), largest, dtype=torch.float32, device="cpu")
+        self.lost = torch.zeros(count, dtype=torch.bool, device="cpu")
         self.pairs: list[tuple[Tensor, Tensor, Tensor]] = []  # query, bank index, lower bound
         self.held = 0
 
@@ -259,16 +273,18 @@ class _Survivors:
         near = minima - errors <= self.uppers[:, -1:]
         self.lost |= near.sum(dim=1) > CROWD
         query, group = (near & ~self.lost[:, None]).nonzero().unbind(dim=1)
-        entries = groups[query, :, group]
-        bound = self.uppers[query, -1] + errors[query, group]
-        pair, place = (entries <= bound[:, None]).nonzero().unbind(dim=1)
-        query, column = query[pair], group[pair] + place * minima.shape[1]
-        lowers = entries[pair, place] - _errors(factors[query], row_factors[:, column])
-        keep = lowers <= self.uppers[query, -1]
-        self.pairs.append((query[keep], column[keep] + start, lowers[keep]))
-        self.held += len(self.pairs[-1][0])
-        if self.held > count * KEPT // 2:
-            self._prune()
+        for piece in (slice(at, at + PAIRS) for at in range(0, len(query), PAIRS)):
+            of, where = query[piece], group[piece]
+            bound = self.uppers[of, -1] + errors[of, where]
+            entries = groups[of, :, where]
+            pair, place = (entries <= bound[:, None]).nonzero().unbind(dim=1)
+            of, column = of[pair], where[pair] + place * minima.shape[1]
+            lowers = entries[pair, place] - _errors(factors[of], row_factors[:, column])
+            keep = (lowers <= self.uppers[of, -1]).nonzero()[:, 0]
+            self.pairs.append((of[keep], column[keep] + start, lowers[keep]))
+            self.held += len(keep)
+            if self.held > count * KEPT // 2:
+                self._prune()
 
     def _lower_uppers(self, uppers: Tensor) -> None:
         if self.k == 1:
@@ -290,7 +306,7 @@ class _Survivors:
         return counts.masked_fill_(self.lost, 0)
 
     def too_many(self) -> bool:
-        """Tell whether half of the queries are lost."""
+        """Tell whether more than half of the queries are lost."""
         return 2 * int(self.lost.sum()) > len(self.lost)
 
     def ranked(self) -> Screened | None:
@@ -301,10 +317,10 @@ class _Survivors:
         ((query, index, lowers),) = self.pairs
         order = query.argsort(stable=True)
         query = query[order]
-        place = torch.arange(len(order)) - (counts.cumsum(0) - counts)[query]
+        place = torch.arange(len(order), device="cpu") - (counts.cumsum(0) - counts)[query]
         width = max(self.k, int(counts.max()))
-        values = torch.full((len(counts), width), torch.inf)
-        indices = torch.zeros(values.shape, dtype=torch.long)
+        values = lowers.new_full((len(counts), width), torch.inf)
+        indices = index.new_zeros(values.shape)
         values[query, place] = lowers[order]
         indices[query, place] = index[order]
         ascending = values.sort(dim=1, stable=True)
