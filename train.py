@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -67,13 +68,24 @@ def run(cfg: DictConfig) -> float | None:
     return run_job(cfg)
 
 
+def without_advice(message: str) -> str:
+    """Replace Hydra's advice to add a misspelt key as a new one."""
+    misspelt = re.match(r"Could not override '(.+)'\.\nTo append", message)
+    if not misspelt:
+        return message
+    return (
+        f"{misspelt[1]}: expected the name of a setting, got an unknown one. "
+        "See them all with: python train.py --cfg job"
+    )
+
+
 def command() -> None:
     """Run the command line: a mistake is shown without a traceback and exits with 1."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come here instead of being printed
     try:
         main()
     except CompactHydraException as error:
-        sys.exit(str(error))
+        sys.exit(without_advice(str(error)))
     except OSError as error:  # Hydra makes the job's folder before the job can
         sys.exit(
             f"{error.filename}: expected a file or folder that can be written, got "

@@ -132,6 +132,18 @@ def test_runs_that_differ_in_any_other_setting_are_never_averaged(tmp_path):
     ]
 
 
+def test_what_moves_no_number_makes_no_row_of_its_own(tmp_path):
+    run(tmp_path / "a", {"bagel": 0.5})
+    run(tmp_path / "b", {"bagel": 0.7}, seed=1)
+    result = tmp_path / "b/result.json"
+    changed = json.loads(result.read_text())
+    changed["config"]["cache"] = {"max_gb": 0}
+    changed["config"]["trainer"] |= {"devices": 2, "strategy": "ddp"}
+    result.write_text(json.dumps(changed))
+    lines = [line for line in lines_of(tmp_path) if line["score"] == "fused"]
+    assert [(line["image_auroc"], line["n"]) for line in lines] == [("0.600 ± 0.141", "2")]
+
+
 def test_runs_with_other_weights_in_the_same_backbone_are_never_averaged(tmp_path):
     run(tmp_path / "a", {"bagel": 0.5})
     run(tmp_path / "b", {"bagel": 0.7}, seed=1, backbone=PRETRAINED | {"sha256": "cd" * 32})

@@ -35,6 +35,7 @@ def spoiled(path):
         (["data.shots=9"], "data.shots: expected at most 4 for category 'tile', got 9"),
         (["trainer.devices=0"], "trainer.devices: expected a whole number of at least 1, got 0"),
         (["trainer=gpu"], "trainer: expected settings that lightning.Trainer takes, got"),
+        (["data.categry=tile"], "data.categry: expected the name of a setting, got an unknown"),
         (["+method.x.foo=1"], "settings: expected those the class takes, got 'HyperTrans"),
     ],
 )

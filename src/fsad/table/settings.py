@@ -13,8 +13,9 @@ Settings = Mapping[str, Any]
 ALWAYS = ("dataset", "backbone", "method", "shots")
 IF_VARIED = ("method.alpha", "method.beta")
 NOT_SETTINGS = {"root", "weights_path", "default_root_dir", "num_workers", "workers"}
+NOT_SETTINGS |= {"devices", "strategy"}  # several processes yield the numbers of one
 SEEDS = {"seed", "data.seed", "method.seed"}  # of the run; a generated dataset has its own
-OBSERVERS = {"paths", "logger", "callbacks", "hydra", "maps", "ckpt", "resume"}
+OBSERVERS = {"paths", "cache", "logger", "callbacks", "hydra", "maps", "ckpt", "resume"}
 RANDOM = "random weights"
 
 
