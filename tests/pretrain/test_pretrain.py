@@ -11,7 +11,8 @@ from fsad.errors import ConfigError, RunError, WeightsError
 from fsad.nn.backbone import VitExtractor
 from fsad.nn.weights import create_cnn
 from fsad.pretrain.distil import Distillation
-from fsad.pretrain.run import ARCHITECTURE, Images, Recipe, pretrain
+from fsad.pretrain.run import Images, Recipe, pretrain
+from fsad.pretrain.student import ARCHITECTURE
 
 RECIPE = Recipe(epochs=3, steps=2, small=0.5, image_size=64, batch_size=1, precision="32-true")
 
@@ -40,15 +41,15 @@ def test_it_writes_weights_that_the_backbone_loads(finished):
         model_args=ARCHITECTURE,
     )
     assert extractor.weights == "file"
-    assert extractor(torch.rand(1, 3, 96, 96)).shape == (1, 192, 12, 12)
+    assert extractor(torch.rand(1, 3, 96, 96)).shape == (1, 128, 12, 12)
 
 
 def test_the_record_tells_the_recipe_the_curve_and_what_it_came_from(finished):
     record = json.loads((finished / "pretraining.json").read_text())
     assert record["recipe"]["epochs"] == 3
     assert len(record["curve"]) == 3
-    assert set(record["curve"][0]) == {"regression", "relation", "explained"}
-    assert record["images"] == 2 * (4 + 4 + 1)
+    assert set(record["curve"][0]) == {"regression", "relation", "pairs", "explained"}
+    assert record["images"] == 4 * 2 * (4 + 4 + 1)
     assert len(record["teacher"]) == len(record["sha256"]) == 64
     assert not (finished / "pretraining.ckpt").exists()
 
@@ -123,4 +124,4 @@ def test_no_image_is_seen_twice_and_small_ones_come_first():
         seen += chosen.indices
         sizes.append(chosen.dataset.size)
     assert sizes == [32, 32, 64, 64]
-    assert seen == list(range(recipe.images))
+    assert seen == list(range(recipe.images // 4))

@@ -12,10 +12,10 @@ def pretrain(
     ],
     out: Annotated[Path, typer.Option(help="A new folder, or one where this was interrupted.")],
     seed: Annotated[int, typer.Option(help="Of the network, the images, everything.")] = 0,
-    epochs: Annotated[int, typer.Option(help="Of 100 steps; a checkpoint after each.")] = 48,
+    epochs: Annotated[int, typer.Option(help="Of 100 steps; a checkpoint after each.")] = 28,
     precision: Annotated[
         str, typer.Option(help="32-true; or bf16-mixed, where the processor is made for it.")
-    ] = "bf16-mixed",
+    ] = "32-true",
     accelerator: Annotated[str, typer.Option(help="cpu or gpu.")] = "cpu",
     workers: Annotated[int, typer.Option(help="Processes that draw images.")] = 1,
 ) -> None:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from lightning import LightningModule
 from torch import Tensor, nn
@@ -14,6 +15,9 @@ from fsad.checkpoint import check_loss
 from fsad.errors import check_shape
 from fsad.nn.extractor import PatchExtractor
 from fsad.nn.weights import pixel_statistics
+from fsad.pretrain.muon import Muon
+from fsad.pretrain.pairs import VIEWS
+from fsad.pretrain.student import tokens_of
 from fsad.randomness import generator, seeded
 
 log = logging.getLogger(__name__)
@@ -59,26 +63,31 @@ def relation_loss(features: Tensor, targets: Tensor) -> Tensor:
 class Distillation(LightningModule):
     r"""Train the student's last block to say what the teacher's stages say, patch by patch.
 
-    .. math:: L = \operatorname{MSE}\Big(A f_s, \frac{f_t - \mu}{\sigma}\Big)
-        + \lambda \, L_{relation}\Big(f_s, \frac{f_t - \mu}{\sigma}\Big)
+    .. math:: L = \operatorname{MSE}(A f, t)
+        + \lambda \, (L_{relation}(f_{single}, t_{single}) + L_{relation}(f_{pair}, t_{depth}))
 
-    with :math:`f_s` the student's patch features behind its last norm, :math:`f_t` the teacher's,
-    :math:`\mu, \sigma` one mean and deviation per channel over the first batch, and A a linear
-    layer that is thrown away afterwards.
+    with f the student's patch features behind its last norm, t the teacher's, less one mean and
+    over one deviation per channel of the first batch, and A a linear layer that is thrown away
+    afterwards. The second relation is over the photograph and the depth image of a surface
+    together, and wants each patch of the photograph where the teacher puts the same place of the
+    depth image: a bank of photographs is to be searched with patches of depth images.
+
+    Matrices inside the blocks are trained by :class:`~fsad.pretrain.muon.Muon`, the rest by AdamW.
 
     Args:
-        student: A vision transformer of timm that takes images of any size.
+        student: What :func:`~fsad.pretrain.student.student` gave.
         teachers: The network that it learns from, for each size of image; frozen.
-        steps: Optimiser steps in all; the rate rises for a twentieth of them, then falls as a
-            cosine to 0.
+        steps: Optimiser steps in all; rates rise for a twentieth of them, then fall as a cosine
+            to 0.
         lr: Highest learning rate of AdamW.
-        weight_decay: Of AdamW, on matrices alone.
+        matrix_lr: Highest learning rate of Muon.
+        weight_decay: On matrices alone.
         relation: :math:`\lambda`.
-        seed: Seed of the linear layer and of the choice of patches.
+        seed: Seed of the linear layer, the positions and the choice of patches.
 
     Attributes:
-        losses: By epoch: ``regression``, ``relation`` and ``explained``, the share of the teacher's
-            variance that the student says.
+        losses: By epoch: ``regression``, ``relation``, ``pairs`` (the second relation) and
+            ``explained``, the share of the teacher's variance that the student says.
     """
 
     mean: Tensor
@@ -92,14 +101,17 @@ class Distillation(LightningModule):
         teachers: Mapping[int, PatchExtractor],
         steps: int,
         lr: float = 1e-3,
+        matrix_lr: float = 4e-3,
         weight_decay: float = 0.05,
         relation: float = 1.0,
         seed: int = 0,
     ) -> None:
         super().__init__()
+        self.automatic_optimization = False  # two optimisers step together
         self.student = student
         self._teachers = dict(teachers)  # a dict, so that checkpoints do not hold them
-        self.steps, self.lr, self.weight_decay = steps, lr, weight_decay
+        self.steps, self.lr, self.matrix_lr = steps, lr, matrix_lr
+        self.weight_decay = weight_decay
         self.relation, self.seed = relation, seed
         channels = next(iter(teachers.values())).channels
         with seeded(seed, "pretrain", "head"):
@@ -111,11 +123,10 @@ class Distillation(LightningModule):
         self.losses: list[dict[str, float]] = []
         self._seen: list[Tensor] = []
 
-    def features(self, images: Tensor) -> Tensor:
+    def features(self, images: Tensor, step: int) -> Tensor:
         """Extract the student's patch features ``(n, h·w, c)`` of images ``(n, 3, H, W)``."""
-        tokens = self.student.forward_features((images - self.mean) / self.std)
-        patches: Tensor = tokens[:, self.student.num_prefix_tokens :].float()
-        return patches
+        normalised = (images - self.mean) / self.std
+        return tokens_of(self.student, normalised, self.seed, "positions", step).float()
 
     @torch.no_grad()
     def targets(self, images: Tensor) -> Tensor:
@@ -134,26 +145,42 @@ class Distillation(LightningModule):
             teacher.to(self.device)
 
     def training_step(self, batch: Tensor) -> Tensor:
-        """Return L of one batch of images ``(n, 3, H, W)`` in [0, 1]."""
-        wanted = self.targets(batch).flatten(0, 1)
-        found = self.features(batch).flatten(0, 1)
+        """Take a step on items ``(b, 4, 3, H, W)`` in [0, 1]; see ``GeneratedPairs``."""
+        step = self.global_step // 2  # Lightning counts the steps of both optimisers
+        images = batch.flatten(0, 1)
+        wanted, found = self.targets(images), self.features(images, step)
         regression = mse_loss(self.head(found), wanted)
-        some = generator(self.seed, "pretrain", "patches", self.global_step).choice(
-            len(found), min(RELATED, len(found)), replace=False
-        )
-        related = relation_loss(found[some], wanted[some])
+        rng = generator(self.seed, "pretrain", "patches", step)
+        f, t = (rows.unflatten(0, (-1, VIEWS)) for rows in (found, wanted))
+        relation = _sampled_relation(rng, f[:, 2:], t[:, 2:])
+        depth_twice = t[:, 1:2].expand(-1, 2, -1, -1)
+        pairs = _sampled_relation(rng, f[:, :2], depth_twice)
+        loss = regression + self.relation * (relation + pairs)
+        self._learn(check_loss("pretrain loss", loss, step))
         with torch.no_grad():
-            variance = (wanted - wanted.mean(dim=0)).square().mean()
-            self._seen.append(torch.stack([regression, related, 1 - regression / variance]))
+            variance = (wanted - wanted.mean(dim=(0, 1))).square().mean()
+            self._seen.append(torch.stack([regression, relation, pairs, 1 - regression / variance]))
         if self.trainer.is_last_batch:  # before the epoch's checkpoint is written
             self._close_epoch()
-        return check_loss("pretrain loss", regression + self.relation * related, self.global_step)
+        return loss.detach()  # for the progress bar
+
+    def _learn(self, loss: Tensor) -> None:
+        """Step with both optimisers."""
+        optimizers: Any = self.optimizers()
+        schedules: Any = self.lr_schedulers()
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        self.manual_backward(loss)
+        nn.utils.clip_grad_norm_(self.parameters(), 1.0)
+        for optimizer, schedule in zip(optimizers, schedules, strict=True):
+            optimizer.step()
+            schedule.step()
 
     def _close_epoch(self) -> None:
         """Keep the epoch's means."""
         means = torch.stack(self._seen).mean(dim=0).tolist()
         self._seen.clear()
-        names = ("regression", "relation", "explained")
+        names = ("regression", "relation", "pairs", "explained")
         self.losses.append(dict(zip(names, means, strict=True)))
         log.info(
             "epoch %d: %s",
@@ -162,22 +189,32 @@ class Distillation(LightningModule):
         )
 
     def configure_optimizers(self) -> Any:
-        """AdamW with a rate that rises, then falls as a cosine."""
-        matrices = [p for p in self.parameters() if p.requires_grad and p.ndim > 1]
-        others = [p for p in self.parameters() if p.requires_grad and p.ndim <= 1]
-        optimizer = torch.optim.AdamW(
+        """Muon and AdamW, with rates that rise, then fall as a cosine."""
+        hidden = {
+            name: weight
+            for name, weight in self.student.blocks.named_parameters()
+            if weight.ndim == 2
+        }
+        taken = {id(weight) for weight in hidden.values()}
+        others = [p for p in self.parameters() if p.requires_grad and id(p) not in taken]
+        muon = Muon(
             [
-                {"params": matrices, "weight_decay": self.weight_decay},
-                {"params": others, "weight_decay": 0.0},
+                {"params": [w for name, w in hidden.items() if "qkv" in name], "pieces": 3},
+                {"params": [w for name, w in hidden.items() if "qkv" not in name]},
+            ],
+            lr=self.matrix_lr,
+            weight_decay=self.weight_decay,
+        )
+        adam = torch.optim.AdamW(
+            [
+                {"params": [p for p in others if p.ndim > 1], "weight_decay": self.weight_decay},
+                {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0},
             ],
             lr=self.lr,
             betas=(0.9, 0.95),
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        optimizers = [muon, adam]
+        return optimizers, [torch.optim.lr_scheduler.LambdaLR(o, self._rate) for o in optimizers]
 
     def _rate(self, step: int) -> float:
         rise = max(1, self.steps // 20)
@@ -192,3 +229,10 @@ class Distillation(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the curve back."""
         self.losses = checkpoint["losses"]
+
+
+def _sampled_relation(rng: np.random.Generator, features: Tensor, targets: Tensor) -> Tensor:
+    """Compare the distances between ``RELATED`` patches of a batch, chosen by chance."""
+    rows, wanted = features.flatten(0, -2), targets.flatten(0, -2)
+    some = rng.choice(len(rows), min(RELATED, len(rows)), replace=False)
+    return relation_loss(rows[some], wanted[some])

@@ -70,6 +70,11 @@ def plan(seed: int, index: int) -> Plan:
     return Plan(kind, str(rng.choice(list(photographs), p=shares / shares.sum())))
 
 
+def to_tensor(image: Array) -> Tensor:
+    """Copy an image ``(H, W, 3)`` to a tensor ``(3, H, W)``."""
+    return torch.from_numpy(np.array(np.moveaxis(image, -1, 0), dtype=np.float32, order="C"))
+
+
 class GeneratedImages(Dataset[Tensor]):
     """Photograph-like and depth-like images, drawn as they are asked for.
 
@@ -134,8 +139,7 @@ class GeneratedImages(Dataset[Tensor]):
             image = pasted(rng, image, self._draw(chosen.figure, rng))
         if chosen.kind not in DEPTH:
             image = developed(rng, image)
-        image = np.moveaxis(flipped(rng, image), -1, 0)
-        return torch.from_numpy(np.array(image, dtype=np.float32, order="C"))
+        return to_tensor(flipped(rng, image))
 
     def _draw(self, kind: str, rng: np.random.Generator) -> Array:
         if kind in _DRAW_PART:

@@ -54,17 +54,29 @@ def scene(seed: int, number: int) -> tuple[NDArray[np.uint8], Field]:
 def part_photograph(rng: np.random.Generator, size: int, seed: int) -> Array:
     """Draw a crop of a scene, as rendered or under new light, ``(size, size, 3)`` in [0, 1]."""
     rgb, field = scene(seed, int(rng.integers(SCENES)))
-    box = _window(rng, field)
-    if rng.random() < 0.6:
-        image = Image.fromarray(rgb).resize((size, size), Image.Resampling.BILINEAR, box)
-        return np.asarray(image, dtype=np.float32) / np.float32(255)
-    return photograph(rng, _cropped(field, box, size))
+    return _photograph(rng, rgb, field, _window(rng, field), size)
 
 
 def part_depth(rng: np.random.Generator, size: int, seed: int) -> Array:
     """Draw the depth image of a crop, ``(size, size, 3)``: equal channels, {0} ∪ [0.1, 0.9]."""
     _, field = scene(seed, int(rng.integers(SCENES)))
     return as_depth(rng, _cropped(field, _window(rng, field), size))
+
+
+def part_pair(rng: np.random.Generator, size: int, seed: int) -> tuple[Array, Array]:
+    """Draw a photograph and the depth image of the same crop, ``(size, size, 3)`` each."""
+    rgb, field = scene(seed, int(rng.integers(SCENES)))
+    box = _window(rng, field)
+    return _photograph(rng, rgb, field, box, size), as_depth(rng, _cropped(field, box, size))
+
+
+def _photograph(
+    rng: np.random.Generator, rgb: NDArray[np.uint8], field: Field, box: Box, size: int
+) -> Array:
+    if rng.random() < 0.6:
+        image = Image.fromarray(rgb).resize((size, size), Image.Resampling.BILINEAR, box)
+        return np.asarray(image, dtype=np.float32) / np.float32(255)
+    return photograph(rng, _cropped(field, box, size))
 
 
 def _cropped(field: Field, box: Box, size: int) -> Field:

@@ -18,16 +18,14 @@ from fsad.errors import ConfigError, RunError, check_at_least, check_choice, che
 from fsad.files import make_folder, write_json, write_tensors
 from fsad.nn.backbone import CnnExtractor
 from fsad.nn.state_dict import fingerprint
-from fsad.nn.weights import create_vit
 from fsad.pretrain.distil import Distillation
-from fsad.pretrain.images import GeneratedImages
+from fsad.pretrain.pairs import VIEWS, GeneratedPairs
+from fsad.pretrain.student import student
 from fsad.provenance import versions
 from fsad.quiet import quieten_lightning
 
 log = logging.getLogger(__name__)
 
-ARCHITECTURE = {"patch_size": 8, "embed_dim": 192, "depth": 12, "num_heads": 3}
-"""What makes timm's ``vit_tiny_patch16_224`` the embedded backbone: the paper's patch size."""
 PRECISIONS = ("32-true", "bf16-mixed")
 
 
@@ -41,21 +39,23 @@ class Recipe:
         steps: Optimiser steps between two checkpoints.
         small: Share of the epochs with images of half the size, four times as many.
         image_size: Height and width of the images in the last epochs, pixels.
-        batch_size: Images of that size in a step.
-        lr: Highest learning rate.
+        batch_size: Items of four such images in a step.
+        lr: Highest learning rate of AdamW.
+        matrix_lr: Highest learning rate of Muon.
         relation: Weight of the distances between patches in the loss.
         precision: What the student computes in: ``32-true`` or ``bf16-mixed``.
     """
 
     seed: int = 0
-    epochs: int = 48
+    epochs: int = 28
     steps: int = 100
     small: float = 0.8
     image_size: int = 224
-    batch_size: int = 4
+    batch_size: int = 1
     lr: float = 1e-3
+    matrix_lr: float = 4e-3
     relation: float = 1.0
-    precision: str = "bf16-mixed"
+    precision: str = "32-true"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "steps", "batch_size"):
@@ -76,7 +76,7 @@ class Recipe:
     def images(self) -> int:
         """Images seen in all."""
         large = self.epochs - self.small_epochs
-        return self.steps * self.batch_size * (4 * self.small_epochs + large)
+        return VIEWS * self.steps * self.batch_size * (4 * self.small_epochs + large)
 
 
 class Images(LightningDataModule):
@@ -91,7 +91,7 @@ class Images(LightningDataModule):
         super().__init__()
         self.recipe, self.workers = recipe, workers
         self.sets = {
-            size: GeneratedImages(size, recipe.images, recipe.seed)
+            size: GeneratedPairs(size, recipe.images // VIEWS, recipe.seed)
             for size in (recipe.image_size // 2, recipe.image_size)
         }
 
@@ -106,13 +106,6 @@ class Images(LightningDataModule):
             range(before, before + batch * recipe.steps),
         )
         return DataLoader(chosen, batch_size=batch, num_workers=self.workers)
-
-
-def student(seed: int, image_size: int = 224) -> Any:
-    """Create the network that is trained, with seeded random weights."""
-    return create_vit(
-        "vit_tiny_patch16_224", seed, img_size=image_size, dynamic_img_size=True, **ARCHITECTURE
-    )
 
 
 def teacher(weights: Path, image_size: int) -> CnnExtractor:
@@ -161,6 +154,7 @@ def pretrain(
         teachers,
         recipe.epochs * recipe.steps,
         recipe.lr,
+        recipe.matrix_lr,
         relation=recipe.relation,
         seed=recipe.seed,
     )
@@ -172,7 +166,6 @@ def pretrain(
         devices=1,
         precision=recipe.precision,  # type: ignore[arg-type]
         reload_dataloaders_every_n_epochs=1,
-        gradient_clip_val=1.0,
         callbacks=[checkpoint, StageProgress("pretrain")],
         logger=False,
         enable_progress_bar=False,
