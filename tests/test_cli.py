@@ -1,5 +1,6 @@
 """The ``fsad`` command: what it prints, and its exit codes."""
 
+import logging
 import shutil
 import subprocess
 import sys
@@ -52,8 +53,9 @@ def test_version_is_the_packages(run):
         (["data", "prepare"], "fsad data prepare downloads/mvtec_3d data/mvtec3d"),
         (["data", "check"], "fsad data check data/mvtec3d"),
         (["table"], "fsad table outputs multirun --out tables"),
+        (["pretrain"], "fsad pretrain resnet18.safetensors --out pretrained"),
     ],
-    ids=["prepare", "check", "table"],
+    ids=["prepare", "check", "table", "pretrain"],
 )
 def test_help_has_an_example(run, words, example):
     result = run(*words, "--help")
@@ -127,6 +129,25 @@ def test_a_mistake_is_one_line_without_a_traceback(run, tmp_path):
     assert result.stdout == ""
     assert result.stderr.startswith(f"error: {tmp_path}: expected <category>/train/good/")
     assert result.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def logging_as_before():
+    """Take back what a command that logs does to the loggers."""
+    root, ours = logging.getLogger(), logging.getLogger("fsad")
+    handlers, level = root.handlers[:], ours.level
+    yield
+    root.handlers[:] = handlers
+    ours.setLevel(level)
+
+
+@pytest.mark.usefixtures("logging_as_before")
+def test_pretraining_without_a_teacher_is_one_line_and_leaves_no_weights(run, tmp_path):
+    result = run("pretrain", tmp_path / "gone.pth", "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: teacher: expected a file of ResNet-18")
+    assert result.stderr.count("\n") == 1
+    assert not list((tmp_path / "out").glob("*.safetensors"))
 
 
 def test_debug_shows_the_traceback(run, tmp_path):

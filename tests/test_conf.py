@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from fsad.config import register, settle
 from fsad.errors import ConfigError, DataError, FsadError, MissingDataError, RunError
+from fsad.nn.weights import SHIPPED
 
 CONF = Path(__file__).parents[1] / "conf"
 GROUPS = (
@@ -119,10 +120,11 @@ def test_real_data_get_the_papers_backbone_unless_told_otherwise(dataset):
     assert composed("backbone=resnet18", f"data={dataset}").backbone.name == "resnet18"
 
 
-def test_the_embedded_default_is_small_and_says_that_its_weights_are_random():
+def test_the_embedded_default_needs_no_download():
     default = composed()
     assert default.backbone.name == "tiny"
-    assert default.backbone.pretrained is False
+    assert default.backbone.pretrained is True
+    assert (SHIPPED / default.backbone.shipped).is_file()
     assert default.data.reader._target_ == "fsad.data.synthetic.Synthetic"
 
 

@@ -74,7 +74,8 @@ def write_result(
         method: The method's name.
         seed: The run's seed.
         config: The resolved configuration.
-        backbone: ``name``, ``weights`` ("pretrained", "file" or "random weights") and ``sha256``.
+        backbone: ``name``, ``weights`` ("pretrained", "shipped", "file" or "random weights") and
+            ``sha256``.
         categories: Results by category.
         failed: Why a category has no result, by category.
 

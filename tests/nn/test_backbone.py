@@ -129,13 +129,14 @@ def test_every_option_of_the_backbone_group_fits_its_class(name):
     inspect.signature(target).bind(**values)
     assert values["name"] == name
     assert values["weights_path"] is None
-    assert values["pretrained"] is (name != "tiny")
+    assert values["pretrained"] is True
+    assert values.get("shipped") == ("tiny.safetensors" if name == "tiny" else None)
 
 
 @pytest.mark.parametrize(
     ("name", "size", "channels", "grid"),
     [
-        ("tiny", 64, 96, (8, 8)),
+        ("tiny", 64, 128, (8, 8)),
         ("dino_vits8", 64, 384, (8, 8)),
         ("dinov2_vits14", 224, 384, (16, 16)),
         ("resnet18", 224, 384, (28, 28)),

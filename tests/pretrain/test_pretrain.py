@@ -96,6 +96,13 @@ def test_a_teacher_that_is_no_resnet_is_refused(tmp_path):
         pretrain(tmp_path / "other.safetensors", tmp_path / "out", RECIPE)
 
 
+def test_a_missing_teacher_is_named_with_where_to_fetch_it(tmp_path):
+    with pytest.raises(
+        WeightsError, match=r"teacher: expected a file .*, got none at '.*gone\.st'"
+    ):
+        pretrain(tmp_path / "gone.st", tmp_path / "out", RECIPE)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

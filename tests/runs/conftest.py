@@ -23,7 +23,7 @@ GENERATED = (
     "data.reader.n_test_defect=1",
     "data.reader.categories=[knob,tile]",
 )
-TINY = ("backbone.model_args.embed_dim=24",)
+TINY = ("backbone.model_args.embed_dim=24", "backbone.pretrained=false")
 REST = (
     "data.category=tile",
     "data.image_size=64",

@@ -1,5 +1,6 @@
 """``fsad pretrain``: make the embedded backbone's weights again."""
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -29,5 +30,7 @@ def pretrain(
     from fsad.pretrain.run import Recipe
     from fsad.pretrain.run import pretrain as run
 
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("fsad").setLevel(logging.INFO)  # the losses of each epoch
     recipe = Recipe(seed=seed, epochs=epochs, precision=precision)
     typer.echo(f"wrote {run(teacher, out, recipe, workers, accelerator)}")

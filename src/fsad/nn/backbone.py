@@ -28,8 +28,10 @@ class VitExtractor(PatchExtractor):
         timm_name: The model's name in timm, with its tag.
         image_size: Height and width of the images, pixels, a multiple of the patch size.
         layers: Numbers of the perturbable blocks, from 0; block 3 is called ``block3``.
-        pretrained: Take timm's published weights, unless there is a ``weights_path``.
+        pretrained: Take the weights that are shipped, else timm's published ones, unless there is
+            a ``weights_path``.
         weights_path: A file of weights.
+        shipped: Name of a file of weights in this package.
         normalize_depth: Whether target images are normalised as source images are.
         model_args: Further arguments of timm's constructor; they make an architecture of our own,
             for which no weights are published.
@@ -50,6 +52,7 @@ class VitExtractor(PatchExtractor):
         layers: Sequence[int],
         pretrained: bool = True,
         weights_path: str | None = None,
+        shipped: str | None = None,
         normalize_depth: bool = True,
         model_args: Mapping[str, Any] | None = None,
         seed: int = 0,
@@ -60,7 +63,9 @@ class VitExtractor(PatchExtractor):
         check_image_size(image_size, net.patch_embed.patch_size[0])
         blocks = in_order("backbone.layers", layers, range(len(net.blocks)))
         published = {} if model_args else net.pretrained_cfg
-        weights, path = find_weights(name, published, pretrained=pretrained, path=weights_path)
+        weights, path = find_weights(
+            name, published, pretrained=pretrained, path=weights_path, shipped=shipped
+        )
         if path is not None:
             state = convert_vit(net, read_weights(path), path)
             load_weights(net, state, path=path, architecture=timm_name, unused=("head.",))

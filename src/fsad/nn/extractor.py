@@ -36,7 +36,8 @@ class PatchExtractor(nn.Module, ABC):
         mean: What normalisation subtracts, one value per colour.
         std: What normalisation divides by, one value per colour.
         normalize_depth: Whether target images are normalised as source images are.
-        weights: Where the weights come from: ``pretrained``, ``file`` or ``random weights``.
+        weights: Where the weights come from: ``pretrained``, ``shipped``, ``file`` or
+            ``random weights``.
         architecture: What else decides the features: the network's name in timm, its arguments.
 
     Attributes:

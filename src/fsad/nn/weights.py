@@ -18,6 +18,8 @@ from fsad.errors import ConfigError, WeightsError, message_of
 
 log = logging.getLogger(__name__)
 
+SHIPPED = Path(__file__).parents[1] / "shipped"
+"""Where the package keeps weights of its own, each with a model card."""
 _PROBE_SECONDS = 5.0  # the hub's own download retries for up to minutes before it gives up
 
 
@@ -113,21 +115,28 @@ def convert_vit(
 
 
 def find_weights(
-    name: str, published: Mapping[str, Any], *, pretrained: bool, path: str | None
+    name: str,
+    published: Mapping[str, Any],
+    *,
+    pretrained: bool,
+    path: str | None,
+    shipped: str | None = None,
 ) -> tuple[str, Path | None]:
     """Decide where a backbone's weights come from, and have the file at hand.
 
     Args:
         name: The backbone, for the messages.
         published: timm's description of the published weights; empty if there are none.
-        pretrained: Whether published weights are asked for.
+        pretrained: Whether pretrained weights are asked for.
         path: The user's own file; goes before everything else.
+        shipped: Name of a file of pretrained weights in this package; goes before the hub.
 
     Returns:
-        ``file``, ``pretrained`` or ``random weights``, and the file unless the weights are random.
+        ``file``, ``shipped``, ``pretrained`` or ``random weights``, and the file unless the weights
+        are random.
 
     Raises:
-        WeightsError: Published weights are asked for and cannot be had.
+        WeightsError: Pretrained weights are asked for and cannot be had.
     """
     if path is not None:
         return "file", Path(path).expanduser()
@@ -138,6 +147,8 @@ def find_weights(
             name,
         )
         return "random weights", None
+    if shipped is not None:
+        return "shipped", shipped_file(name, shipped)
     repo = published.get("hf_hub_id")
     if not repo:
         raise WeightsError(
@@ -147,6 +158,26 @@ def find_weights(
         )
     filename = published.get("hf_hub_filename") or "model.safetensors"
     return "pretrained", fetch_weights(name, repo, filename)
+
+
+def shipped_file(name: str, filename: str) -> Path:
+    """Return a file of weights that comes with this package.
+
+    Args:
+        name: The backbone, for the message.
+        filename: The file in ``SHIPPED``.
+
+    Raises:
+        WeightsError: It is not there.
+    """
+    path = SHIPPED / filename
+    if not path.is_file():
+        there = ", ".join(sorted(file.name for file in SHIPPED.glob("*.safetensors"))) or "none"
+        raise WeightsError(
+            f"backbone '{name}': expected weights in this package under the name '{filename}', "
+            f"got {there}. Correct backbone.shipped, or install fsad again."
+        )
+    return path
 
 
 def fetch_weights(name: str, repo: str, filename: str) -> Path:

@@ -151,7 +151,7 @@ class Distillation(LightningModule):
         wanted, found = self.targets(images), self.features(images, step)
         regression = mse_loss(self.head(found), wanted)
         rng = generator(self.seed, "pretrain", "patches", step)
-        f, t = (rows.unflatten(0, (-1, VIEWS)) for rows in (found, wanted))
+        f, t = (rows.view(-1, VIEWS, *rows.shape[1:]) for rows in (found, wanted))
         relation = _sampled_relation(rng, f[:, 2:], t[:, 2:])
         depth_twice = t[:, 1:2].expand(-1, 2, -1, -1)
         pairs = _sampled_relation(rng, f[:, :2], depth_twice)
@@ -197,14 +197,11 @@ class Distillation(LightningModule):
         }
         taken = {id(weight) for weight in hidden.values()}
         others = [p for p in self.parameters() if p.requires_grad and id(p) not in taken]
-        muon = Muon(
-            [
-                {"params": [w for name, w in hidden.items() if "qkv" in name], "pieces": 3},
-                {"params": [w for name, w in hidden.items() if "qkv" not in name]},
-            ],
-            lr=self.matrix_lr,
-            weight_decay=self.weight_decay,
-        )
+        groups: list[dict[str, Any]] = [
+            {"params": [w for name, w in hidden.items() if "qkv" in name], "pieces": 3},
+            {"params": [w for name, w in hidden.items() if "qkv" not in name]},
+        ]
+        muon = Muon(groups, lr=self.matrix_lr, weight_decay=self.weight_decay)
         adam = torch.optim.AdamW(
             [
                 {"params": [p for p in others if p.ndim > 1], "weight_decay": self.weight_decay},

@@ -33,7 +33,7 @@ def orthogonalised(matrices: Tensor) -> Tensor:
         Jordan et al., Muon: An optimizer for hidden layers in neural networks (2024).
     """
     flat = matrices.shape[-2] > matrices.shape[-1]
-    x = matrices.mT if flat else matrices  # the smaller Gram matrix
+    x: Tensor = matrices.mT if flat else matrices  # the smaller Gram matrix
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
     a, b, c = COEFFICIENTS
     for _ in range(STEPS):
@@ -99,7 +99,7 @@ class Muon(torch.optim.Optimizer):
     def _move(self, weights: list[nn.Parameter], group: dict[str, Any]) -> None:
         """Move matrices of one shape."""
         lr, mu, pieces = group["lr"], group["momentum"], group["pieces"]
-        ways = []
+        ways: list[Tensor] = []
         for weight in weights:
             if weight.grad is None:
                 continue

@@ -14,7 +14,14 @@ from torch.utils.data import DataLoader, Subset
 from fsad.callbacks.stage_checkpoint import StageCheckpoint
 from fsad.callbacks.stage_progress import StageProgress
 from fsad.checkpoint import check_readable
-from fsad.errors import ConfigError, RunError, check_at_least, check_choice, check_fraction
+from fsad.errors import (
+    ConfigError,
+    RunError,
+    WeightsError,
+    check_at_least,
+    check_choice,
+    check_fraction,
+)
 from fsad.files import make_folder, write_json, write_tensors
 from fsad.nn.backbone import CnnExtractor
 from fsad.nn.state_dict import fingerprint
@@ -49,7 +56,7 @@ class Recipe:
     seed: int = 0
     epochs: int = 28
     steps: int = 100
-    small: float = 0.8
+    small: float = 0.4
     image_size: int = 224
     batch_size: int = 1
     lr: float = 1e-3
@@ -112,8 +119,13 @@ def teacher(weights: Path, image_size: int) -> CnnExtractor:
     """Build what it learns from: torchvision's ResNet-18, stages 2 and 3 on one grid.
 
     Raises:
-        WeightsError: The file cannot be read, or holds something else.
+        WeightsError: The file is not there, cannot be read, or holds something else.
     """
+    if not weights.is_file():
+        raise WeightsError(
+            f"teacher: expected a file of ResNet-18's ImageNet weights, got none at '{weights}'. "
+            "Fetch them once: hf download timm/resnet18.tv_in1k model.safetensors --local-dir DIR."
+        )
     return CnnExtractor(
         "resnet18", "resnet18.tv_in1k", image_size, layers=[], weights_path=str(weights)
     )

@@ -60,7 +60,8 @@ def look_nearby(net: Any) -> None:
     heads, c = net.blocks[0].attn.num_heads, net.embed_dim
     if c % (4 * heads):
         raise ConfigError(f"embed_dim: expected a multiple of {4 * heads}, got {c}")
-    omega = 2 * math.pi / torch.logspace(*(math.log10(period) for period in PERIODS), c // 4)
+    shortest, longest = (math.log10(period) for period in PERIODS)
+    omega = 2 * math.pi / torch.logspace(shortest, longest, c // 4)
     height, width = net.patch_embed.grid_size
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     waves = [rows[..., None] * omega, columns[..., None] * omega]
@@ -86,7 +87,8 @@ def _shifted(omega: float, down: int, right: int) -> Tensor:
     for steps in (down, right):
         cos, sin = math.cos(omega * steps), math.sin(omega * steps)
         turns.append(torch.tensor([[cos, -sin], [sin, cos]]))
-    return torch.block_diag(*turns)
+    turn: Tensor = torch.block_diag(*turns)  # type: ignore[no-untyped-call]
+    return turn
 
 
 def tokens_of(net: Any, images: Tensor, *key: int | str) -> Tensor:
