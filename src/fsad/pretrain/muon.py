@@ -21,7 +21,7 @@ def orthogonalised(matrices: Tensor) -> Tensor:
     .. math:: X_{k+1} = a X_k + b X_k X_k^\top X_k + c (X_k X_k^\top)^2 X_k
 
     Laws: :math:`U S V^\top \mapsto U S' V^\top` with S' in [0.6, 1.3] unless a value of S is below
-    a thousandth of the norm; scaling M changes nothing; M transposed gives the result transposed.
+    a hundredth of the norm; scaling M changes nothing; M transposed gives the result transposed.
 
     Args:
         matrices: ``(b, m, n)``, in any floating point type.
@@ -50,8 +50,8 @@ class Muon(torch.optim.Optimizer):
         \operatorname{orth}((1 - \mu) G + \mu M)
 
     torch has one of the same name that computes in bfloat16: on a processor without such
-    instructions its step took thirty times as long as this one. This one keeps the precision of the
-    weights and takes matrices of one shape together.
+    instructions its step on the embedded backbone took 24 times as long (2.5 s). This one keeps the
+    precision of the weights and takes matrices of one shape together.
 
     Args:
         params: Matrices, or groups of them. A group's ``pieces`` says how many matrices lie on top
@@ -103,7 +103,10 @@ class Muon(torch.optim.Optimizer):
         for weight in weights:
             if weight.grad is None:
                 continue
-            held = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
+            state = self.state[weight]
+            if not state:
+                state["momentum"] = torch.zeros_like(weight)
+            held = state["momentum"]
             held.lerp_(weight.grad, 1 - mu)
             ways += weight.grad.lerp(held, mu).chunk(pieces)
         turned = orthogonalised(torch.stack(ways))

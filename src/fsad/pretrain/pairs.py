@@ -36,7 +36,7 @@ class GeneratedPairs(Dataset[Tensor]):
         ConfigError: An argument is out of range.
 
     Note:
-        On average about 40 ms on one core at 224 pixels.
+        On average about 60 ms on one core at 224 pixels.
     """
 
     def __init__(self, size: int, count: int, seed: int) -> None:
