@@ -29,12 +29,12 @@ class BankGraph:
         self.source, self.target = self.features[: len(source)], self.features[len(source) :]
         self.knn = knn
         self._source, self._target = prepare(self.source), prepare(self.target)
-        neighbours = bank_neighbours(self._source, self._target, knn)
-        self.scale = 1.0 if scale == "one" else median_distance(neighbours)
-        self.hypergraph = SoftHypergraph.from_neighbours(neighbours, self.scale)
+        self._neighbours = bank_neighbours(self._source, self._target, knn)
+        self.scale = 1.0 if scale == "one" else median_distance(self._neighbours)
+        self.hypergraph = SoftHypergraph.from_neighbours(self._neighbours, self.scale)
         self.smoothed = self.hypergraph.smoothing_with_HGNN(self.features)
         # The first neighbour in the other domain is the nearest there: no second search for S(F).
-        self._nearest_other = neighbours.indices[:, knn // 2]
+        self._nearest_other = self._neighbours.indices[:, knn // 2]
         pseudo = self.pseudo
         self._least_loss = mse_loss(pseudo, self.features) / 2
         self._best = pseudo.add_(self.features).div_(2)
@@ -69,14 +69,29 @@ class BankGraph:
         """Pass all vertices through R: ``(v, c)``."""
         return rectifier(self.features, self.hypergraph, self.smoothed)  # type: ignore[no-any-return]
 
-    def rectified_banks(self, rectifier: ResHGNN) -> tuple[Tensor, Tensor]:
-        """Pass both banks through R: source ``(s, c)`` and target ``(t, c)``."""
-        rectified = self.rectified(rectifier)
-        return rectified[: len(self.source)], rectified[len(self.source) :]
-
     def states(self, rectifier: ResHGNN) -> BankStates:
         """Return what queries need of the banks."""
         return rectifier.bank_states(self.features, self.hypergraph, self.smoothed)
+
+    def banks_as_queries(self, rectifier: ResHGNN, states: BankStates) -> tuple[Tensor, Tensor]:
+        r"""Pass every bank row through R as a query that does not find itself.
+
+        Eq. (8) multiplies a vertex by the root of its degree. A source row that many target
+        patches hold for their neighbour is thus lengthened, and a query, whose degree is its own
+        hyperedge's, is not: the rows most like the target would lie farthest from it. By one path
+        for both, they do not.
+
+        Args:
+            rectifier: R.
+            states: What :meth:`states` gave.
+
+        Returns:
+            Rectified banks: source ``(s, c)`` and target ``(t, c)``.
+        """
+        rows = rectifier.rectify_queries(
+            self.features, self._neighbours, self.scale, self.hypergraph, states
+        )
+        return rows[: len(self.source)], rows[len(self.source) :]
 
     def rectify(self, rectifier: ResHGNN, states: BankStates, queries: Tensor) -> Tensor:
         """Pass target-domain queries ``(q, c)`` through R, each on its own."""

@@ -92,7 +92,8 @@ class HypergraphRectificationModule(ScoringModule):
         """Measure the gap between the domains before and after R."""
         assert self.graph is not None
         self.rectifier.eval()
-        source, target = self.graph.rectified_banks(self.rectifier)
+        states = self.graph.states(self.rectifier)
+        source, target = self.graph.banks_as_queries(self.rectifier, states)
         self.rectifier.train()
         self.diagnostics = {
             "gap_over_norm_before": gap_over_norm(
@@ -119,7 +120,7 @@ class HypergraphRectificationModule(ScoringModule):
             self.graph = self.graph or self._build_graph()
             self._states = self.graph.states(self.rectifier)
             if self.rectify_banks:
-                source, target = self.graph.rectified_banks(self.rectifier)
+                source, target = self.graph.banks_as_queries(self.rectifier, self._states)
         self._source, self._target = prepare(source), prepare(target)
 
     def score(self, images: Tensor) -> tuple[Tensor, Tensor]:
