@@ -19,7 +19,7 @@ from fsad.checkpoint import backbone_identity, check_readable, refuse_other_back
 from fsad.data.datamodule import PairDataModule
 from fsad.errors import DataError, RunError
 from fsad.files import make_folder, read_tensors, write_json, write_tensors
-from fsad.maps import DOMAINS, write_maps
+from fsad.maps import write_maps
 from fsad.memo import Memo
 from fsad.nn.extractor import PatchExtractor
 from fsad.plan import Method, Plan, Settings, Stage
@@ -27,7 +27,7 @@ from fsad.processes import agree, is_first
 from fsad.progress import track
 from fsad.report import CategoryResult, ScoreRow, peak_rss_mb, write_scores
 from fsad.result import as_json
-from fsad.scored import ImageScore, ScoredImages, source_share
+from fsad.scored import ImageScore, ScoredImages, Scores, scores_by_domain, source_share
 from fsad.store import TensorStore, digest
 
 log = logging.getLogger(__name__)
@@ -125,10 +125,10 @@ class CategoryRun:
             artifact = self._run_stage(stage, plan, memos[stage.name])
             seconds[stage.name] = artifact.seconds
             diagnostics[stage.name] = artifact.diagnostics
-        patches, seconds["test"] = self._score(plan, memos[SCORES])
+        scores, seconds["test"] = self._score(plan, memos[SCORES])
         seconds["banks"] = plan.builder.seconds
         if is_first():
-            result = self._measure(plan, patches, seconds, diagnostics, backbone_before)
+            result = self._measure(plan, scores, seconds, diagnostics, backbone_before)
             write_json(self.record, result.to_json())
         agree(None)  # the others wait until it is there
         return result if is_first() else self._recorded()
@@ -236,8 +236,8 @@ class CategoryRun:
                 "read. Delete it to have the category tested again."
             ) from error
 
-    def _score(self, plan: Plan, memo: Memo) -> tuple[dict[str, Tensor], float]:
-        """Return the patch scores of all test images, and the seconds that scoring them took."""
+    def _score(self, plan: Plan, memo: Memo) -> tuple[dict[str, Scores], float]:
+        """Return the scores of all test images, and the seconds that scoring them took."""
         lost = not plan.builder.memo.is_there()  # scores are of no use without their banks
         with memo.making(afresh=lost) as needed:
             if needed:
@@ -249,7 +249,7 @@ class CategoryRun:
         self.reused += ["banks"] * (not plan.builder.built) + ["test"] * (not needed)
         try:
             patches, metadata = read_tensors(memo.path)
-            return {name: patches[name] for name in DOMAINS}, float(metadata["seconds"])
+            return scores_by_domain(patches), float(metadata["seconds"])
         except (DataError, KeyError) as error:
             raise DataError(
                 f"{memo.path}: expected patch scores, got a file that cannot be read. "
@@ -268,7 +268,7 @@ class CategoryRun:
     def _measure(
         self,
         plan: Plan,
-        patches: dict[str, Tensor],
+        scores: dict[str, Scores],
         seconds: dict[str, float],
         diagnostics: dict[str, Any],
         backbone_before: float,
@@ -276,20 +276,29 @@ class CategoryRun:
         scorer = plan.scorer
         start = time.perf_counter()
         scored = ScoredImages(
-            self.extractor.image_size, plan.sigma, plan.beta, self.around.exact_metrics
+            self.extractor.image_size,
+            plan.sigma,
+            plan.beta,
+            self.around.exact_metrics,
+            tuple(scores),
         )
         truths = self.data.truth_dataloader()
         for truth in track(truths, "metrics", len(truths)):
-            source, target = (patches[domain][truth.index] for domain in DOMAINS)
-            scored.update(truth, source, target)
+            batch = {
+                domain: Scores(*(column[truth.index] for column in each))
+                for domain, each in scores.items()
+            }
+            scored.update(truth, batch)
         metrics = scored.compute()
-        share = source_share(patches["source"], patches["target"], plan.beta)
+        share = source_share(scores, plan.beta)
         seconds["metrics"] = time.perf_counter() - start
         fused = {name: value for name, value in metrics["fused"].items() if value is not None}
-        self._log({f"test/{name}": it for name, it in {**fused, "source_share": share}.items()})
+        if share is not None:
+            fused["source_share"] = share
+        self._log({f"test/{name}": value for name, value in fused.items()})
         write_scores(self.folder / "scores.csv", self._rows(scored.images))
         if self.maps:
-            files = write_maps(self.maps, self.data, scored, patches)
+            files = write_maps(self.maps, self.data, scored, scores)
             for logger in self.around.loggers:
                 if hasattr(logger, "log_image"):  # W&B; the most anomalous images
                     names = [str(path) for path in files[:8]]
@@ -300,12 +309,11 @@ class CategoryRun:
             n_test_good=self.data.n_test_good,
             n_test_defect=self.data.n_test_defect,
             fused=metrics["fused"],
-            source_only=metrics["source_only"],
-            target_only=metrics["target_only"],
+            source_only=metrics.get("source_only", {}),
+            target_only=metrics.get("target_only", {}),
             part_mask=metrics["part_mask"],
             bank_rows={
-                "source": len(scorer.source_bank.rows),
-                "target": len(scorer.target_bank.rows),
+                bank.domain: len(bank.features) for bank in (scorer.source_bank, scorer.target_bank)
             },
             seconds=seconds,
             backbone_seconds=self.extractor.seconds - backbone_before,

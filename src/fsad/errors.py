@@ -147,6 +147,17 @@ def check_even(name: str, value: int) -> int:
     return value
 
 
+def check_odd(name: str, value: int) -> int:
+    """Return ``value`` if it is an odd whole number of at least 1.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if not check_at_least(name, value, 1) % 2:
+        raise ConfigError(f"{name}: expected an odd number, a middle has to be there, got {value}")
+    return value
+
+
 def check_choice(name: str, value: str, choices: Collection[str]) -> str:
     """Return ``value`` if it is one of the choices.
 

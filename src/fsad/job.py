@@ -111,7 +111,8 @@ def build(cfg: DictConfig, logs: Sequence[Logger]) -> Job:
     seed_everything(cfg.seed, workers=True, verbose=False)
     method = instantiate(cfg.method, _convert_="all")
     data: PairDataModule = instantiate(cfg.data, _convert_="all")
-    extractor = backbone(config["backbone"])
+    own = getattr(method, "own_extractor", None)  # of methods that are about their features
+    extractor = own(data.image_size) if own else backbone(config["backbone"])
     precision = check_choice("trainer.precision", cfg.trainer.precision, PRECISIONS)
     extractor.autocast = PRECISIONS[precision]
     extractor.store = data.store = open_store(cfg)

@@ -11,21 +11,19 @@ from torch import Tensor
 from fsad.data.datamodule import PairDataModule
 from fsad.data.transforms import load_tensors
 from fsad.files import atomic
-from fsad.functional.scoring import fuse
-from fsad.scored import ScoredImages
+from fsad.scored import ScoredImages, Scores
 
 # Dark blue over green to yellow, readable in grey and by the colour-blind.
 _STOPS = np.array(
     [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]], dtype=np.float32
 )
-DOMAINS = ("source", "target")
 GAP = 4  # pixels between panels
 
 
 def write_maps(
-    folder: Path, data: PairDataModule, scored: ScoredImages, patches: Mapping[str, Tensor]
+    folder: Path, data: PairDataModule, scored: ScoredImages, scores: Mapping[str, Scores]
 ) -> list[Path]:
-    """Write one strip per test image: RGB, depth, truth, source map, target map, fused map.
+    """Write one strip per test image: RGB, depth, truth, each domain's map, and the fused map.
 
     All maps of a category share one colour scale per kind of score, from its lowest to its highest
     value over the test images, so that strips can be compared.
@@ -34,13 +32,14 @@ def write_maps(
         folder: Where the strips go, as ``<defect>_<stem>.png``.
         data: One category's data.
         scored: Its scores.
-        patches: Patch scores by domain, each ``(n, h, w)``.
+        scores: Those of all test images, by domain.
 
     Returns:
         The files, most anomalous image first.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    limits = [scored.limits[name] for name in ("source_only", "target_only", "fused")]
+    names = [f"{domain}_only" for domain in scored.domains]
+    limits = [scored.limits[name] for name in (names if len(names) == 1 else [*names, "fused"])]
     samples = data.test_samples
     ranked = sorted(
         range(len(scored.images)), key=lambda place: scored.images[place].fused, reverse=True
@@ -50,8 +49,9 @@ def write_maps(
         index = scored.images[place].index
         sample = samples[index]
         seen = load_tensors(data.reader, sample, scored.size, ("rgb", "depth", "mask"))
-        source, target = (scored.maps(patches[of][index : index + 1]) for of in DOMAINS)
-        kinds = (source, target, fuse(source, target, scored.beta))
+        kinds = [scored.maps(scores[of].patches[index : index + 1]) for of in scored.domains]
+        if len(kinds) > 1:
+            kinds.append(scored.fused(*kinds))
         panels = [
             _picture(seen["rgb"]),
             _picture(seen["depth"]),

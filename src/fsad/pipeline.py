@@ -129,7 +129,11 @@ def _rows(job: Job, name: str) -> list[ScoreRow]:
                     row["image"],
                     bool(int(row["label"])),
                     row["defect"],
-                    *(float(row[name]) for name in ("score", "score_source", "score_target")),
+                    float(row["score"]),
+                    *(
+                        float(row[it]) if row[it] else None
+                        for it in ("score_source", "score_target")
+                    ),
                 )
                 for row in csv.DictReader(file)
             ]

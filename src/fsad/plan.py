@@ -57,7 +57,11 @@ class Plan:
 
 
 class Method(Protocol):
-    """A few-shot method."""
+    """A few-shot method.
+
+    One that is about features of its own has a method ``own_extractor(image_size)`` besides, and
+    gets what that returns instead of the configured backbone.
+    """
 
     name: str
 

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class MemoryBankBuilder(Callback):
-    """Build both banks: adapters on, noise off; one z-score per domain; greedy coreset.
+    """Build the banks: adapters on, noise off; one z-score per domain; greedy coreset.
 
     Banks found in the file, or made by another run from the same, are read instead of built.
     Several processes extract features batch by batch in turn; the first one selects, so that the
@@ -33,7 +33,7 @@ class MemoryBankBuilder(Callback):
 
     Args:
         path: ``banks.safetensors`` of the run.
-        ratios: Share of the patches kept, by domain.
+        ratios: Share of the patches kept, by domain; a domain that is not named has no bank.
         slack: See :func:`fsad.functional.coreset.k_center_greedy`.
         max_rows: See :class:`fsad.nn.bank_stream.BankStream`.
 
@@ -71,8 +71,8 @@ class MemoryBankBuilder(Callback):
     @torch.no_grad()  # not inference_mode: banks may feed a layer that trains
     def _fill(self, trainer: Trainer, module: Any) -> float:
         """Fill what is empty; return the seconds that building took just now."""
-        banks: tuple[MemoryBank, MemoryBank] = (module.source_bank, module.target_bank)
-        if all(bank.is_filled for bank in banks):
+        banks = self._banks(module)
+        if banks and all(bank.is_filled for bank in banks):
             return 0.0
         with self.memo.making() as needed:
             if needed:
@@ -81,13 +81,19 @@ class MemoryBankBuilder(Callback):
             self.read(module)
         return self.seconds if needed else 0.0
 
+    def _banks(self, module: Any) -> list[MemoryBank]:
+        """Return the module's banks that are to be filled."""
+        return [
+            bank for bank in (module.source_bank, module.target_bank) if bank.domain in self.ratios
+        ]
+
     def read(self, module: Any) -> None:
         """Fill the banks from the file.
 
         Raises:
             DataError: The file cannot be read, or does not fit the backbone.
         """
-        banks = (module.source_bank, module.target_bank)
+        banks = self._banks(module)
         channels = module.extractor.extractor.channels
         self.seconds = read_banks(self.memo.path, banks, channels, module.device)
 
@@ -114,7 +120,7 @@ class MemoryBankBuilder(Callback):
         if is_first():
             write_banks(self.memo.path, banks, self.seconds)
             sizes = ", ".join(f"{len(bank.rows)} {bank.domain} rows" for bank in banks)
-            log.info("banks: %s", sizes)
+            log.info("banks: %s", sizes or "none")
 
 
 def cells_of(module: Any) -> int:

@@ -71,6 +71,17 @@ class AdaptedExtractor(nn.Module):
         self.enabled = True
         self._cache = FeatureCache(extractor)
 
+    @classmethod
+    def plain(cls, extractor: PatchExtractor) -> "AdaptedExtractor":
+        """Return the extractor with its adapters switched off: the frozen backbone, and the cache.
+
+        Args:
+            extractor: The frozen backbone.
+        """
+        adapted = cls(extractor, hidden=1)
+        adapted.enabled = False
+        return adapted
+
     def forward(
         self, images: Tensor, domain: str = "source", perturb: Perturbation | None = None
     ) -> Tensor:

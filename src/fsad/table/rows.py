@@ -152,7 +152,9 @@ def _rows_of(group: _Group, headings: Mapping[str, str], expected: int) -> list[
             add(category, "all", [])
             continue
         for score, sets in by_score.items():
-            if score == CONTROL or any(sets):  # a method may have no source or target score
+            # A method of one domain has no score of the other, and that of its own is its score.
+            twice = score != "fused" and sets == by_score["fused"]
+            if score == CONTROL or (any(sets) and not twice):
                 add(category, SCORES[score], sets)
     return rows
 

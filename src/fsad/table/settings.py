@@ -43,7 +43,8 @@ def settings_of(result: RunResult) -> dict[str, Any]:
     }
     flat.pop("data.category", None)
     weights = result.backbone.get("weights")
-    name = flat.pop("backbone.name", None) or result.backbone.get("name")
+    configured = flat.pop("backbone.name", None)
+    name = result.backbone.get("name") or configured  # a method may have features of its own
     stages = {key: flat.pop(key) for key in list(flat) if key.startswith("method.stages.")}
     on = [key.rpartition(".")[2] for key, wanted in stages.items() if wanted]
     return {

@@ -1,0 +1,94 @@
+"""PaDiM: at every position of the image a Gaussian of what good parts look like there."""
+
+from pathlib import Path
+
+from torch import Tensor
+
+from fsad.callbacks.bank_builder import MemoryBankBuilder
+from fsad.data.pairs import ImageBatch
+from fsad.errors import (
+    check_at_least,
+    check_fraction,
+    check_not_negative,
+    check_odd,
+    check_positive,
+)
+from fsad.functional.gaussian import PositionGaussians, windows
+from fsad.nn.adapter import AdaptedExtractor
+from fsad.nn.extractor import PatchExtractor
+from fsad.plan import Plan
+from fsad.stage_module import ScoringModule
+
+
+class PadimModule(ScoringModule):
+    """Scores a depth patch by its Mahalanobis distance from the shots' patches around its place.
+
+    Args:
+        extractor: The frozen backbone.
+        window: Height and width of that surrounding, cells, odd. It makes several samples of one
+            shot, and forgives parts that lie a cell off.
+        shrinkage: Of the covariance, in (0, 1].
+    """
+
+    def __init__(self, extractor: AdaptedExtractor, window: int, shrinkage: float) -> None:
+        super().__init__(extractor)
+        self.window, self.shrinkage = window, shrinkage
+
+    def on_test_start(self) -> None:
+        """Fit the Gaussians: the bank holds the shots' patches, cell by cell, image by image."""
+        height, width = self.extractor.extractor.grid
+        rows = self.target_bank.rows
+        maps = rows.view(-1, height, width, rows.shape[1]).permute(0, 3, 1, 2)
+        self._gaussians = PositionGaussians.fit(windows(maps, self.window), self.shrinkage)
+
+    def score(self, images: Tensor) -> Tensor:
+        """Return patch scores ``(n, h, w)`` of depth images ``(n, 3, H, W)``."""
+        features = self.target_bank.normalize(self.encode(images, "target"))
+        rows = features.flatten(2).transpose(1, 2)  # (n, h * w, c)
+        scores: Tensor = self._gaussians.distances(rows).view(len(images), *features.shape[2:])
+        return scores
+
+    def test_step(self, batch: ImageBatch) -> None:
+        """Score one batch of test images."""
+        self.patches.update(batch.index, target=self.score(batch.image))
+
+
+class Padim:
+    """The method and its settings.
+
+    Args:
+        window: Height and width of the surroundings whose patches a position learns from, cells,
+            odd.
+        shrinkage: Share of the mean variance in the covariance, in (0, 1].
+        sigma: Blur of the anomaly map in pixels, 0 or more.
+        seed: Taken by every method; nothing here is random.
+
+    Raises:
+        ConfigError: A setting is out of range.
+
+    Source:
+        Defard et al., PaDiM, ICPR 2021; see :class:`~fsad.functional.gaussian.PositionGaussians`.
+    """
+
+    name = "padim"
+
+    def __init__(
+        self, window: int = 3, shrinkage: float = 0.1, sigma: float = 4.0, seed: int = 0
+    ) -> None:
+        self.window = check_odd("method.window", window)
+        name = "method.shrinkage"
+        self.shrinkage = check_positive(name, check_fraction(name, shrinkage))
+        self.sigma = check_not_negative("method.sigma", sigma)
+        self.seed = check_at_least("seed", seed, 0)
+
+    def plan(self, extractor: PatchExtractor, banks_path: Path) -> Plan:
+        """Lay out one category's run: nothing trains."""
+        return Plan(
+            [],
+            PadimModule(AdaptedExtractor.plain(extractor), self.window, self.shrinkage),
+            MemoryBankBuilder(banks_path, {"target": 1.0}),
+            beta=0.0,
+            sigma=self.sigma,
+            banks_depend={},
+            scores_depend={"window": self.window, "shrinkage": self.shrinkage},
+        )

@@ -1,0 +1,76 @@
+"""The part mask as a method: the control. It scores the shape of the part, and has no model."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fsad.callbacks.bank_builder import MemoryBankBuilder
+from fsad.data.pairs import ImageBatch
+from fsad.errors import check_at_least, check_not_negative
+from fsad.functional.scoring import blur, image_scores
+from fsad.nn.adapter import AdaptedExtractor
+from fsad.nn.extractor import PatchExtractor
+from fsad.nn.unlearnt import PixelExtractor
+from fsad.plan import Plan
+from fsad.scored import Scores
+from fsad.stage_module import ScoringModule
+
+
+class PartMaskModule(ScoringModule):
+    """Scores a pixel 1 on the part and 0 beside it, and an image by its blurred mask's highest.
+
+    Args:
+        extractor: Any; it is not asked.
+        sigma: The blur, pixels.
+    """
+
+    def __init__(self, extractor: AdaptedExtractor, sigma: float) -> None:
+        super().__init__(extractor)
+        self.sigma = sigma
+
+    def on_test_start(self) -> None:
+        """Find the parts of the test images, as the metrics do."""
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        self._parts = torch.cat([truth.part for truth in data.truth_dataloader()])
+
+    def test_step(self, batch: ImageBatch) -> None:
+        """Score one batch of test images."""
+        parts = self._parts[batch.index.cpu()].float()
+        self.patches.update(
+            batch.index, target=Scores(parts, image_scores(blur(parts, self.sigma)))
+        )
+
+
+class PartMask:
+    """The method and its settings; every other method's table has the same numbers as its control.
+
+    Args:
+        sigma: Blur of the anomaly map in pixels, 0 or more.
+        seed: Taken by every method; nothing here is random.
+
+    Raises:
+        ConfigError: A setting is out of range.
+    """
+
+    name = "part_mask"
+
+    def __init__(self, sigma: float = 4.0, seed: int = 0) -> None:
+        self.sigma = check_not_negative("method.sigma", sigma)
+        self.seed = check_at_least("seed", seed, 0)
+
+    def own_extractor(self, image_size: int) -> PatchExtractor:
+        """Return an extractor that costs nothing; no feature is asked for."""
+        return PixelExtractor(image_size)
+
+    def plan(self, extractor: PatchExtractor, banks_path: Path) -> Plan:
+        """Lay out one category's run: nothing trains."""
+        return Plan(
+            [],
+            PartMaskModule(AdaptedExtractor.plain(extractor), self.sigma),
+            MemoryBankBuilder(banks_path, {}),
+            beta=0.0,
+            sigma=self.sigma,
+            banks_depend={},
+            scores_depend={"sigma": self.sigma},
+        )

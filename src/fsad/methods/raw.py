@@ -1,0 +1,65 @@
+"""Raw depth: the distance of every pixel to the nearest shot. What no learning gives."""
+
+from pathlib import Path
+
+from torch import Tensor
+
+from fsad.callbacks.bank_builder import MemoryBankBuilder
+from fsad.data.pairs import ImageBatch
+from fsad.errors import check_at_least, check_not_negative
+from fsad.nn.adapter import AdaptedExtractor
+from fsad.nn.extractor import PatchExtractor
+from fsad.nn.unlearnt import PixelExtractor
+from fsad.plan import Plan
+from fsad.stage_module import ScoringModule
+
+
+class RawModule(ScoringModule):
+    r"""Scores a pixel by :math:`\min_k |d - d_k|` over the shots' depth at the same pixel."""
+
+    def score(self, images: Tensor) -> Tensor:
+        """Return pixel scores ``(n, H, W)`` of depth images ``(n, 3, H, W)``."""
+        depth = self.target_bank.normalize(self.encode(images, "target"))  # (n, 1, H, W)
+        shots = self.target_bank.rows.view(-1, *depth.shape[2:])  # (k, H, W), as they were read
+        nearest = (depth - shots[0]).abs()
+        for shot in shots[1:]:
+            nearest = nearest.minimum((depth - shot).abs())
+        return nearest[:, 0]
+
+    def test_step(self, batch: ImageBatch) -> None:
+        """Score one batch of test images."""
+        self.patches.update(batch.index, target=self.score(batch.image))
+
+
+class Raw:
+    """The method and its settings. It needs no backbone: the one that is configured is not built.
+
+    Args:
+        sigma: Blur of the anomaly map in pixels, 0 or more.
+        seed: Taken by every method; nothing here is random.
+
+    Raises:
+        ConfigError: A setting is out of range.
+    """
+
+    name = "raw"
+
+    def __init__(self, sigma: float = 4.0, seed: int = 0) -> None:
+        self.sigma = check_not_negative("method.sigma", sigma)
+        self.seed = check_at_least("seed", seed, 0)
+
+    def own_extractor(self, image_size: int) -> PatchExtractor:
+        """Return the features that the method is about."""
+        return PixelExtractor(image_size)
+
+    def plan(self, extractor: PatchExtractor, banks_path: Path) -> Plan:
+        """Lay out one category's run: nothing trains."""
+        return Plan(
+            [],
+            RawModule(AdaptedExtractor.plain(extractor)),
+            MemoryBankBuilder(banks_path, {"target": 1.0}),
+            beta=0.0,
+            sigma=self.sigma,
+            banks_depend={},
+            scores_depend={},
+        )

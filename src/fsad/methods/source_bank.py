@@ -1,0 +1,63 @@
+"""The source bank alone: how far RGB carries, without a single depth image."""
+
+from pathlib import Path
+
+from fsad.callbacks.bank_builder import MemoryBankBuilder
+from fsad.data.pairs import ImageBatch
+from fsad.errors import check_at_least, check_fraction, check_not_negative, check_positive
+from fsad.functional.coreset import check_slack
+from fsad.functional.prepared import prepare
+from fsad.functional.scoring import patch_scores
+from fsad.nn.adapter import AdaptedExtractor
+from fsad.nn.extractor import PatchExtractor
+from fsad.plan import Plan
+from fsad.stage_module import ScoringModule
+
+
+class SourceBankModule(ScoringModule):
+    """Scores depth patches by their distance to the RGB patches of good parts."""
+
+    def on_test_start(self) -> None:
+        """Prepare the bank for many searches."""
+        self._bank = prepare(self.source_bank.rows)
+
+    def test_step(self, batch: ImageBatch) -> None:
+        """Score one batch of test images; depth is z-scored as RGB is, for lack of another."""
+        features = self.source_bank.normalize(self.encode(batch.image, "target"))
+        self.patches.update(batch.index, source=patch_scores(features, self._bank))
+
+
+class SourceBank:
+    """The method and its settings. The shots are not used: more of them change nothing.
+
+    Args:
+        ratio: Share of the source patches that the bank keeps, in (0, 1].
+        coreset_slack: As HyperTrans' ``method.banks.coreset_slack``.
+        sigma: Blur of the anomaly map in pixels, 0 or more.
+        seed: Taken by every method; nothing here is random.
+
+    Raises:
+        ConfigError: A setting is out of range.
+    """
+
+    name = "source_bank"
+
+    def __init__(
+        self, ratio: float = 0.1, coreset_slack: float = 0.0, sigma: float = 4.0, seed: int = 0
+    ) -> None:
+        self.ratio = check_positive("method.ratio", check_fraction("method.ratio", ratio))
+        self.slack = check_slack(coreset_slack)
+        self.sigma = check_not_negative("method.sigma", sigma)
+        self.seed = check_at_least("seed", seed, 0)
+
+    def plan(self, extractor: PatchExtractor, banks_path: Path) -> Plan:
+        """Lay out one category's run: nothing trains."""
+        return Plan(
+            [],
+            SourceBankModule(AdaptedExtractor.plain(extractor)),
+            MemoryBankBuilder(banks_path, {"source": self.ratio}, self.slack),
+            beta=1.0,
+            sigma=self.sigma,
+            banks_depend={"ratio": self.ratio, "slack": self.slack},
+            scores_depend={},
+        )

@@ -1,0 +1,90 @@
+"""Every baseline as a whole run, and the laws that tie them to each other."""
+
+import csv
+import json
+
+import pytest
+
+from fsad.metrics import METRICS
+
+ONLY = {
+    "patchcore": "target",
+    "source_bank": "source",
+    "padim": "target",
+    "sift": "target",
+    "raw": "target",
+    "part_mask": "target",
+}
+
+
+@pytest.fixture(scope="module")
+def runs(run, tmp_path_factory):
+    """One run of each method, on the same pairs."""
+    folder = tmp_path_factory.mktemp("baselines")
+    return {
+        name: run(folder / name, f"method={name}", "maps=true", without="method.") for name in ONLY
+    }
+
+
+def rows_of(folder):
+    return list(csv.DictReader((folder / "scores.csv").read_text().splitlines()))
+
+
+def result_of(folder):
+    return json.loads((folder / "result.json").read_text())
+
+
+@pytest.mark.parametrize("name", ONLY)
+def test_a_method_of_one_domain_has_that_domains_score_for_its_own(runs, name):
+    result = result_of(runs[name])
+    assert result["method"] == name
+    entry = result["categories"]["tile"]
+    own, other = ONLY[name], {"source": "target", "target": "source"}[ONLY[name]]
+    assert entry[f"{own}_only"] == {metric: entry[metric] for metric in METRICS}
+    assert entry[f"{other}_only"] == {}
+    assert entry["source_share"] is None
+    assert entry["bank_rows"][other] == 0
+    rows = rows_of(runs[name])
+    assert all(row["score"] == row[f"score_{own}"] and not row[f"score_{other}"] for row in rows)
+    table = (runs[name] / "table.md").read_text()
+    assert "only" not in table  # the same numbers twice
+    assert len(list((runs[name] / "maps" / "tile").glob("*.png"))) == len(rows)
+
+
+def test_patchcore_is_hypertrans_with_every_stage_off(run, runs, tmp_path):
+    off = [f"method.stages.{name}=false" for name in ("perturb", "rectify", "cross_domain")]
+    bare = result_of(run(tmp_path, *off))["categories"]["tile"]
+    entry = result_of(runs["patchcore"])["categories"]["tile"]
+    assert {metric: entry[metric] for metric in METRICS} == bare["target_only"]
+    assert entry["shots"] == bare["shots"]
+
+
+def test_the_part_mask_scores_what_every_table_has_as_its_control(runs):
+    entries = {name: result_of(runs[name])["categories"]["tile"] for name in ONLY}
+    control = entries["padim"]["part_mask"]
+    mask = {metric: entries["part_mask"][metric] for metric in METRICS}
+    assert mask == pytest.approx(control, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["raw", "sift", "part_mask"])
+def test_what_needs_no_backbone_builds_none_and_says_so(run, tmp_path, name):
+    folder = run(
+        tmp_path, f"method={name}", "backbone.pretrained=true", "backbone.weights_path=none.st",
+        without="method.",
+    )  # fmt: skip
+    backbone = result_of(folder)["backbone"]
+    assert backbone["weights"] == "none needed"
+    assert "tiny" not in (folder / "table.md").read_text()
+
+
+def test_a_method_of_one_domain_is_tested_again_without_training(run, runs, tmp_path):
+    again = run(tmp_path, f"ckpt={runs['padim']}")
+    assert result_of(again)["mean"] == result_of(runs["padim"])["mean"]
+
+
+def test_reweighting_changes_image_scores_alone(run, runs, tmp_path):
+    other = run(tmp_path, "method=patchcore", "method.reweight=3", without="method.")
+    ours, theirs = (result_of(it)["categories"]["tile"] for it in (other, runs["patchcore"]))
+    assert ours["pixel_auroc"] == theirs["pixel_auroc"]
+    scores = [[row["score"] for row in rows_of(it)] for it in (other, runs["patchcore"])]
+    assert scores[0] != scores[1]
