@@ -5,6 +5,7 @@ ARGS ?=
 NAME ?=
 RESUME ?=
 OUT ?= tables
+REFERENCE ?=
 RUNS ?= $(wildcard outputs multirun)
 
 .DEFAULT_GOAL := help
@@ -39,9 +40,9 @@ sweep: .venv/installed  ## run a multirun: NAME=alpha_beta, shots, categories, a
 	$(if $(NAME),,$(error sweep: expected a name, got none. Say make sweep NAME=shots; names are the files in conf/sweep))
 	$(BIN)/python train.py 'sweep=$(NAME)'$(if $(RESUME), 'resume=$(patsubst 1,newest,$(RESUME))') $(ARGS)
 
-table: .venv/installed  ## turn every result.json below RUNS into tables/table.md and table.csv
+table: .venv/installed  ## turn every result.json below RUNS into tables/table.md and table.csv; REFERENCE=patchcore adds paired differences
 	$(if $(RUNS),,$(error table: expected runs, got none. Run make train first, or say make table RUNS=FOLDER))
-	$(BIN)/fsad table $(RUNS) --out $(OUT)
+	$(BIN)/fsad table $(RUNS) --out $(OUT)$(if $(REFERENCE), --reference $(REFERENCE))
 
 bench: .venv/installed  ## measure speed and memory beside plain references; ARGS="--quick", or items: ARGS="coreset nearest"
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -90,6 +90,48 @@ def check(
         raise typer.Exit(1)
 
 
+@app.command()
+def audit(
+    path: Annotated[Path, typer.Argument(help="The dataset; its folders are the categories.")],
+    layout: Format = "auto",
+    light: Light = 4,
+) -> None:
+    """Tell whether trivial statistics alone separate good from defective test images.
+
+    Where one does, images of both kinds come from different recordings, say: a high image AUROC
+    then need not mean that any defect was seen.
+
+    Example: fsad data audit data/mvtec3d
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from fsad.audit import audit
+
+    found = audit(path, layout, light)
+    table = Table(title=f"{path}: image AUROC of trivial statistics")
+    for heading in ("category", "modality", "statistic"):
+        table.add_column(heading)
+    for heading in ("image AUROC", "test images"):
+        table.add_column(heading, justify="right")
+    for row in found:
+        cells = row.category, row.modality, row.statistic, f"{row.auroc:.3f}", str(row.images)
+        table.add_row(*cells)
+    console = Console()
+    console.print(table)
+    for row in found:
+        if row.solves:
+            console.print(
+                f"- {row.category}: {row.statistic} ({row.modality}) alone separates good from "
+                f"defective test images (AUROC {row.auroc:.2f}): do not read an image AUROC here.",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
+    if not any(row.solves for row in found):
+        console.print("no trivial statistic separates the test images", highlight=False)
+
+
 def _show(report: "Report", console: "Console") -> None:
     """Print the table of what is there, then the list of what is not right."""
     from rich.table import Table

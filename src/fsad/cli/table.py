@@ -11,21 +11,39 @@ def table(
     out: Annotated[
         Path, typer.Option(help="The folder that table.md and table.csv are written into.")
     ] = Path(),
+    reference: Annotated[
+        str, typer.Option(help="A method that every other is compared with, pair by pair.")
+    ] = "",
 ) -> None:
     """Show the results of many runs, mean and spread over seeds, and write them down.
 
     table.md and table.csv go into the current folder unless --out names another. The exit code is
     1 if there is no result, or none that can be read; one that cannot be read stops no other.
 
-    Example: fsad table outputs multirun --out tables
+    With --reference, differences.md tells how much every method differs from that one on the same
+    shots and test images, and whether chance alone would explain it.
+
+    Example: fsad table multirun --out tables --reference patchcore
     """
     from fsad.errors import DataError
-    from fsad.table import collect, print_table, write_table
+    from fsad.table import (
+        collect,
+        differences,
+        print_differences,
+        print_table,
+        write_differences,
+        write_table,
+    )
 
     runs = collect(paths)
     if runs.problems and not runs.results:
         more = f" (and {len(runs.problems) - 1} more)" if len(runs.problems) > 1 else ""
         raise DataError(f"{runs.problems[0]}{more}")
     print_table(runs)
-    for path in write_table(out, runs):
+    written = [*write_table(out, runs)]
+    if reference:
+        found = differences(runs, reference)
+        print_differences(found, reference)
+        written.append(write_differences(out, found, reference))
+    for path in written:
         typer.echo(f"wrote {path}")

@@ -1,7 +1,21 @@
 """The table over many runs: mean and spread over seeds, with every hole in sight."""
 
 from fsad.table.collect import Runs, collect
-from fsad.table.render import print_table, write_table
+from fsad.table.paired import Difference, differences
+from fsad.table.render import print_differences, print_table, write_differences, write_table
 from fsad.table.rows import Cell, Row, Table, table
 
-__all__ = ["Cell", "Row", "Runs", "Table", "collect", "print_table", "table", "write_table"]
+__all__ = [
+    "Cell",
+    "Difference",
+    "Row",
+    "Runs",
+    "Table",
+    "collect",
+    "differences",
+    "print_differences",
+    "print_table",
+    "table",
+    "write_differences",
+    "write_table",
+]

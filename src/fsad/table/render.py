@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich import box
@@ -12,6 +13,7 @@ from rich.text import Text
 from fsad.files import make_folder, write_text
 from fsad.metrics import METRICS
 from fsad.table.collect import Runs
+from fsad.table.paired import Difference
 from fsad.table.rows import Row, Table, table
 
 MISSING = "missing"
@@ -66,6 +68,103 @@ def comma_separated(content: Table) -> str:
                 line += ["" if part is None else f"{part:.3f}" for part in (cell.mean, cell.std)]
         writer.writerow(line)
     return text.getvalue()
+
+
+LABELS = ("dataset", "shots", "method", "backbone")
+CHANCE = "~"  # before a difference that chance would explain
+
+
+def _differences(found: Sequence[Difference]) -> list[list[str]]:
+    """Return headings and one line per method and shots, as text for people."""
+    lines = [[*LABELS, "pairs", "test images", *METRICS]]
+    by_label: dict[tuple[str, ...], dict[str, Difference]] = {}
+    for each in found:
+        key = tuple(each.labels[label] for label in LABELS)
+        by_label.setdefault(key, {})[each.metric] = each
+    for labels, metrics in sorted(by_label.items()):
+        first = next(iter(metrics.values()))
+        lines.append(
+            [
+                *labels,
+                str(first.cells),
+                str(first.images),
+                *(_difference(metrics.get(metric)) for metric in METRICS),
+            ]
+        )
+    return lines
+
+
+def _difference(difference: Difference | None) -> str:
+    if difference is None:
+        return "–"
+    mark = "" if difference.is_clear else f"{CHANCE} "
+    return f"{mark}{difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"
+
+
+def _difference_notes(found: Sequence[Difference], reference: str) -> list[str]:
+    """Return what a reader of the differences must know."""
+    notes = [
+        f"Difference from {reference} on the same shots and test images, above 0: better; in "
+        "brackets the 95 % bootstrap interval over categories and draws of the shots, for "
+        "image_auroc over the test images too. One category or draw alone cannot be resampled: "
+        "the interval is then too narrow."
+    ]
+    unclear: dict[tuple[str, ...], list[str]] = {}
+    for each in found:
+        if not each.is_clear:
+            key = each.labels["method"], each.labels["shots"], each.labels["backbone"]
+            unclear.setdefault(key, []).append(each.metric)
+    notes += [
+        f"{CHANCE} {method} ({backbone}), {shots} shots: chance alone would explain the difference "
+        f"in {', '.join(metrics)}."
+        for (method, shots, backbone), metrics in sorted(unclear.items())
+    ]
+    return notes
+
+
+def write_differences(path: Path, found: Sequence[Difference], reference: str) -> Path:
+    """Write paired differences as Markdown, their notes below.
+
+    Args:
+        path: The folder of ``differences.md``.
+        found: What :func:`fsad.table.differences` found.
+        reference: What was compared with.
+
+    Raises:
+        OutputError: The folder or the file cannot be written.
+    """
+    make_folder(path, "table")
+    head, *body = _differences(found)
+    rule = ["---"] * len(LABELS) + ["---:"] * (len(head) - len(LABELS))
+    text = "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *body))
+    notes = "\n".join(f"- {note}" for note in _difference_notes(found, reference))
+    file = path / "differences.md"
+    write_text(file, f"{text}\n\n{notes}\n")
+    return file
+
+
+def print_differences(
+    found: Sequence[Difference], reference: str, console: Console | None = None
+) -> None:
+    """Show paired differences on the terminal, their notes below.
+
+    Args:
+        found: What :func:`fsad.table.differences` found.
+        reference: What was compared with.
+        console: Where to; standard output if omitted.
+    """
+    target = console or Console()
+    if not target.is_terminal:
+        target = Console(file=target.file, width=WIDTH + 60)
+    shown = Grid(box=box.SIMPLE, title=f"differences from {reference}")
+    head, *body = _differences(found)
+    for heading in head:
+        shown.add_column(Text(heading.replace("_", " ")))
+    for line in body:
+        shown.add_row(*map(Text, line))
+    target.print(shown)
+    for note in _difference_notes(found, reference):
+        target.print(Text(f"- {note}"))
 
 
 def write_table(path: Path, runs: Runs) -> tuple[Path, Path]:

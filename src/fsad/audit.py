@@ -1,0 +1,140 @@
+"""Can a category be solved without looking for a defect? The image AUROC of trivial statistics."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fsad.data.eyecandies import Eyecandies
+from fsad.data.layout import find_format
+from fsad.data.mvtec3d import MVTec3D
+from fsad.data.pairs import PairReader, Sample
+from fsad.data.part import part_mask
+from fsad.errors import DataError
+from fsad.metrics.exact import auroc
+from fsad.progress import track
+
+SOLVED = 0.9
+"""A separation from which a category counts as solved by the statistic."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One test image as the statistics see it.
+
+    Attributes:
+        grey: Brightness of the RGB image, ``(H, W)``, in [0, 1].
+        depth: Distance where the sensor saw anything, in the sensor's unit, flat.
+        valid: Where it did, ``(H, W)``.
+        part: Where the part is, ``(H, W)``.
+    """
+
+    grey: NDArray[np.float64]
+    depth: NDArray[np.float64]
+    valid: NDArray[np.bool_]
+    part: NDArray[np.bool_]
+
+
+STATISTICS: dict[tuple[str, str], Callable[[View], float]] = {
+    ("rgb", "mean brightness"): lambda view: float(view.grey.mean()),
+    ("rgb", "standard deviation"): lambda view: float(view.grey.std()),
+    ("rgb", "background brightness"): lambda view: _mean(view.grey[~view.part]),
+    ("depth", "mean"): lambda view: _mean(view.depth),
+    ("depth", "standard deviation"): lambda view: float(view.depth.std()) if len(view.depth) else 0,
+    ("depth", "area of valid pixels"): lambda view: float(view.valid.mean()),
+    ("depth", "area of the part"): lambda view: float(view.part.mean()),
+}
+"""What is measured, by modality and name: none of it knows what a defect is."""
+
+
+@dataclass(frozen=True)
+class Trivial:
+    """How well one statistic tells defective from good test images.
+
+    Attributes:
+        category: The object.
+        modality: ``rgb`` or ``depth``.
+        statistic: Its name.
+        auroc: Image AUROC of the statistic as a score, in [0, 1]; below 0.5, good images have more.
+        images: Test images.
+    """
+
+    category: str
+    modality: str
+    statistic: str
+    auroc: float
+    images: int
+
+    @property
+    def separation(self) -> float:
+        """The AUROC in the better direction, in [0.5, 1]."""
+        return max(self.auroc, 1 - self.auroc)
+
+    @property
+    def solves(self) -> bool:
+        """Whether the statistic alone would pass for a good method."""
+        return self.separation >= SOLVED
+
+
+def audit(root: Path, layout: str = "auto", light: int = 4) -> list[Trivial]:
+    """Measure the trivial statistics of every category's test images.
+
+    Args:
+        root: The folder that holds the categories.
+        layout: ``mvtec3d`` (raw or prepared), ``eyecandies``, or ``auto`` to look.
+        light: Which of Eyecandies' renderings is used as the RGB image.
+
+    Returns:
+        One entry per category and statistic.
+
+    Raises:
+        ConfigError: ``layout`` or ``light`` is out of range.
+        MissingDataError: There is no such folder.
+        DataError: A file cannot be read, or no category has good and defective test images.
+    """
+    reader: PairReader = (
+        MVTec3D(root) if find_format(root, layout) == "mvtec3d" else Eyecandies(root, light)
+    )
+    found: list[Trivial] = []
+    for category in reader.categories():
+        samples = reader.samples(category, "test")
+        found += audit_samples(reader, category, samples)
+    if not found:
+        raise DataError(f"{root}: expected good and defective test images, got one kind alone")
+    return found
+
+
+def audit_samples(reader: PairReader, category: str, samples: list[Sample]) -> list[Trivial]:
+    """Measure the statistics of some test images; nothing where they are all of one kind."""
+    labels = torch.tensor([sample.is_anomalous for sample in samples])
+    if not samples or bool(labels.all()) or not bool(labels.any()):
+        return []
+    views = [_view(reader, sample) for sample in track(samples, category, len(samples))]
+    return [
+        Trivial(
+            category,
+            modality,
+            name,
+            auroc(torch.tensor([measure(view) for view in views]), labels),
+            len(samples),
+        )
+        for (modality, name), measure in STATISTICS.items()
+    ]
+
+
+def _view(reader: PairReader, sample: Sample) -> View:
+    z = reader.read_depth(sample)
+    part = reader.read_part(sample)
+    return View(
+        grey=reader.read_rgb(sample).mean(axis=2) / 255,
+        depth=z[z > 0].astype(np.float64),
+        valid=z > 0,
+        part=part_mask(z) if part is None else part,
+    )
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    return float(values.mean()) if len(values) else 0.0

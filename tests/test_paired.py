@@ -1,0 +1,175 @@
+"""Paired differences: closed forms, coverage, and what cannot be compared."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+from test_table import PRETRAINED, category
+
+from fsad.errors import ConfigError, DataError
+from fsad.metrics import METRICS
+from fsad.metrics.bootstrap import interval, ranking
+from fsad.report import ScoreRow, write_result, write_scores
+from fsad.table import collect, differences, write_differences
+
+GOOD, BAD = 12, 18
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def test_a_rankings_mean_is_the_auroc_with_ties_counted_half(rng):
+    good, bad = rng.integers(0, 6, GOOD) * 1.0, rng.integers(2, 8, BAD) * 1.0
+    labels = [0] * GOOD + [1] * BAD
+    assert ranking(good, bad).mean() == pytest.approx(roc_auc_score(labels, [*good, *bad]))
+
+
+def test_no_difference_has_the_interval_0():
+    zero = np.zeros((GOOD, BAD))
+    assert interval({"a": [zero, zero], "b": [zero, zero]}) == (0.0, 0.0)
+
+
+def test_a_constant_difference_has_no_width():
+    assert interval({"a": [np.full((3, 4), 0.25)] * 2}) == pytest.approx((0.25, 0.25))
+
+
+def test_resampling_draws_gives_the_standard_error_of_their_mean(rng):
+    draws = [np.full((1, 1), value) for value in rng.normal(size=200)]
+    low, high = interval({"a": draws}, replicates=20_000)
+    error = np.std([float(each[0, 0]) for each in draws]) / np.sqrt(200)
+    assert (high - low) / 2 == pytest.approx(1.96 * error, rel=0.03)
+
+
+def test_resampling_images_covers_the_true_auroc_about_as_often_as_it_says():
+    covered, trials, chance = 0, 200, 0.5
+    for trial in range(trials):
+        rng = np.random.default_rng(trial)
+        scored = ranking(rng.normal(size=40), rng.normal(size=60)) - chance
+        low, high = interval({"a": [scored]}, seed=trial, replicates=400)
+        covered += low <= 0 <= high
+    # 95 % of 200, less three standard errors of such a share and the bootstrap's own shortfall
+    assert 0.88 < covered / trials <= 1.0
+
+
+def test_the_same_seed_gives_the_same_interval(rng):
+    draws = {"a": [rng.normal(size=(GOOD, BAD)) for _ in range(3)]}
+    assert interval(draws, seed=1) == interval(draws, seed=1)
+    assert interval(draws, seed=1) != interval(draws, seed=2)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "differences: expected some for every category"),
+        ({"a": []}, "differences: expected some for every category"),
+        ({"a": [np.zeros((2, 3)), np.zeros((2, 4))]}, "expected the same images in every draw"),
+    ],
+)
+def test_what_cannot_be_resampled_is_refused(given, message):
+    with pytest.raises(DataError, match=message):
+        interval(given)
+
+
+def write(folder, method, seed, scores, value, shots=1, backbone=PRETRAINED):
+    """Write a run of one category: ``scores`` are those of good, then of anomalous images."""
+    folder.mkdir(parents=True)
+    config = {
+        "data": {"shots": shots, "reader": {"_target_": "fsad.data.mvtec3d.MVTec3D"}},
+        "backbone": {"name": backbone["name"]},
+        "method": {"stages": {}},
+    }
+    result = category(value)
+    labels = [False] * GOOD + [True] * BAD
+    auroc = roc_auc_score(labels, scores)
+    result = replace(result, fused={**result.fused, "image_auroc": auroc})
+    write_result(folder / "result.json", method, seed, config, backbone, {"bagel": result}, {})
+    rows = [
+        ScoreRow("bagel", f"{i:03d}.tiff", label, "bent" if label else "good", score, None, score)
+        for i, (label, score) in enumerate(zip(labels, scores, strict=True))
+    ]
+    write_scores(folder / "scores.csv", rows)
+    return auroc
+
+
+def two_methods(folder, rng, seeds=3, gain=0.0):
+    aurocs = []
+    for seed in range(seeds):
+        theirs = rng.normal(size=GOOD + BAD) + np.repeat([0.0, 1.0], [GOOD, BAD])
+        ours = (
+            theirs + gain * np.repeat([0.0, 1.0], [GOOD, BAD]) + 0.1 * rng.normal(size=len(theirs))
+        )
+        pair = [
+            write(folder / f"{name}{seed}", name, seed, list(scores), value)
+            for name, scores, value in (("ours", ours, 0.7 + gain), ("theirs", theirs, 0.7))
+        ]
+        aurocs.append(pair[0] - pair[1])
+    return float(np.mean(aurocs))
+
+
+def test_the_difference_is_the_mean_of_the_pairs(tmp_path, rng):
+    expected = two_methods(tmp_path, rng)
+    found = {each.metric: each for each in differences(collect([tmp_path]), "theirs")}
+    assert set(found) == set(METRICS)
+    image = found["image_auroc"]
+    assert image.mean == pytest.approx(expected)
+    assert image.low <= image.mean <= image.high
+    assert (image.cells, image.images, image.labels["method"]) == (3, GOOD + BAD, "ours")
+    assert found["pixel_auroc"].mean == pytest.approx(0.0)
+
+
+def test_noise_is_put_down_to_chance_and_a_gain_is_not(tmp_path, rng):
+    two_methods(tmp_path / "noise", rng)
+    two_methods(tmp_path / "gain", rng, gain=2.0)
+    for name, clear in (("noise", False), ("gain", True)):
+        found = differences(collect([tmp_path / name]), "theirs")
+        assert found[0].metric == "image_auroc"
+        assert found[0].is_clear is clear
+        text = write_differences(tmp_path / name, found, "theirs").read_text()
+        assert ("chance alone would explain the difference in image_auroc" in text) is not clear
+
+
+def test_only_equal_shots_and_data_are_compared(tmp_path, rng):
+    scores = list(rng.normal(size=GOOD + BAD))
+    write(tmp_path / "a", "ours", 0, scores, 0.7, shots=1)
+    write(tmp_path / "b", "theirs", 0, scores, 0.7, shots=5)
+    assert differences(collect([tmp_path]), "theirs") == []
+
+
+def test_the_reference_with_the_same_backbone_is_taken(tmp_path, rng):
+    scores = list(rng.normal(size=GOOD + BAD))
+    other = PRETRAINED | {"name": "resnet18"}
+    write(tmp_path / "a", "ours", 0, scores, 0.9)
+    write(tmp_path / "b", "theirs", 0, scores, 0.8)
+    write(tmp_path / "c", "theirs", 0, scores, 0.1, backbone=other)
+    found = {each.metric: each for each in differences(collect([tmp_path]), "theirs")}
+    assert found["aupro30"].mean == pytest.approx(0.1)
+
+
+def test_an_unknown_reference_is_answered_with_the_methods_there_are(tmp_path, rng):
+    two_methods(tmp_path, rng, seeds=1)
+    with pytest.raises(ConfigError, match="reference: expected one of ours, theirs, got 'padim'"):
+        differences(collect([tmp_path]), "padim")
+
+
+def test_an_ambiguous_reference_is_refused(tmp_path, rng):
+    scores = list(rng.normal(size=GOOD + BAD))
+    for name in ("resnet18", "tiny"):
+        write(tmp_path / name, "theirs", 0, scores, 0.8, backbone=PRETRAINED | {"name": name})
+    write(tmp_path / "a", "ours", 0, scores, 0.9)
+    with pytest.raises(ConfigError, match="reference: expected one run of it beside ours"):
+        differences(collect([tmp_path]), "theirs")
+
+
+def test_scores_that_are_not_there_or_of_other_images_are_refused(tmp_path, rng):
+    two_methods(tmp_path, rng, seeds=1)
+    file = tmp_path / "ours0" / "scores.csv"
+    whole = file.read_text()
+    file.write_text(whole.replace("000.tiff", "999.tiff"))
+    with pytest.raises(DataError, match=r"ours0/scores\.csv: expected the test images of"):
+        differences(collect([tmp_path]), "theirs")
+    file.unlink()
+    with pytest.raises(DataError, match=r"ours0/scores\.csv: expected the scores of a run"):
+        differences(collect([tmp_path]), "theirs")
