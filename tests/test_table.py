@@ -65,7 +65,8 @@ def run(folder, values, seed=0, failed=None, backbone=PRETRAINED, shots=1, **met
 def lines_of(folder):
     """Return the Markdown rows as dictionaries of text."""
     text = write_table(folder / "out", collect([folder]))[0].read_text()
-    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    first, _, _ = text.partition("\n\n")  # the paper's numbers come behind the notes
+    lines = [line for line in first.splitlines() if line.startswith("| ")]
     head, _, *body = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
     return [dict(zip(head, line, strict=True)) for line in body]
 

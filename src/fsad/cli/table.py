@@ -23,7 +23,7 @@ def table(
     With --reference, differences.md tells how much every method differs from that one on the same
     shots and test images, and whether chance alone would explain it.
 
-    Example: fsad table multirun --out tables --reference patchcore
+    Example: fsad table outputs multirun --out tables
     """
     from fsad.errors import DataError
     from fsad.table import (

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from fsad.files import make_folder, write_text
 from fsad.metrics import METRICS
+from fsad.table import paper
 from fsad.table.collect import Runs
 from fsad.table.paired import Difference
 from fsad.table.rows import Row, Table, table
@@ -45,11 +46,20 @@ def _lines(content: Table) -> list[list[str]]:
 
 
 def markdown(content: Table) -> str:
-    """Return the table as Markdown, its notes below."""
-    head, *body = ([cell.replace("|", r"\|") for cell in line] for line in _lines(content))
-    rule = ["---"] * len(content.headings) + ["---:"] * (1 + len(METRICS))
+    """Return the table as Markdown, its notes and what the paper printed below."""
+    text = _markdown_table(_lines(content), len(content.headings), content.notes)
+    if content.printed:
+        below = _markdown_table(paper.lines(content.printed), 2, [paper.NOTE])
+        text += f"\n**{paper.TITLE}**\n\n{below}"
+    return text
+
+
+def _markdown_table(lines: list[list[str]], labels: int, notes: Sequence[str]) -> str:
+    """Return lines as a Markdown table: so many columns of text, then numbers; notes below."""
+    head, *body = ([cell.replace("|", r"\|") for cell in line] for line in lines)
+    rule = ["---"] * labels + ["---:"] * (len(head) - labels)
     text = "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *body))
-    return f"{text}\n\n" + "\n".join(f"- {note}" for note in content.notes) + "\n"
+    return f"{text}\n\n" + "\n".join(f"- {note}" for note in notes) + "\n"
 
 
 def comma_separated(content: Table) -> str:
@@ -134,12 +144,9 @@ def write_differences(path: Path, found: Sequence[Difference], reference: str) -
         OutputError: The folder or the file cannot be written.
     """
     make_folder(path, "table")
-    head, *body = _differences(found)
-    rule = ["---"] * len(LABELS) + ["---:"] * (len(head) - len(LABELS))
-    text = "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *body))
-    notes = "\n".join(f"- {note}" for note in _difference_notes(found, reference))
+    notes = _difference_notes(found, reference)
     file = path / "differences.md"
-    write_text(file, f"{text}\n\n{notes}\n")
+    write_text(file, _markdown_table(_differences(found), len(LABELS), notes))
     return file
 
 
@@ -221,6 +228,13 @@ def print_table(runs: Runs, console: Console | None = None) -> None:
     target.print(shown)
     for note in content.notes:
         target.print(Text(f"- {note}"))
+    if content.printed:
+        head, *body = paper.lines(content.printed)
+        printed = Grid(*head, box=box.SIMPLE, title=paper.TITLE)
+        for line in body:
+            printed.add_row(*map(Text, line))
+        target.print(printed)
+        target.print(Text(f"- {paper.NOTE}"))
 
 
 def _split_labels(content: Table) -> tuple[list[str], set[int]]:

@@ -8,6 +8,7 @@ from typing import Any
 from fsad.metrics import METRICS
 from fsad.report import CategoryResult, Metrics, RunResult
 from fsad.table.collect import Runs
+from fsad.table.paper import Printed, beside
 from fsad.table.settings import Settings, identity, settings_of, shown
 
 SCORES = {
@@ -68,11 +69,19 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under common headings, and what a reader must know about them."""
+    """Rows under common headings, and what a reader must know about them.
+
+    Attributes:
+        headings: Of the labels.
+        rows: The lines.
+        notes: One sentence each.
+        printed: What the paper printed for the same data set, shots and categories.
+    """
 
     headings: list[str]
     rows: list[Row]
     notes: list[str]
+    printed: list[Printed]
 
 
 @dataclass
@@ -159,6 +168,15 @@ def _rows_of(group: _Group, headings: Mapping[str, str], expected: int) -> list[
     return rows
 
 
+def _printed(groups: Iterable[_Group]) -> list[Printed]:
+    """Return the numbers of the paper's Table 1 that belong beside some of ours."""
+    ours: dict[tuple[str, Any], set[str]] = {}
+    for group in groups:
+        key = group.settings["dataset"], group.settings["shots"]
+        ours.setdefault(key, set()).update(group.categories)
+    return [each for key, names in sorted(ours.items(), key=str) for each in beside(*key, names)]
+
+
 def table(runs: Runs) -> Table:
     """Average runs over their seeds.
 
@@ -195,4 +213,5 @@ def table(runs: Runs) -> Table:
     for name in runs.missing:
         labels = dict.fromkeys(columns, "") | {"dataset": f"missing: {name}"}
         rows.append(Row(labels, 0, 1, {}))
-    return Table(columns, rows, notes + [f"Not read: {problem}" for problem in runs.problems])
+    notes += [f"Not read: {problem}" for problem in runs.problems]
+    return Table(columns, rows, notes, _printed(groups.values()))
