@@ -14,7 +14,7 @@ from benchmarks.record import faster, limit, seconds_in_words
 from benchmarks.reference import nearest_cdist
 from benchmarks.timing import Contender, Timing, timed
 from fsad.methods.hypertrans.rectification import HypergraphRectificationModule
-from fsad.methods.hypertrans.settings import Rectify
+from fsad.methods.hypertrans.settings import Plus, Rectify
 from fsad.nn.backbone import VitExtractor
 
 GRID = 28
@@ -34,7 +34,7 @@ class Given(nn.Module):
 
     def __init__(self, features: Tensor) -> None:
         super().__init__()
-        self.extractor = SimpleNamespace(channels=features.shape[1])
+        self.extractor = SimpleNamespace(channels=features.shape[1], grid=features.shape[2:])
         self.features = features
 
     def forward(self, images: Tensor, domain: str) -> Tensor:  # noqa: ARG002 (an extractor's)
@@ -51,6 +51,7 @@ def scorer(source: Tensor, target: Tensor, features: Tensor) -> HypergraphRectif
         knn=KNN,
         rectify=True,
         rectify_banks=True,
+        plus=Plus(),
         seed=0,
     )
     zero, one = torch.tensor(0.0), torch.tensor(1.0)

@@ -7,7 +7,7 @@ from small_backbone import small_backbone
 from fsad.errors import BankError
 from fsad.methods.hypertrans.graph import BankGraph, gap_over_norm
 from fsad.methods.hypertrans.rectification import HypergraphRectificationModule
-from fsad.methods.hypertrans.settings import Rectify
+from fsad.methods.hypertrans.settings import Plus, Rectify
 from fsad.nn.adapter import AdaptedExtractor
 
 
@@ -17,6 +17,7 @@ def make(**changes):
         "knn": 4,
         "rectify": True,
         "rectify_banks": True,
+        "plus": Plus(),
     } | changes
     return HypergraphRectificationModule(
         AdaptedExtractor(small_backbone(), hidden=8),

@@ -15,7 +15,7 @@ from fsad.errors import (
 )
 from fsad.methods.hypertrans.perturbation import DomainPerturbationModule
 from fsad.methods.hypertrans.rectification import HypergraphRectificationModule
-from fsad.methods.hypertrans.settings import Banks, Perturb, Rectify, Stages
+from fsad.methods.hypertrans.settings import Banks, Perturb, Plus, Rectify, Stages
 from fsad.nn.adapter import AdaptedExtractor
 from fsad.nn.extractor import PatchExtractor
 from fsad.plan import Plan, Stage
@@ -37,6 +37,8 @@ class HyperTrans:
         banks: :class:`~fsad.methods.hypertrans.settings.Banks`.
         rectify: :class:`~fsad.methods.hypertrans.settings.Rectify`.
         seed: Seed of weights, noise and dropout.
+        plus: :class:`~fsad.methods.hypertrans.settings.Plus`; with any of it on, the method calls
+            itself ``hypertrans_plus``.
 
     Raises:
         ConfigError: A setting is out of range.
@@ -57,6 +59,7 @@ class HyperTrans:
         banks: Mapping[str, Any],
         rectify: Mapping[str, Any],
         seed: int,
+        plus: Mapping[str, Any] | None = None,
     ) -> None:
         self.alpha = check_fraction("method.alpha", alpha)
         self.beta = check_fraction("method.beta", beta)
@@ -73,6 +76,9 @@ class HyperTrans:
         self.perturb = Perturb(**perturb)
         self.banks = Banks(**banks)
         self.rectify = Rectify(**rectify)
+        self.plus = Plus(**(plus or {}))
+        if self.plus != Plus():
+            self.name = "hypertrans_plus"
 
     def plan(self, extractor: PatchExtractor, banks_path: Path) -> Plan:
         """Lay out the stages of one category around a frozen backbone.
@@ -90,6 +96,7 @@ class HyperTrans:
             knn=self.knn,
             rectify=self.stages.rectify,
             rectify_banks=self.rectify_banks,
+            plus=self.plus,
             seed=self.seed,
         )
         builder = MemoryBankBuilder(
@@ -118,5 +125,8 @@ class HyperTrans:
             beta=self.beta if self.stages.cross_domain else 0.0,
             sigma=self.sigma,
             banks_depend={"banks": asdict(self.banks), "max_rows": self.bank_max_rows},
-            scores_depend={"rectify_banks": self.rectify_banks} if self.stages.rectify else {},
+            scores_depend={
+                "plus": asdict(self.plus),
+                **({"rectify_banks": self.rectify_banks} if self.stages.rectify else {}),
+            },
         )

@@ -8,9 +8,9 @@ from torch import Tensor
 from fsad.checkpoint import check_loss
 from fsad.data.pairs import ImageBatch
 from fsad.functional.prepared import prepare
-from fsad.functional.scoring import patch_scores
 from fsad.methods.hypertrans.graph import BankGraph, gap_over_norm
-from fsad.methods.hypertrans.settings import Rectify
+from fsad.methods.hypertrans.normal import NormalScores
+from fsad.methods.hypertrans.settings import Plus, Rectify
 from fsad.nn.adapter import AdaptedExtractor
 from fsad.nn.res_hgnn import BankStates, ResHGNN
 from fsad.randomness import seeded
@@ -33,6 +33,7 @@ class HypergraphRectificationModule(ScoringModule):
         knn: Neighbours of a patch in the hypergraph.
         rectify: Train and apply R; off scores the features as they are.
         rectify_banks: At test, compare with the banks passed through R too; else with raw banks.
+        plus: What goes beyond the paper.
         seed: Seed of the weights and of dropout.
 
     Source:
@@ -49,11 +50,13 @@ class HypergraphRectificationModule(ScoringModule):
         knn: int,
         rectify: bool,
         rectify_banks: bool,
+        plus: Plus,
         seed: int,
     ) -> None:
         super().__init__(extractor)
         self.settings = settings
         self.knn, self.rectify, self.rectify_banks = knn, rectify, rectify_banks
+        self.plus = plus
         self.seed = seed
         self.rectifier = ResHGNN(
             extractor.extractor.channels, settings.hidden, alpha, settings.dropout, seed
@@ -122,6 +125,12 @@ class HypergraphRectificationModule(ScoringModule):
             if self.rectify_banks:
                 source, target = self.graph.banks_as_queries(self.rectifier, self._states)
         self._source, self._target = prepare(source), prepare(target)
+        self._normal = NormalScores(self._source, self._target, self.plus, self._shots())
+
+    def _shots(self) -> tuple[int, tuple[int, int]]:
+        """Return how many shots the target bank holds, and the grid of their patches."""
+        height, width = self.extractor.extractor.grid
+        return len(self.target_bank.rows) // (height * width), (height, width)
 
     def score(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Score target images against each bank.
@@ -134,13 +143,13 @@ class HypergraphRectificationModule(ScoringModule):
             image's scores do not depend on the batch it is in.
         """
         features = self.target_bank.normalize(self.encode(images, "target"))
+        n, c, h, w = features.shape
+        rows = features.permute(0, 2, 3, 1).reshape(-1, c)
         if self._states is not None:
             assert self.graph is not None
-            n, c, h, w = features.shape
-            rows = features.permute(0, 2, 3, 1).reshape(-1, c)
             rows = self.graph.rectify(self.rectifier, self._states, rows)
-            features = rows.view(n, h, w, c).permute(0, 3, 1, 2)
-        return patch_scores(features, self._source), patch_scores(features, self._target)
+        source, target = self._normal.score(rows)
+        return source.view(n, h, w), target.view(n, h, w)
 
     def test_step(self, batch: ImageBatch) -> None:
         """Score one batch of test images."""

@@ -98,3 +98,23 @@ class Rectify:
         check_choice("method.rectify.scale", self.scale, ("one", "median"))
         check_positive("method.rectify.lr", self.lr)
         check_at_least("method.rectify.epochs", self.epochs, 1)
+
+
+@dataclass(frozen=True)
+class Plus:
+    """What goes beyond the paper; all off is the paper's method.
+
+    Attributes:
+        excess: Score a patch against the source by how much farther it lies from the source bank
+            than the shots' patch most like it does. The gap between the sensors, which a normal
+            depth patch has too, then counts for nothing.
+        calibrate: Measure both domains' scores in robust deviations of what the shots themselves
+            score, each against the others, before they are fused: beta then means what it says.
+    """
+
+    excess: bool = False
+    calibrate: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            check_bool(f"method.plus.{name}", value)

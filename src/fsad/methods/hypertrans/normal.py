@@ -1,0 +1,69 @@
+"""Scores of patches against both banks, beyond what the shots score themselves if asked for."""
+
+from torch import Tensor
+
+from fsad.errors import ConfigError
+from fsad.functional.distance import nearest
+from fsad.functional.held_out import Scale, held_out_neighbours
+from fsad.functional.prepared import PreparedBank
+from fsad.methods.hypertrans.settings import Plus
+
+
+class NormalScores:
+    r"""Nearest distances to both banks (eqs. 12-17), and what ``plus`` makes of them.
+
+    With :math:`d_s(q)` the distance of a patch to the source bank and :math:`t(q)` the shots'
+    patch nearest to it, ``excess`` scores :math:`d_s(q) - d_s(t(q))` in place of :math:`d_s(q)`.
+    ``calibrate`` turns either domain's score x into :math:`(x - m) / s`, with m the median and s
+    the robust deviation of what the shots score, each held out of the target bank.
+
+    Law: with all off these are :func:`~fsad.functional.scoring.patch_scores`.
+
+    Args:
+        source: Source bank, as queries are compared with it.
+        target: Target bank, likewise.
+        plus: What is asked for.
+        shots: How many images the target bank holds, and the grid of their patches.
+
+    Raises:
+        ConfigError: ``calibrate`` is asked for with a target bank that does not hold every patch.
+    """
+
+    def __init__(
+        self,
+        source: PreparedBank,
+        target: PreparedBank,
+        plus: Plus,
+        shots: tuple[int, tuple[int, int]],
+    ) -> None:
+        self.source, self.target, self.plus = source, target, plus
+        self._of_target = (
+            nearest(target.rows, source)[0][:, 0] if plus.excess or plus.calibrate else None
+        )
+        self._scales: tuple[Scale, Scale] | None = None
+        if plus.calibrate:
+            count, grid = shots
+            if count * grid[0] * grid[1] != len(target.rows):
+                raise ConfigError(
+                    "method.plus.calibrate: expected method.banks.target_ratio of 1, got a bank "
+                    f"of {len(target.rows)} rows, no whole number of images"
+                )
+            assert self._of_target is not None
+            held_out = held_out_neighbours(target.rows, count, grid)
+            of_source = self._excess(self._of_target, held_out.indices[:, 0])
+            self._scales = Scale.of(of_source), Scale.of(held_out.distances[:, 0])
+
+    def _excess(self, of_source: Tensor, twins: Tensor) -> Tensor:
+        if not self.plus.excess:
+            return of_source
+        assert self._of_target is not None
+        return of_source - self._of_target[twins]
+
+    def score(self, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """Score patches ``(q, c)`` against the source and against the target, ``(q,)`` each."""
+        of_target, twins = nearest(queries, self.target)
+        scores = self._excess(nearest(queries, self.source)[0][:, 0], twins[:, 0]), of_target[:, 0]
+        if self._scales is None:
+            return scores
+        source, target = self._scales
+        return source.applied(scores[0]), target.applied(scores[1])

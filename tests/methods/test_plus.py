@@ -1,0 +1,83 @@
+"""What goes beyond the paper: laws of the corrected and calibrated scores."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from fsad.errors import ConfigError
+from fsad.functional.prepared import prepare
+from fsad.functional.scoring import patch_scores
+from fsad.methods.hypertrans.normal import NormalScores
+from fsad.methods.hypertrans.settings import Plus
+
+C, GRID, SHOTS = 6, (7, 9), 2  # farther apart than patches that do not count
+ROWS = SHOTS * GRID[0] * GRID[1]
+
+
+@pytest.fixture
+def banks(normal):
+    return normal(40, C), normal(ROWS, C) + 3 * normal(1, C)
+
+
+def scores(banks, **plus):
+    source, target = (prepare(bank) for bank in banks)
+    return NormalScores(source, target, Plus(**plus), (SHOTS, GRID))
+
+
+def test_with_all_off_they_are_the_nearest_distances(banks, normal):
+    queries = normal(10, C)
+    maps = queries.T.reshape(1, C, 1, 10)
+    for ours, bank in zip(scores(banks).score(queries), banks, strict=True):
+        assert_close(ours, patch_scores(maps, bank).flatten())
+
+
+def test_a_shots_own_patch_exceeds_nothing(banks):
+    source, target = scores(banks, excess=True).score(banks[1])
+    assert not source.any()
+    assert not target.any()
+
+
+def test_the_excess_ignores_a_gap_that_all_depth_patches_have(normal):
+    source, target = normal(40, C), normal(ROWS, C)
+    queries = target[:20] + 0.1 * normal(20, C)
+    for gap in (0.0, 50.0):
+        away = torch.zeros(C, dtype=torch.float64)
+        away[0] = gap
+        plain, _ = scores((source, target + away)).score(queries + away)
+        excess, _ = scores((source, target + away), excess=True).score(queries + away)
+        assert float(excess.abs().max()) < 1.0
+        assert float(plain.mean()) > gap - 5
+
+
+def test_calibrated_scores_are_deviations_of_what_the_shots_score_held_out(banks, normal):
+    source, target = banks
+    queries = normal(10, C)
+    image = torch.arange(ROWS) // (ROWS // SHOTS)
+    apart = torch.cdist(target, target).masked_fill(image[:, None] == image, torch.inf)
+    held_out = torch.cdist(target, source).amin(dim=1), apart.amin(dim=1)
+    plain = scores(banks).score(queries)
+    for ours, raw, shots in zip(
+        scores(banks, calibrate=True).score(queries), plain, held_out, strict=True
+    ):
+        spread = 1.4826 * (shots - shots.median()).abs().median()
+        assert_close(ours, (raw - shots.median()) / spread)
+
+
+def test_calibration_makes_the_units_of_a_domain_count_for_nothing(banks, normal):
+    queries = normal(10, C)
+    ours = scores(banks, calibrate=True, excess=True).score(queries)
+    theirs = scores(tuple(5 * bank for bank in banks), calibrate=True, excess=True).score(
+        5 * queries
+    )
+    for one, other in zip(ours, theirs, strict=True):
+        assert_close(one, other)
+
+
+def test_a_reduced_target_bank_cannot_be_calibrated(banks):
+    with pytest.raises(ConfigError, match=r"method\.plus\.calibrate: expected .*target_ratio of 1"):
+        scores((banks[0], banks[1][:-3]), calibrate=True)
+
+
+def test_switches_are_true_or_false():
+    with pytest.raises(ConfigError, match=r"method\.plus\.excess: expected true or false"):
+        Plus(excess="maybe")
