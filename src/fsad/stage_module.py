@@ -50,7 +50,7 @@ class StageModule(LightningModule):
 
 
 class ScoringModule(StageModule):
-    """The stage whose test loop scores against both banks.
+    """The stage whose test loop scores against the banks.
 
     A subclass writes ``test_step``, which hands the patch scores of a batch to
     ``self.patches.update``; the banks are filled by then.
@@ -68,3 +68,11 @@ class ScoringModule(StageModule):
         """Return patch features of images in [0, 1], float32 ``(n, c, h, w)``."""
         features: Tensor = self.extractor(images, domain)
         return features
+
+    def bank_views(self, domain: str) -> int:  # noqa: ARG002
+        """Return how many views of each image the banks hold."""
+        return 1
+
+    def bank_view(self, images: Tensor, domain: str, number: int) -> Tensor:  # noqa: ARG002
+        """Return one view of images, from 0; here the images themselves."""
+        return images

@@ -14,6 +14,12 @@ ONLY = {
     "sift": "target",
     "raw": "target",
     "part_mask": "target",
+    "anomalydino": "target",
+    "depth_inet": "target",
+}
+MORE = {
+    "depth_inet": ("method.timm_name=resnet18", "method.pretrained=false"),
+    "anomalydino": ("method.rotations=2", "method.threshold=0.1"),
 }
 
 
@@ -22,7 +28,10 @@ def runs(run, tmp_path_factory):
     """One run of each method, on the same pairs."""
     folder = tmp_path_factory.mktemp("baselines")
     return {
-        name: run(folder / name, f"method={name}", "maps=true", without="method.") for name in ONLY
+        name: run(
+            folder / name, f"method={name}", "maps=true", *MORE.get(name, ()), without="method."
+        )
+        for name in ONLY
     }
 
 

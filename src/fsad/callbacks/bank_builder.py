@@ -101,13 +101,14 @@ class MemoryBankBuilder(Callback):
         start = time.perf_counter()
         loaders = {"source": data.source_dataloader, "target": data.target_dataloader}
         for bank in banks:
-            images = len(loaders[bank.domain]().dataset)
+            views = module.bank_views(bank.domain)
+            patches = len(loaders[bank.domain]().dataset) * views * cells_of(module)
             stream = BankStream(
                 bank.domain,
                 self.ratios[bank.domain],
                 self.slack,
                 self.max_rows,
-                expected_rows=images * cells_of(module) if is_first() else None,
+                expected_rows=patches if is_first() else None,
             )
             for features in features_in_turn(module, loaders[bank.domain], bank.domain):
                 stream.add(features)
@@ -144,19 +145,23 @@ def features_in_turn(
         domain: ``"source"`` or ``"target"``.
 
     Yields:
-        Features ``(images·h·w, c)`` in the order of the images, in the first process alone.
+        Features ``(views·images·h·w, c)`` in the order of the images, those of a batch view by
+        view, in the first process alone.
     """
     number, count = share()
     batches = loader((number, count))
+    views = module.bank_views(domain)
     rounds = agree(len(batches))  # of the first process, which has the most batches
     own = iter(track(batches, f"{domain} features", len(batches)))
     for _ in range(rounds):
         batch = next(own, None)
         features = torch.empty(0, module.extractor.extractor.channels, device=module.device)
         if batch is not None:
-            maps = module.encode(batch.image.to(module.device), domain)
+            images = batch.image.to(module.device)
+            seen = (module.bank_view(images, domain, view) for view in range(views))
+            maps = torch.cat([module.encode(view, domain) for view in seen])
             features = maps.permute(0, 2, 3, 1).flatten(0, 2)
-        yield from gather(features, (batches.batch_size or 1) * cells_of(module)) or ()
+        yield from gather(features, (batches.batch_size or 1) * views * cells_of(module)) or ()
 
 
 def write_banks(path: Path, banks: Iterable[MemoryBank], seconds: float) -> None:

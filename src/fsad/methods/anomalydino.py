@@ -1,0 +1,153 @@
+"""AnomalyDINO: rotated shots, cosine distance, the mean of an image's worst patches."""
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+from torchvision.transforms.functional import InterpolationMode, rotate
+
+from fsad.callbacks.bank_builder import MemoryBankBuilder
+from fsad.data.pairs import ImageBatch
+from fsad.errors import check_at_least, check_fraction, check_not_negative, check_positive
+from fsad.functional.foreground import foreground
+from fsad.functional.prepared import prepare
+from fsad.functional.scoring import patch_scores
+from fsad.nn.adapter import AdaptedExtractor
+from fsad.nn.extractor import PatchExtractor
+from fsad.plan import Plan
+from fsad.scored import Scores
+from fsad.stage_module import ScoringModule
+
+
+class AnomalyDinoModule(ScoringModule):
+    r"""Scores a patch by its cosine distance to the nearest patch of the shots, rotated too.
+
+    Unit vectors of distance d are :math:`d^2 / 2` apart in cosine.
+
+    Args:
+        extractor: The frozen backbone.
+        rotations: Angles at which each shot is seen, evenly spread over a turn.
+        top_share: Share of an image's patches, the worst, whose mean is the image score.
+        threshold: Of :func:`~fsad.functional.foreground.foreground`; None scores all patches.
+    """
+
+    def __init__(
+        self,
+        extractor: AdaptedExtractor,
+        rotations: int,
+        top_share: float,
+        threshold: float | None,
+    ) -> None:
+        super().__init__(extractor)
+        self.rotations, self.top_share, self.threshold = rotations, top_share, threshold
+
+    def bank_views(self, domain: str) -> int:
+        """Return how many views of each image the banks hold: the turns of a shot."""
+        return self.rotations if domain == "target" else 1
+
+    def bank_view(self, images: Tensor, domain: str, number: int) -> Tensor:  # noqa: ARG002
+        """Turn images; what the turn uncovers has the mean of their border."""
+        return turned(images, 360 * number / self.rotations)
+
+    def encode(self, images: Tensor, domain: str) -> Tensor:
+        """Return patch features of length 1, ``(n, c, h, w)``."""
+        return normalize(super().encode(images, domain), dim=1)
+
+    def on_test_start(self) -> None:
+        """Prepare the bank for many searches."""
+        self._bank = prepare(self.target_bank.rows)
+
+    def test_step(self, batch: ImageBatch) -> None:
+        """Score one batch of test images."""
+        features = super().encode(batch.image, "target")
+        unit = self.target_bank.normalize(normalize(features, dim=1))
+        distances = patch_scores(unit, self._bank) * self.target_bank.std
+        patches = distances.square() / 2
+        if self.threshold is not None:
+            patches = patches * foreground(features, self.threshold)
+        self.patches.update(batch.index, target=Scores(patches, top_mean(patches, self.top_share)))
+
+
+def top_mean(patches: Tensor, share: float) -> Tensor:
+    """Score images by the mean of their worst patches, at least one.
+
+    Args:
+        patches: Patch scores, ``(n, h, w)``.
+        share: Of the patches, in (0, 1].
+
+    Returns:
+        ``(n,)``; higher = more anomalous.
+    """
+    flat = patches.flatten(1)
+    count = max(1, math.floor(share * flat.shape[1]))
+    return flat.topk(count, dim=1).values.mean(dim=1)
+
+
+def turned(images: Tensor, degrees: float) -> Tensor:
+    """Turn images ``(n, c, H, W)`` about their middle; the corners have the mean of the border.
+
+    Law: a quarter turn of a square image moves every pixel and changes none.
+    """
+    if degrees == 0:
+        return images
+    border = torch.cat(
+        [images[..., 0, :], images[..., -1, :], images[..., 0], images[..., -1]], dim=2
+    )
+    fill = border.mean(dim=2)[..., None, None]  # a black corner would be an edge
+    turned: Tensor = fill + rotate(images - fill, degrees, InterpolationMode.BILINEAR)
+    return turned
+
+
+class AnomalyDino:
+    """The method and its settings. Published for ``backbone=dinov2_vits14 data.image_size=448``.
+
+    Args:
+        rotations: Angles at which each shot is seen, 1 or more.
+        top_share: Share of an image's patches whose mean is its score, in (0, 1].
+        threshold: Of the foreground mask, in the backbone's unit, 0 or more; None has no mask.
+        sigma: Blur of the anomaly map in pixels, 0 or more.
+        seed: Taken by every method; nothing here is random.
+
+    Raises:
+        ConfigError: A setting is out of range.
+
+    Source:
+        Damm et al., AnomalyDINO, WACV 2025. Departure: the mask is one setting for all categories,
+        where the paper chooses by category whether there is one.
+    """
+
+    name = "anomalydino"
+
+    def __init__(
+        self,
+        rotations: int = 8,
+        top_share: float = 0.01,
+        threshold: float | None = None,
+        sigma: float = 4.0,
+        seed: int = 0,
+    ) -> None:
+        self.rotations = check_at_least("method.rotations", rotations, 1)
+        name = "method.top_share"
+        self.top_share = check_positive(name, check_fraction(name, top_share))
+        self.threshold = (
+            None if threshold is None else check_not_negative("method.threshold", threshold)
+        )
+        self.sigma = check_not_negative("method.sigma", sigma)
+        self.seed = check_at_least("seed", seed, 0)
+
+    def plan(self, extractor: PatchExtractor, banks_path: Path) -> Plan:
+        """Lay out one category's run: nothing trains."""
+        module = AnomalyDinoModule(
+            AdaptedExtractor.plain(extractor), self.rotations, self.top_share, self.threshold
+        )
+        return Plan(
+            [],
+            module,
+            MemoryBankBuilder(banks_path, {"target": 1.0}),
+            beta=0.0,
+            sigma=self.sigma,
+            banks_depend={"rotations": self.rotations},
+            scores_depend={"top_share": self.top_share, "threshold": self.threshold},
+        )
