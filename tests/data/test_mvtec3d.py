@@ -217,6 +217,17 @@ def test_an_unreadable_file_is_named_in_one_line(mvtec3d, spoil, read, file, kin
     assert "\n" not in str(caught.value)
 
 
+def test_a_tiff_cut_off_before_its_directory_is_named_and_nothing_else_is_said(mvtec3d, capfd):
+    # A camera writes the directory last: without it tifffile finds no image, and only logs why.
+    path = one(mvtec3d).depth
+    header, offset = b"II*\0", (10**6).to_bytes(4, "little")
+    path.write_bytes(header + offset + bytes(500))
+    message = rf"^{re.escape(str(path))}: expected a point cloud .*, got a tiff without pixels: it"
+    with pytest.raises(DataError, match=message):
+        MVTec3D(mvtec3d).read_depth(one(mvtec3d))
+    assert capfd.readouterr() == ("", "")
+
+
 def test_an_unreadable_header_is_named_where_a_good_image_needs_its_size(mvtec3d):
     sample = one(mvtec3d, "test", "good")
     sample.depth.write_bytes(b"no image")

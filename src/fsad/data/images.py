@@ -1,5 +1,6 @@
 """Reading image files; a file that cannot be used is named, never guessed at."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,10 @@ from PIL import Image
 
 from fsad.data.pairs import Sample
 from fsad.errors import DataError
+
+# What tifffile logs of a broken file, the error says with the file's name.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+logging.getLogger("tifffile").propagate = False
 
 
 def read_png(path: Path, what: str, axes: str, *, modes: tuple[str, ...]) -> NDArray[Any]:
@@ -89,6 +94,11 @@ def read_xyz_tiff(path: Path) -> NDArray[np.float32]:
         points = tifffile.imread(path)
     except Exception as error:  # tifffile raises many types on a broken file
         raise _unreadable(path, "tiff", error) from error
+    if not points.size:
+        raise DataError(
+            f"{path}: expected a point cloud (H, W, 3), got a tiff without pixels: it is cut "
+            "short. Copy the file again."
+        )
     if points.ndim != 3 or points.shape[2] != 3:
         raise DataError(f"{path}: expected a point cloud (H, W, 3), got {points.shape}")
     return np.asarray(points, dtype=np.float32)
