@@ -2,6 +2,8 @@ import pytest
 import torch
 from small_backbones import SMALL, images, saved, vit
 
+from fsad.errors import ConfigError
+
 
 @pytest.mark.parametrize("registers", [0, 4])
 @pytest.mark.parametrize("cell", [(0, 0), (2, 5), (5, 2), (7, 1)])
@@ -55,3 +57,38 @@ def test_weights_of_another_image_size_keep_their_position_embeddings_shape(tmp_
     assert large.grid == (16, 16)
     torch.testing.assert_close(large.net.pos_embed, constant[:, :1].expand(1, 257, 48))
     assert torch.equal(vit(weights_path=path).net.pos_embed, constant)
+
+
+HYBRID = {
+    "model_args": SMALL | {"patch_size": 1},
+    "stem": {"timm_name": "resnet18", "stage": "layer2"},
+}
+
+
+def test_a_stem_makes_tokens_of_the_cnns_cells():
+    extractor = vit(**HYBRID)
+    assert extractor.grid == (8, 8)
+    pixels = images()
+    inputs = (pixels - extractor.mean) / extractor.std
+    theirs = extractor.net.forward_features(inputs)[:, 1:].transpose(1, 2).reshape(2, 48, 8, 8)
+    torch.testing.assert_close(extractor(pixels), theirs)
+    assert extractor.identity() != vit(**HYBRID | {"stem": None}).identity()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"stem": {"timm_name": "resnet18", "stage": "layer9"}},
+            r"backbone\.stem\.stage: expected one of .*layer2.*, got 'layer9'",
+        ),
+        (
+            {"stem": {"timm_name": "resnet181", "stage": "layer2"}},
+            r"backbone\.stem\.timm_name: expected a model of timm .* got 'resnet181'",
+        ),
+        ({"image_size": 60}, r"data\.image_size: expected a multiple of 8 .*, got 60"),
+    ],
+)
+def test_a_wrong_stem_is_refused(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        vit(**HYBRID | changes)

@@ -12,7 +12,7 @@ from fsad.nn.backbone import VitExtractor
 from fsad.nn.weights import create_cnn
 from fsad.pretrain.distil import Distillation
 from fsad.pretrain.run import Images, Recipe, pretrain
-from fsad.pretrain.student import ARCHITECTURE
+from fsad.pretrain.student import ARCHITECTURE, STEM
 
 RECIPE = Recipe(epochs=3, steps=2, small=0.5, image_size=64, batch_size=1, precision="32-true")
 
@@ -38,10 +38,20 @@ def test_it_writes_weights_that_the_backbone_loads(finished):
         96,  # position embeddings are resampled
         [3],
         weights_path=str(finished / "tiny.safetensors"),
+        stem=STEM,
         model_args=ARCHITECTURE,
     )
     assert extractor.weights == "file"
     assert extractor(torch.rand(1, 3, 96, 96)).shape == (1, 128, 12, 12)
+
+
+def test_the_stem_is_the_teachers_and_stays_so(teacher, finished):
+    theirs, stem = load_file(teacher), "patch_embed.backbone."
+    ours = load_file(finished / "tiny.safetensors")
+    copied = {name.removeprefix(stem): ours[name] for name in ours if name.startswith(stem)}
+    assert {name.split(".")[0] for name in copied} == {"conv1", "bn1", "layer1", "layer2"}
+    for name, value in copied.items():
+        assert torch.equal(value, theirs[name].half()), name
 
 
 def test_the_record_tells_the_recipe_the_curve_and_what_it_came_from(finished):

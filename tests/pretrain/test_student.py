@@ -3,8 +3,17 @@ import torch
 from torch import nn
 
 from fsad.errors import ConfigError
-from fsad.nn.weights import create_vit
-from fsad.pretrain.student import ARCHITECTURE, NEIGHBOURS, look_nearby, student, tokens_of
+from fsad.nn.weights import create_cnn, create_vit
+from fsad.pretrain.student import (
+    AMPLITUDE,
+    ARCHITECTURE,
+    NEIGHBOURS,
+    STEM,
+    look_nearby,
+    student,
+    take_over_stem,
+    tokens_of,
+)
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +32,7 @@ def attention(net, number, tokens):
 
 @pytest.mark.parametrize("number", [0, 1, 2, 7])
 def test_each_head_starts_by_looking_at_one_neighbour_of_each_cell(number):
-    net = create_vit("vit_tiny_patch16_224", 0, img_size=128, **ARCHITECTURE)
+    net = create_vit("vit_tiny_patch16_224", 0, STEM, img_size=128, **ARCHITECTURE)
     for block in net.blocks:  # random weights are added to this start: look at it alone
         nn.init.zeros_(block.attn.qkv.weight)
     look_nearby(net)
@@ -71,3 +80,18 @@ def test_channels_that_do_not_fit_the_heads_are_refused():
     net = create_vit("vit_tiny_patch16_224", 0, img_size=32, embed_dim=24, depth=1, num_heads=4)
     with pytest.raises(ConfigError, match="embed_dim: expected a multiple of 16, got 24"):
         look_nearby(net)
+
+
+def test_the_tokens_start_as_the_teachers_own_channels_standardised():
+    net, teacher = student(0, 64), create_cnn(STEM["timm_name"], 7).eval()
+    images = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    take_over_stem(net, teacher, images)
+    with torch.no_grad():
+        said = teacher(images)[list(teacher.return_layers).index(STEM["stage"])]  # (n, c, h, w)
+        tokens = net.patch_embed(images).transpose(1, 2).view_as(said)
+    varies = said.std(dim=(0, 2, 3)) > 1e-6
+    std, mean = torch.std_mean(said[:, varies], dim=(0, 2, 3), keepdim=True)
+    torch.testing.assert_close(
+        tokens[:, varies], AMPLITUDE * (said[:, varies] - mean) / std, rtol=1e-3, atol=1e-4
+    )
+    assert not any(weight.requires_grad for weight in net.patch_embed.backbone.parameters())

@@ -23,7 +23,12 @@ GENERATED = (
     "data.reader.n_test_defect=1",
     "data.reader.categories=[knob,tile]",
 )
-TINY = ("backbone.model_args.embed_dim=24", "backbone.pretrained=false")
+TINY = (
+    "backbone.model_args.embed_dim=24",
+    "backbone.model_args.patch_size=8",
+    "backbone.stem=null",
+    "backbone.pretrained=false",
+)
 REST = (
     "data.category=tile",
     "data.image_size=64",

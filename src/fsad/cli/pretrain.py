@@ -13,7 +13,7 @@ def pretrain(
     ],
     out: Annotated[Path, typer.Option(help="A new folder, or one where this was interrupted.")],
     seed: Annotated[int, typer.Option(help="Of the network, the images, everything.")] = 0,
-    epochs: Annotated[int, typer.Option(help="Of 100 steps; a checkpoint after each.")] = 28,
+    epochs: Annotated[int, typer.Option(help="Of 100 steps; a checkpoint after each.")] = 18,
     precision: Annotated[
         str, typer.Option(help="32-true; or bf16-mixed, where the processor is made for it.")
     ] = "32-true",

@@ -11,7 +11,14 @@ from fsad.errors import ConfigError
 from fsad.nn.extractor import After, PatchExtractor, State
 from fsad.nn.settings import check_image_size, check_settings, in_order
 from fsad.nn.state_dict import load_weights, read_weights
-from fsad.nn.weights import convert_vit, create_cnn, create_vit, find_weights, pixel_statistics
+from fsad.nn.weights import (
+    convert_vit,
+    create_cnn,
+    create_vit,
+    find_weights,
+    pixel_statistics,
+    pixels_per_token,
+)
 
 __all__ = ["CnnExtractor", "PatchExtractor", "VitExtractor"]
 
@@ -32,6 +39,8 @@ class VitExtractor(PatchExtractor):
             a ``weights_path``.
         weights_path: A file of weights.
         shipped: Name of a file of weights in this package.
+        stem: A CNN that makes tokens of pixels, in place of one convolution: its ``timm_name``, and
+            its last ``stage`` used.
         normalize_depth: Whether target images are normalised as source images are.
         model_args: Further arguments of timm's constructor; they make an architecture of our own,
             for which no weights are published.
@@ -53,16 +62,17 @@ class VitExtractor(PatchExtractor):
         pretrained: bool = True,
         weights_path: str | None = None,
         shipped: str | None = None,
+        stem: Mapping[str, str] | None = None,
         normalize_depth: bool = True,
         model_args: Mapping[str, Any] | None = None,
         seed: int = 0,
         compile: bool = False,
     ) -> None:
         check_settings(image_size, pretrained, normalize_depth, compile)
-        net = create_vit(timm_name, seed, img_size=image_size, **(model_args or {}))
-        check_image_size(image_size, net.patch_embed.patch_size[0])
+        net = create_vit(timm_name, seed, stem, img_size=image_size, **(model_args or {}))
+        check_image_size(image_size, pixels_per_token(net))
         blocks = in_order("backbone.layers", layers, range(len(net.blocks)))
-        published = {} if model_args else net.pretrained_cfg
+        published = {} if model_args or stem else net.pretrained_cfg
         weights, path = find_weights(
             name, published, pretrained=pretrained, path=weights_path, shipped=shipped
         )
@@ -81,6 +91,7 @@ class VitExtractor(PatchExtractor):
             architecture={
                 "timm": timm_name,
                 "args": dict(model_args or {}),
+                "stem": dict(stem or {}),
                 "layers": blocks,
                 "compile": compile,
             },

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import timm
 import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 from timm.data.config import resolve_model_data_config
+from timm.layers.hybrid_embed import HybridEmbed
 from timm.models import FeatureListNet, VisionTransformer
 from timm.models.vision_transformer import checkpoint_filter_fn
 from torch import Tensor, nn
 
-from fsad.errors import ConfigError, WeightsError, message_of
+from fsad.errors import ConfigError, WeightsError, check_choice, message_of
 
 log = logging.getLogger(__name__)
 
@@ -23,19 +25,52 @@ SHIPPED = Path(__file__).parents[1] / "shipped"
 _PROBE_SECONDS = 5.0  # the hub's own download retries for up to minutes before it gives up
 
 
-def create_vit(timm_name: str, seed: int, **arguments: Any) -> Any:
-    """Create one of timm's vision transformers, without a head; see :func:`_create`."""
+def create_vit(
+    timm_name: str, seed: int, stem: Mapping[str, str] | None = None, **arguments: Any
+) -> Any:
+    """Create one of timm's vision transformers, without a head; see :func:`_create`.
+
+    Args:
+        timm_name: As for :func:`_create`.
+        seed: As for :func:`_create`.
+        **arguments: As for :func:`_create`.
+        stem: A CNN that makes tokens of pixels, in place of one convolution: timm's hybrid
+            embedding. ``timm_name``, and ``stage``, the name of the last stage used.
+    """
+    arguments = {**arguments, "num_classes": 0}
+    if stem is not None:
+        arguments["embed_layer"] = partial(HybridEmbed, backbone=_create_stem(seed, **stem))
     return _create(
         timm_name,
         seed,
-        {**arguments, "num_classes": 0},
+        arguments,
         VisionTransformer,
         "one of timm's VisionTransformers",
         "A CNN needs fsad.nn.backbone.CnnExtractor.",
     )
 
 
-def create_cnn(timm_name: str, seed: int, **arguments: Any) -> Any:
+def _create_stem(seed: int, timm_name: str, stage: str) -> nn.Module:
+    setting = "backbone.stem.timm_name"
+    stages = list(create_cnn(timm_name, seed, setting).return_layers)
+    number = stages.index(check_choice("backbone.stem.stage", stage, stages))
+    stem: nn.Module = create_cnn(timm_name, seed, setting, out_indices=(number,))
+    return stem
+
+
+def pixels_per_token(net: VisionTransformer) -> int:
+    """Return the height and width, in pixels, of what becomes a token."""
+    embed: Any = net.patch_embed
+    size: int = embed.patch_size[0]
+    if isinstance(embed, HybridEmbed):
+        stem: Any = embed.backbone
+        size *= stem.feature_info.reduction()[-1]
+    return size
+
+
+def create_cnn(
+    timm_name: str, seed: int, setting: str = "backbone.timm_name", **arguments: Any
+) -> Any:
     """Create one of timm's CNNs as a sequence of stages; see :func:`_create`."""
     return _create(
         timm_name,
@@ -44,6 +79,7 @@ def create_cnn(timm_name: str, seed: int, **arguments: Any) -> Any:
         FeatureListNet,
         "a CNN that timm runs stage by stage",
         "A vision transformer needs fsad.nn.backbone.VitExtractor.",
+        setting,
     )
 
 
@@ -54,6 +90,7 @@ def _create(
     kind: type[nn.Module],
     wanted: str,
     remedy: str,
+    setting: str = "backbone.timm_name",
 ) -> nn.Module:
     """Create one of timm's models with seeded random weights.
 
@@ -64,6 +101,7 @@ def _create(
         kind: What the model must be.
         wanted: The same in words, for the message.
         remedy: What to do with another kind of model.
+        setting: Where the name was given, for the message.
 
     Raises:
         ConfigError: timm cannot create it, or it is of another kind.
@@ -74,11 +112,11 @@ def _create(
             net: nn.Module = timm.create_model(timm_name, **arguments)
         except (AssertionError, RuntimeError, TypeError, ValueError) as error:
             raise ConfigError(
-                f"backbone.timm_name: expected a model of timm that takes {arguments}, "
+                f"{setting}: expected a model of timm that takes {arguments}, "
                 f"got '{timm_name}' ({message_of(error)})"
             ) from error
     if not isinstance(net, kind):
-        raise ConfigError(f"backbone.timm_name: expected {wanted}, got '{timm_name}'. {remedy}")
+        raise ConfigError(f"{setting}: expected {wanted}, got '{timm_name}'. {remedy}")
     return net
 
 

@@ -119,7 +119,7 @@ class Distillation(LightningModule):
         for name, values in pixel_statistics(student).items():
             self.register_buffer(name, torch.tensor(values).view(-1, 1, 1))
         self.register_buffer("centre", torch.zeros(channels))
-        self.register_buffer("spread", torch.zeros(channels))
+        self.register_buffer("spread", torch.ones(channels))
         self.losses: list[dict[str, float]] = []
         self._seen: list[Tensor] = []
 
@@ -132,12 +132,25 @@ class Distillation(LightningModule):
     def targets(self, images: Tensor) -> Tensor:
         """Extract the teacher's patch features ``(n, h·w, d)``, normalised by channel."""
         wanted = self._teachers[images.shape[-1]](images).flatten(2).transpose(1, 2)
-        if not bool(self.spread.any()):
-            rows = wanted.flatten(0, 1)
-            self.centre.copy_(rows.mean(dim=0))
-            self.spread.copy_(rows.std(dim=0).clamp(min=1e-6))
         normalised: Tensor = (wanted - self.centre) / self.spread
         return normalised
+
+    @torch.no_grad()
+    def start(self, images: Tensor) -> None:
+        """Measure the teacher on some images and let A start as the best reading of them.
+
+        Args:
+            images: ``(n, 3, H, W)`` in [0, 1].
+        """
+        raw = torch.cat([self.targets(image[None]) for image in images]).flatten(0, 1)
+        self.spread.copy_(raw.std(dim=0).clamp(min=1e-6))
+        self.centre.copy_(raw.mean(dim=0))
+        found = torch.cat([self.features(image[None], 0) for image in images]).flatten(0, 1)
+        ones = torch.ones_like(found[:, :1])
+        wanted = (raw - self.centre) / self.spread
+        best = torch.linalg.lstsq(torch.cat([found, ones], dim=1), wanted).solution
+        self.head.weight.copy_(best[:-1].T)
+        self.head.bias.copy_(best[-1])
 
     def on_fit_start(self) -> None:
         """Bring the teachers to the student's device."""

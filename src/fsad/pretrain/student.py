@@ -10,9 +10,11 @@ from fsad.errors import ConfigError
 from fsad.nn.weights import create_vit
 from fsad.randomness import generator
 
-ARCHITECTURE = {"patch_size": 8, "embed_dim": 128, "depth": 12, "num_heads": 4}
-"""What makes timm's ``vit_tiny_patch16_224`` the embedded backbone: the paper's patch size."""
-AMPLITUDE = 0.2  # of the position embeddings: as much as pixels, not more
+ARCHITECTURE = {"patch_size": 1, "embed_dim": 128, "depth": 12, "num_heads": 4}
+"""What makes timm's ``vit_tiny_patch16_224`` the embedded backbone, together with ``STEM``."""
+STEM = {"timm_name": "resnet18.tv_in1k", "stage": "layer2"}
+"""The teacher's own first stages: 8 pixels to a token, as in the paper, and 128 channels."""
+AMPLITUDE = 0.2  # of the position embeddings: as much as of the stem's features, not more
 SHARPNESS = 1.5  # of the first attention, where it saw positions alone
 PERIODS = (3.0, 56.0)  # of the position embeddings' waves, cells: the shortest and the longest
 NEIGHBOURS = tuple((down, right) for down in (-1, 0, 1) for right in (-1, 0, 1))
@@ -27,9 +29,31 @@ def student(seed: int, image_size: int = 224) -> Any:
         seed: Of all weights.
         image_size: Height and width of the largest images, pixels: so many positions it knows.
     """
-    net = create_vit("vit_tiny_patch16_224", seed, img_size=image_size, **ARCHITECTURE)
+    net = create_vit("vit_tiny_patch16_224", seed, stem=STEM, img_size=image_size, **ARCHITECTURE)
     look_nearby(net)
     return net
+
+
+@torch.no_grad()
+def take_over_stem(net: Any, teacher: Any, images: Tensor) -> None:
+    """Give the student its teacher's first stages, frozen, and standardise what they say.
+
+    Every channel of the tokens then is one of the stem's, with mean 0 and deviation ``AMPLITUDE``
+    over the images.
+
+    Args:
+        net: What :func:`student` gave.
+        teacher: The CNN, with these stages under the same names.
+        images: ``(n, 3, H, W)``, normalised; they decide the mean and the deviation.
+    """
+    stem = net.patch_embed.backbone
+    known = teacher.state_dict()
+    stem.load_state_dict({name: known[name] for name in stem.state_dict()})
+    stem.requires_grad_(False).eval()
+    std, mean = torch.std_mean(stem(images)[-1], dim=(0, 2, 3))  # (c,)
+    scale = torch.where(std > 1e-6, AMPLITUDE / std, 0)  # a channel that is silent stays so
+    net.patch_embed.proj.weight.copy_(scale.diag()[..., None, None])
+    net.patch_embed.proj.bias.copy_(-scale * mean)
 
 
 @torch.no_grad()
@@ -105,7 +129,8 @@ def tokens_of(net: Any, images: Tensor, *key: int | str) -> Tensor:
     Returns:
         Patch features behind the last norm, ``(n, h * w, c)``.
     """
-    patches = net.patch_embed.proj(images)  # (n, c, h, w)
+    embed = net.patch_embed
+    patches = embed.proj(embed.backbone(images)[-1])  # (n, c, h, w)
     n, c, h, w = patches.shape
     height, width = net.patch_embed.grid_size
     special = net.num_prefix_tokens

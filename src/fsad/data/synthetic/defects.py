@@ -45,8 +45,8 @@ def no_defect(size: int) -> Defect:
 def draw_defect(kind: str, scene: Scene, rng: np.random.Generator) -> Defect:
     """Damage the part somewhere on its surface.
 
-    Amplitudes are 1.2 to 4 mm (a hole: 3 to 6 mm, but never deeper than the table). Blotches
-    measure 9 to 17 mm, cuts 16 to 30 mm by 2 to 4 mm, on parts of 60 to 80 mm.
+    Bumps and dents are 2 to 5 mm high, holes 3 to 6 mm, cuts 1.5 to 3.5 mm, but never deeper than
+    the table. Blotches measure 9 to 17 mm, cuts 16 to 30 mm by 2 to 4 mm, on parts of 60 to 80 mm.
 
     Args:
         kind: One of ``DEFECTS``.
@@ -74,7 +74,7 @@ def draw_defect(kind: str, scene: Scene, rng: np.random.Generator) -> Defect:
         change = -rng.uniform(3, 6) * MM * smoothstep(0, 0.35, inside)
     else:
         sign = {"bump": 1, "dent": -1}[kind]
-        change = sign * rng.uniform(1.2, 4) * MM * smoothstep(0, 1, inside)
+        change = sign * rng.uniform(2, 5) * MM * smoothstep(0, 1, inside)
     return Defect(_carve(change, scene), good.opacity, good.stain)
 
 

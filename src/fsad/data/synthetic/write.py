@@ -37,7 +37,7 @@ class Recipe:
     categories: tuple[str, ...]
     defects: tuple[str, ...]
     seed: int
-    version: int = 1  # of the generator: raise it with every change of what it draws
+    version: int = 2  # of the generator: raise it with every change of what it draws
 
     @property
     def folder(self) -> str:
