@@ -82,6 +82,12 @@ def test_images_that_differ_by_chance_alone_are_not_solved():
     assert not any(row.solves for row in found)
 
 
+def test_a_handful_of_images_is_not_called_solved():
+    found = audit_samples(Reader("holes"), "box", samples(8))
+    assert of(found, "depth", "area of valid pixels").separation == 1.0
+    assert not any(row.solves for row in found)
+
+
 def test_one_kind_of_images_has_nothing_to_separate():
     good = [sample for sample in samples() if not sample.is_anomalous]
     assert audit_samples(Reader(), "box", good) == []

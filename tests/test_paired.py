@@ -11,7 +11,7 @@ from fsad.errors import ConfigError, DataError
 from fsad.metrics import METRICS
 from fsad.metrics.bootstrap import interval, ranking
 from fsad.report import ScoreRow, write_result, write_scores
-from fsad.table import collect, differences, write_differences
+from fsad.table import collect, compare, write_differences
 
 GOOD, BAD = 12, 18
 
@@ -39,19 +39,46 @@ def test_a_constant_difference_has_no_width():
 def test_resampling_draws_gives_the_standard_error_of_their_mean(rng):
     draws = [np.full((1, 1), value) for value in rng.normal(size=200)]
     low, high = interval({"a": draws}, replicates=20_000)
-    error = np.std([float(each[0, 0]) for each in draws]) / np.sqrt(200)
-    assert (high - low) / 2 == pytest.approx(1.96 * error, rel=0.03)
+    error = np.std([float(each[0, 0]) for each in draws], ddof=1) / np.sqrt(200)
+    assert (high - low) / 2 == pytest.approx(1.97 * error, rel=0.03)
 
 
-def test_resampling_images_covers_the_true_auroc_about_as_often_as_it_says():
-    covered, trials, chance = 0, 200, 0.5
+@pytest.mark.parametrize(("categories", "draws"), [(1, 3), (1, 5), (4, 3), (10, 5)])
+def test_the_interval_covers_the_truth_about_as_often_as_it_says(categories, draws):
+    covered, widths, trials = 0, [], 300
     for trial in range(trials):
         rng = np.random.default_rng(trial)
-        scored = ranking(rng.normal(size=40), rng.normal(size=60)) - chance
-        low, high = interval({"a": [scored]}, seed=trial, replicates=400)
+        # categories differ among themselves; these are asked about, and their mean is the truth
+        truths = 3 * rng.normal(size=categories)
+        given = {
+            str(i): [np.full((1, 1), truth + rng.normal()) for _ in range(draws)]
+            for i, truth in enumerate(truths)
+        }
+        low, high = interval(given, seed=trial, replicates=500)
+        covered += low <= truths.mean() <= high
+        widths.append(high - low)
+    # a share of 300 has a standard error of 1.3 %; percentiles of few draws are not Student's
+    assert 0.89 <= covered / trials <= 0.995
+    wanted = 2 * 1.96 / np.sqrt(categories * draws)
+    assert np.mean(widths) < (3 if draws * categories < 6 else 1.5) * wanted
+
+
+def test_images_and_draws_together_cover_the_true_auroc():
+    covered, trials = 0, 200
+    for trial in range(trials):
+        rng = np.random.default_rng(trial)
+        good, bad = rng.normal(size=10), rng.normal(size=20)  # of the images, in every draw
+        given = [
+            ranking(good + 0.3 * rng.normal(size=10), bad + 0.3 * rng.normal(size=20)) - 0.5
+            for _ in range(5)
+        ]
+        low, high = interval({"a": given}, seed=trial, replicates=400)
         covered += low <= 0 <= high
-    # 95 % of 200, less three standard errors of such a share and the bootstrap's own shortfall
-    assert 0.88 < covered / trials <= 1.0
+    assert 0.92 <= covered / trials <= 1.0  # too wide where images, not draws, decide
+
+
+def test_a_single_draw_has_no_interval():
+    assert interval({"a": [np.zeros((3, 4))], "b": [np.zeros((2, 2))] * 2}) is None
 
 
 def test_the_same_seed_gives_the_same_interval(rng):
@@ -73,13 +100,13 @@ def test_what_cannot_be_resampled_is_refused(given, message):
         interval(given)
 
 
-def write(folder, method, seed, scores, value, shots=1, backbone=PRETRAINED):
+def write(folder, method, seed, scores, value, shots=1, backbone=PRETRAINED, **settings):
     """Write a run of one category: ``scores`` are those of good, then of anomalous images."""
     folder.mkdir(parents=True)
     config = {
         "data": {"shots": shots, "reader": {"_target_": "fsad.data.mvtec3d.MVTec3D"}},
         "backbone": {"name": backbone["name"]},
-        "method": {"stages": {}},
+        "method": {"stages": {}} | settings,
     }
     result = category(value)
     labels = [False] * GOOD + [True] * BAD
@@ -111,11 +138,11 @@ def two_methods(folder, rng, seeds=3, gain=0.0):
 
 def test_the_difference_is_the_mean_of_the_pairs(tmp_path, rng):
     expected = two_methods(tmp_path, rng)
-    found = {each.metric: each for each in differences(collect([tmp_path]), "theirs")}
+    found = {each.metric: each for each in compare(collect([tmp_path]), "theirs").differences}
     assert set(found) == set(METRICS)
     image = found["image_auroc"]
     assert image.mean == pytest.approx(expected)
-    assert image.low <= image.mean <= image.high
+    assert image.interval[0] <= image.mean <= image.interval[1]
     assert (image.cells, image.images, image.labels["method"]) == (3, GOOD + BAD, "ours")
     assert found["pixel_auroc"].mean == pytest.approx(0.0)
 
@@ -124,18 +151,55 @@ def test_noise_is_put_down_to_chance_and_a_gain_is_not(tmp_path, rng):
     two_methods(tmp_path / "noise", rng)
     two_methods(tmp_path / "gain", rng, gain=2.0)
     for name, clear in (("noise", False), ("gain", True)):
-        found = differences(collect([tmp_path / name]), "theirs")
-        assert found[0].metric == "image_auroc"
-        assert found[0].is_clear is clear
-        text = write_differences(tmp_path / name, found, "theirs").read_text()
+        comparison = compare(collect([tmp_path / name]), "theirs")
+        assert comparison.differences[0].metric == "image_auroc"
+        assert comparison.differences[0].is_clear is clear
+        text = write_differences(tmp_path / name, comparison).read_text()
         assert ("chance alone would explain the difference in image_auroc" in text) is not clear
+
+
+def test_one_draw_alone_is_never_called_clear(tmp_path, rng):
+    two_methods(tmp_path, rng, seeds=1, gain=3.0)
+    comparison = compare(collect([tmp_path]), "theirs")
+    assert not any(each.is_clear for each in comparison.differences)
+    assert "[?]" in write_differences(tmp_path / "t.md", comparison).read_text()
+    assert (tmp_path / "t-differences.md").is_file()
+
+
+def test_two_variants_of_a_method_are_two_lines(tmp_path, rng):
+    scores = list(rng.normal(size=GOOD + BAD))
+    for seed in (0, 1):
+        write(tmp_path / f"theirs{seed}", "theirs", seed, scores, 0.5)
+        for ratio in (0.1, 1.0):
+            write(tmp_path / f"{ratio}-{seed}", "ours", seed, scores, 0.5 + ratio / 10, ratio=ratio)
+    comparison = compare(collect([tmp_path]), "theirs")
+    means = {
+        each.labels["ratio"]: each.mean
+        for each in comparison.differences
+        if each.metric == "aupro30"
+    }
+    assert means == pytest.approx({"0.1": 0.01, "1.0": 0.1})
+    lines = write_differences(tmp_path, comparison).read_text().splitlines()
+    assert len([line for line in lines if line.startswith("| MVTec3D")]) == 2
+
+
+def test_runs_with_other_shots_are_refused(tmp_path, rng):
+    two_methods(tmp_path, rng, seeds=1)
+    file = tmp_path / "ours0" / "result.json"
+    file.write_text(file.read_text().replace('"000.tiff"', '"001.tiff"'))
+    with pytest.raises(DataError, match=r"ours0/result\.json: expected the shots of .*theirs0"):
+        compare(collect([tmp_path]), "theirs")
 
 
 def test_only_equal_shots_and_data_are_compared(tmp_path, rng):
     scores = list(rng.normal(size=GOOD + BAD))
     write(tmp_path / "a", "ours", 0, scores, 0.7, shots=1)
     write(tmp_path / "b", "theirs", 0, scores, 0.7, shots=5)
-    assert differences(collect([tmp_path]), "theirs") == []
+    comparison = compare(collect([tmp_path]), "theirs")
+    assert comparison.differences == []
+    assert comparison.left_out == [
+        "ours at 1 shots: not compared with theirs, there is no run of it"
+    ]
 
 
 def test_the_reference_with_the_same_backbone_is_taken(tmp_path, rng):
@@ -144,23 +208,24 @@ def test_the_reference_with_the_same_backbone_is_taken(tmp_path, rng):
     write(tmp_path / "a", "ours", 0, scores, 0.9)
     write(tmp_path / "b", "theirs", 0, scores, 0.8)
     write(tmp_path / "c", "theirs", 0, scores, 0.1, backbone=other)
-    found = {each.metric: each for each in differences(collect([tmp_path]), "theirs")}
+    found = {each.metric: each for each in compare(collect([tmp_path]), "theirs").differences}
     assert found["aupro30"].mean == pytest.approx(0.1)
 
 
 def test_an_unknown_reference_is_answered_with_the_methods_there_are(tmp_path, rng):
     two_methods(tmp_path, rng, seeds=1)
     with pytest.raises(ConfigError, match="reference: expected one of ours, theirs, got 'padim'"):
-        differences(collect([tmp_path]), "padim")
+        compare(collect([tmp_path]), "padim")
 
 
-def test_an_ambiguous_reference_is_refused(tmp_path, rng):
+def test_an_ambiguous_reference_is_left_out_and_said(tmp_path, rng):
     scores = list(rng.normal(size=GOOD + BAD))
     for name in ("resnet18", "tiny"):
         write(tmp_path / name, "theirs", 0, scores, 0.8, backbone=PRETRAINED | {"name": name})
     write(tmp_path / "a", "ours", 0, scores, 0.9)
-    with pytest.raises(ConfigError, match="reference: expected one run of it beside ours"):
-        differences(collect([tmp_path]), "theirs")
+    comparison = compare(collect([tmp_path]), "theirs")
+    assert comparison.differences == []
+    assert "there is 2 runs of it with different settings" in comparison.left_out[0]
 
 
 def test_scores_that_are_not_there_or_of_other_images_are_refused(tmp_path, rng):
@@ -169,7 +234,7 @@ def test_scores_that_are_not_there_or_of_other_images_are_refused(tmp_path, rng)
     whole = file.read_text()
     file.write_text(whole.replace("000.tiff", "999.tiff"))
     with pytest.raises(DataError, match=r"ours0/scores\.csv: expected the test images of"):
-        differences(collect([tmp_path]), "theirs")
+        compare(collect([tmp_path]), "theirs")
     file.unlink()
     with pytest.raises(DataError, match=r"ours0/scores\.csv: expected the scores of a run"):
-        differences(collect([tmp_path]), "theirs")
+        compare(collect([tmp_path]), "theirs")

@@ -47,7 +47,7 @@ def test_without_git_there_is_no_revision(checkout, monkeypatch):
 def test_versions_name_every_package_that_can_move_a_number():
     found = versions()
     assert set(found) == {
-        *("python", "fsad", "torch", "lightning", "timm", "torchmetrics", "dhg", "numpy")
+        *("python", "fsad", "torch", "lightning", "timm", "torchmetrics", "dhg", "kornia", "numpy")
     }
     assert found["torch"].split("+")[0] == torch.__version__.split("+")[0]
     assert found["numpy"] == np.__version__

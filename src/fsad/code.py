@@ -19,6 +19,7 @@ PACKAGES = (
     "scipy",
     "Pillow",
     "perlin-numpy",
+    "kornia",
 )
 
 

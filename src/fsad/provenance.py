@@ -7,7 +7,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-PACKAGES = ("fsad", "torch", "lightning", "timm", "torchmetrics", "dhg", "numpy")
+PACKAGES = ("fsad", "torch", "lightning", "timm", "torchmetrics", "dhg", "kornia", "numpy")
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -59,10 +59,14 @@ def test_a_quarter_turn_moves_every_pixel_and_changes_none():
     assert turned(pixels, 0.0) is pixels
 
 
-def test_the_corners_of_a_turned_image_have_the_mean_of_its_border():
+@pytest.mark.parametrize("degrees", [30.0, 45.0])
+def test_the_corners_of_a_turned_image_mirror_its_border(degrees):
     pixels = torch.full((1, 3, 32, 32), 0.25)
     pixels[..., 8:24, 8:24] = 1.0
-    assert_close(turned(pixels, 45.0)[..., 0, 0], torch.full((1, 3), 0.25))
+    around = turned(pixels, degrees)
+    assert around.shape == pixels.shape
+    corners = around[..., [0, 0, -1, -1], [0, -1, 0, -1]]
+    assert_close(corners, torch.full_like(corners, 0.25))
 
 
 def test_an_image_scores_the_mean_of_its_worst_patches():

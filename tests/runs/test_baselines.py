@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import pytest
 
@@ -97,3 +98,76 @@ def test_reweighting_changes_image_scores_alone(run, runs, tmp_path):
     assert ours["pixel_auroc"] == theirs["pixel_auroc"]
     scores = [[row["score"] for row in rows_of(it)] for it in (other, runs["patchcore"])]
     assert scores[0] != scores[1]
+
+
+def test_beyond_the_paper_a_run_calls_itself_so_and_can_be_tested_again(run, tmp_path):
+    switches = ("method.plus.excess=true", "method.plus.calibrate=true")
+    folder = run(tmp_path / "run", "method=hypertrans_plus", *switches)
+    result = result_of(folder)
+    assert result["method"] == "hypertrans_plus"
+    again = result_of(run(tmp_path / "again", f"ckpt={folder}", "method.beta=0.6"))
+    assert again["mean"] == result["mean"]
+    plain = result_of(run(tmp_path / "plain"))
+    assert plain["method"] == "hypertrans"
+    assert plain["mean"] != result["mean"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["method=hypertrans_plus", "method.rectify_banks=false"],
+            r"method\.rectify_banks: expected true with method\.plus, got false",
+        ),
+        (
+            ["method=hypertrans_plus", "method.banks.target_ratio=0.5"],
+            r"method\.plus\.calibrate: expected a target bank of every patch, got .*ratio=0\.5",
+        ),
+        (
+            ["method=hypertrans_plus", "method.bank_max_rows=100"],
+            r"method\.plus\.calibrate: expected .* method\.bank_max_rows=100",
+        ),
+        (
+            ["method=padim", "method.window=1", "data.shots=1"],
+            r"method\.window: expected 3 or more with a single shot",
+        ),
+        (["method=padim", "method.window=2"], r"method\.window: expected an odd number.*got 2"),
+        (
+            ["method=depth_inet", "method.weights_path=none.st"],
+            r"weights 'none\.st': expected a file.*Correct method\.weights_path",
+        ),
+        (["method=patchcore", "method.reweight=1"], r"method\.reweight: expected .*at least 2"),
+        (["method=sift", "method.ratio=0"], r"method\.ratio: expected"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_in_one_line(command, small, words, message):
+    plain = tuple(word for word in small if not word.startswith("method."))
+    code, said = command(*words, small=plain)
+    assert code != 0
+    assert re.search(message, said)
+    assert "Traceback" not in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["anomalydino", "part_mask"])
+def test_two_processes_yield_what_one_does(run, runs, tmp_path, name):
+    two = ("trainer.devices=2", "trainer.strategy=ddp", "trainer.accelerator=cpu")
+    shared = run(tmp_path, f"method={name}", *MORE.get(name, ()), *two, without="method.")
+    assert result_of(shared)["mean"] == pytest.approx(result_of(runs[name])["mean"], abs=1e-6)
+
+
+def test_the_default_backbone_runs_with_its_stem(run, tmp_path):
+    words = [f"backbone.model_args.{it}" for it in ("embed_dim=128", "patch_size=1")]
+    stem = "backbone.stem={timm_name:resnet18.tv_in1k,stage:layer2}"
+    result = result_of(
+        run(
+            tmp_path,
+            "method=patchcore",
+            *words,
+            stem,
+            "backbone.pretrained=true",
+            without="method.",
+        )
+    )
+    assert result["backbone"]["weights"] == "shipped"
+    assert result["mean"]["pixel_auroc"] > 0.7

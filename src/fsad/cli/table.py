@@ -28,7 +28,7 @@ def table(
     from fsad.errors import DataError
     from fsad.table import (
         collect,
-        differences,
+        compare,
         print_differences,
         print_table,
         write_differences,
@@ -42,8 +42,8 @@ def table(
     print_table(runs)
     written = [*write_table(out, runs)]
     if reference:
-        found = differences(runs, reference)
-        print_differences(found, reference)
-        written.append(write_differences(out, found, reference))
+        comparison = compare(runs, reference)
+        print_differences(comparison)
+        written.append(write_differences(out, comparison))
     for path in written:
         typer.echo(f"wrote {path}")

@@ -5,11 +5,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fsad.errors import check_at_least, check_shape
+from fsad.errors import ConfigError, check_at_least, check_shape
 from fsad.functional.distance import nearest
 from fsad.functional.neighbours import Neighbours
 
 APART = 3  # cells; with a single shot, patches this near to one another do not count
+FLOOR = 1e-3
 NORMAL = 1.4826  # a normal distribution's standard deviation over its median absolute deviation
 
 
@@ -30,6 +31,7 @@ def held_out_neighbours(rows: Tensor, shots: int, grid: tuple[int, int]) -> Neig
 
     Raises:
         ShapeError: There are not as many rows.
+        ConfigError: The grid of a single shot is so small that a patch has none far away.
 
     Note:
         Cost is that of comparing all rows with all; with one shot ``(h * w)^2`` numbers are held.
@@ -42,6 +44,11 @@ def held_out_neighbours(rows: Tensor, shots: int, grid: tuple[int, int]) -> Neig
             torch.arange(cells, device=rows.device).div(grid[1], rounding_mode="floor"),
             (torch.arange(cells, device=rows.device) % grid[1]),
         )
+        if max(grid) <= 2 * APART + 1:
+            raise ConfigError(
+                f"method.plus.calibrate: expected more than {2 * APART + 1} cells a side with a "
+                f"single shot, got a grid of {grid[0]} x {grid[1]}"
+            )
         near = ((y[:, None] - y).abs() <= APART) & ((x[:, None] - x).abs() <= APART)
         apart = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
         found = apart.masked_fill(near, torch.inf).min(dim=1, keepdim=True)
@@ -67,11 +74,13 @@ class Scale(NamedTuple):
     def of(cls, scores: Tensor) -> "Scale":
         """Measure normal scores of any shape.
 
-        Law: of normally distributed scores the spread is the standard deviation.
+        Law: of normally distributed scores the spread is the standard deviation. It is at least
+        ``FLOOR`` times the largest score: twin shots have no spread, and that is no scale.
         """
         centre = scores.median()
         spread = NORMAL * (scores - centre).abs().median()
-        return cls(centre, spread.clamp(min=torch.finfo(scores.dtype).tiny))
+        floor = FLOOR * scores.abs().max()
+        return cls(centre, torch.maximum(spread, torch.where(floor > 0, floor, 1.0)))
 
     def applied(self, scores: Tensor) -> Tensor:
         """Return scores in units of the spread above the centre."""

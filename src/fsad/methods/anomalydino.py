@@ -3,10 +3,9 @@
 import math
 from pathlib import Path
 
-import torch
 from torch import Tensor
-from torch.nn.functional import normalize
-from torchvision.transforms.functional import InterpolationMode, rotate
+from torch.nn.functional import normalize, pad
+from torchvision.transforms.functional import InterpolationMode, center_crop, rotate
 
 from fsad.callbacks.bank_builder import MemoryBankBuilder
 from fsad.data.pairs import ImageBatch
@@ -48,7 +47,7 @@ class AnomalyDinoModule(ScoringModule):
         return self.rotations if domain == "target" else 1
 
     def bank_view(self, images: Tensor, domain: str, number: int) -> Tensor:  # noqa: ARG002
-        """Turn images; what the turn uncovers has the mean of their border."""
+        """Turn images."""
         return turned(images, 360 * number / self.rotations)
 
     def encode(self, images: Tensor, domain: str) -> Tensor:
@@ -86,18 +85,18 @@ def top_mean(patches: Tensor, share: float) -> Tensor:
 
 
 def turned(images: Tensor, degrees: float) -> Tensor:
-    """Turn images ``(n, c, H, W)`` about their middle; the corners have the mean of the border.
+    """Turn images ``(n, c, H, W)`` about their middle; the corners mirror what is inside.
 
     Law: a quarter turn of a square image moves every pixel and changes none.
     """
     if degrees == 0:
         return images
-    border = torch.cat(
-        [images[..., 0, :], images[..., -1, :], images[..., 0], images[..., -1]], dim=2
-    )
-    fill = border.mean(dim=2)[..., None, None]  # a black corner would be an edge
-    turned: Tensor = fill + rotate(images - fill, degrees, InterpolationMode.BILINEAR)
-    return turned
+    height, width = images.shape[2:]
+    margin = math.ceil((math.sqrt(2) - 1) / 2 * max(height, width)) + 1
+    mirrored = pad(images, (margin,) * 4, mode="reflect")
+    turned = rotate(mirrored, degrees, InterpolationMode.BILINEAR)
+    whole: Tensor = center_crop(turned, [height, width])
+    return whole
 
 
 class AnomalyDino:

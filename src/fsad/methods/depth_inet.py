@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from fsad.errors import ConfigError, WeightsError
 from fsad.nn.backbone import CnnExtractor
 from fsad.nn.extractor import PatchExtractor
 from fsad.target_bank import TargetBank
@@ -36,13 +37,16 @@ class DepthInet(TargetBank):
         Raises:
             WeightsError: The weights cannot be had, or do not fit.
         """
-        return CnnExtractor(
-            Path(self.timm_name).stem,
-            self.timm_name,
-            image_size,
-            layers=[],
-            pretrained=self.pretrained,
-            weights_path=self.weights_path,
-            normalize_depth=False,
-            seed=self.seed,
-        )
+        try:
+            return CnnExtractor(
+                Path(self.timm_name).stem,
+                self.timm_name,
+                image_size,
+                layers=[],
+                pretrained=self.pretrained,
+                weights_path=self.weights_path,
+                normalize_depth=False,
+                seed=self.seed,
+            )
+        except (ConfigError, WeightsError) as error:  # its settings are the method's here
+            raise type(error)(str(error).replace("backbone.", "method.")) from error

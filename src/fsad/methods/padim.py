@@ -7,6 +7,7 @@ from torch import Tensor
 from fsad.callbacks.bank_builder import MemoryBankBuilder
 from fsad.data.pairs import ImageBatch
 from fsad.errors import (
+    ConfigError,
     check_at_least,
     check_fraction,
     check_not_negative,
@@ -38,6 +39,11 @@ class PadimModule(ScoringModule):
         """Fit the Gaussians: the bank holds the shots' patches, cell by cell, image by image."""
         height, width = self.extractor.extractor.grid
         rows = self.target_bank.rows
+        if self.window == 1 and len(rows) == height * width:
+            raise ConfigError(
+                "method.window: expected 3 or more with a single shot, got 1: one sample at a "
+                "position has no spread"
+            )
         maps = rows.view(-1, height, width, rows.shape[1]).permute(0, 3, 1, 2)
         self._gaussians = PositionGaussians.fit(windows(maps, self.window), self.shrinkage)
 

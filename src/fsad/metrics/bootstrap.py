@@ -1,9 +1,10 @@
-"""How sure a paired difference is: resampling categories, draws of the shots, and test images."""
+"""How sure a paired difference is: resampling draws of the shots, and test images."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from fsad.errors import DataError, check_at_least
 
@@ -32,32 +33,37 @@ def interval(
     seed: int = 0,
     replicates: int = REPLICATES,
     level: float = LEVEL,
-) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of a mean difference.
+) -> tuple[float, float] | None:
+    r"""Return the bootstrap interval of a mean difference, over draws of the shots and test images.
 
-    In every replicate categories are drawn with replacement, in each of them draws of the shots,
-    and its good and its anomalous test images: one choice of images for all draws, for these show
-    the same images. A single category, draw or image is what it is: nothing is drawn, and the
-    interval does not hold what it might have been.
+    The categories are the ones that are asked about, and stay. In each, a replicate draws anew,
+    with replacement, the draws of the shots, and the good and the anomalous test images: one choice
+    of images for all draws, for these show the same images. From n it draws n - 1, which makes the
+    variance of a replicate's mean that of the mean itself. Few draws tell little of their own
+    spread: the quantiles' distance from the mean is widened by :math:`t / z`, Student's quantile
+    over the normal one, with the degrees of freedom that the draws' share of the variance leaves.
 
     Args:
         differences: For each category, for each draw of the shots, the differences of two methods'
-            :func:`ranking`, ``(g, a)``; or of another metric, ``(1, 1)``.
+            :func:`ranking`, ``(g, a)``; or of another metric, ``(1, 1)``: then draws alone are
+            resampled.
         seed: Of what is drawn.
         replicates: How often.
         level: Share of the replicates within, in (0, 1).
 
     Returns:
-        The lower and the upper end.
+        The lower and the upper end; None where a category has a single draw, which tells nothing of
+        the others there might be.
 
     Raises:
         DataError: There is no category, or one without a draw, or draws of other images.
 
     Note:
-        Work is ``replicates`` times the entries of one category's differences for each of them.
+        Work is ``replicates`` times the entries of ``differences``.
 
     Source:
-        Efron and Tibshirani, An Introduction to the Bootstrap, chapters 8 and 13.
+        Efron and Tibshirani, An Introduction to the Bootstrap, chapter 13; McCarthy and Snowden,
+        The Bootstrap and Finite Population Sampling (1985), for n - 1.
     """
     check_at_least("replicates", replicates, 1)
     names = sorted(differences)
@@ -69,23 +75,44 @@ def interval(
             raise DataError(
                 f"differences of {name}: expected the same images in every draw, got {shapes}"
             )
+    if min(len(differences[name]) for name in names) < 2:
+        return None
     rng = np.random.default_rng(seed)
-    total = np.zeros(replicates)
-    for _ in names:  # as many categories in a replicate as there are
-        chosen = rng.integers(len(names), size=replicates)
-        for number, name in enumerate(names):
-            places = np.flatnonzero(chosen == number)
-            total[places] += _resampled(np.stack(differences[name]), len(places), rng)
+    draws = {name: np.stack(differences[name]) for name in names}
+    means = np.mean([_resampled(draws[name], replicates, rng) for name in names], axis=0)
+    centre = float(np.mean([each.mean() for each in draws.values()]))
     tail = (1 - level) / 2
-    low, high = np.quantile(total / len(names), [tail, 1 - tail])
+    freedom = _freedom(list(draws.values()), float(means.var()))
+    wider = float(stats.t.ppf(1 - tail, freedom) / stats.norm.ppf(1 - tail))
+    low, high = centre + wider * (np.quantile(means, [tail, 1 - tail]) - centre)
     return float(low), float(high)
+
+
+def _freedom(draws: list[Array], whole: float) -> float:
+    """Return the degrees of freedom of a variance, part of which comes from few draws.
+
+    Args:
+        draws: By category, ``(d, g, a)``.
+        whole: The variance of the mean over all of them.
+
+    Source:
+        Satterthwaite (1946): those of the draws, times the square of the whole variance over the
+        draws' part.
+    """
+    of_draws = sum(len(each) for each in draws) - len(draws)
+    parts = [each.mean(axis=(1, 2)).var(ddof=1) / len(each) for each in draws]
+    part = float(np.sum(parts)) / len(draws) ** 2
+    return float(of_draws * max(1.0, whole / part) ** 2) if part > 0 else float("inf")
 
 
 def _resampled(draws: Array, times: int, rng: np.random.Generator) -> Array:
     """Return means over resampled draws and images of ``(d, g, a)``, ``(times,)``."""
-    d, g, a = draws.shape
-    of_draws, of_good, of_anomalous = (
-        rng.multinomial(size, np.full(size, 1 / size), size=times) / size for size in (d, g, a)
-    )
+    of_draws, of_good, of_anomalous = (_weights(size, times, rng) for size in draws.shape)
     by_draw = np.stack([((of_good @ each) * of_anomalous).sum(axis=1) for each in draws], axis=1)
     return np.asarray((by_draw * of_draws).sum(axis=1))
+
+
+def _weights(size: int, times: int, rng: np.random.Generator) -> Array:
+    """Return how much each of ``size`` things counts in each replicate, ``(times, size)``."""
+    drawn = max(1, size - 1)
+    return np.asarray(rng.multinomial(drawn, np.full(size, 1 / size), size=times) / drawn)

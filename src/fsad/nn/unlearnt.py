@@ -80,8 +80,9 @@ class SiftExtractor(UnlearntExtractor):
         image_size: Height and width of the images, pixels, a multiple of 8.
 
     Source:
-        Horwitz and Hoshen, Back to the Feature (CVPRW 2023), section 4: SIFT on depth images;
-        kornia's descriptor.
+        Horwitz and Hoshen, Back to the Feature (CVPRW 2023), section 4: SIFT on depth images.
+        Departure: kornia's descriptor, whose bins lie 4 pixels apart as SIFT's do; in theirs they
+        overlap.
     """
 
     def __init__(self, image_size: int) -> None:

@@ -1,18 +1,19 @@
 """The table over many runs: mean and spread over seeds, with every hole in sight."""
 
 from fsad.table.collect import Runs, collect
-from fsad.table.paired import Difference, differences
+from fsad.table.paired import Comparison, Difference, compare
 from fsad.table.render import print_differences, print_table, write_differences, write_table
 from fsad.table.rows import Cell, Row, Table, table
 
 __all__ = [
     "Cell",
+    "Comparison",
     "Difference",
     "Row",
     "Runs",
     "Table",
     "collect",
-    "differences",
+    "compare",
     "print_differences",
     "print_table",
     "table",

@@ -13,7 +13,7 @@ from fsad.metrics import METRICS
 from fsad.metrics.bootstrap import interval, ranking
 from fsad.report import RunResult
 from fsad.table.collect import Runs
-from fsad.table.settings import Settings, identity, settings_of
+from fsad.table.settings import Settings, identity, settings_of, shown
 
 Cell = tuple[str, int]
 """A category and a seed: one draw of its shots."""
@@ -26,33 +26,55 @@ class Difference:
     """A method less the reference, where both have a result.
 
     Attributes:
-        labels: Data set, shots, method and backbone of the method.
+        experiment: What tells this run's settings from all others'.
+        labels: What a line of the table says of them, by column heading.
         metric: One of the five.
         mean: Mean over categories of the mean over draws; above 0 the method is better.
-        low: Lower end of the 95 % interval.
-        high: Its upper end.
+        interval: The 95 % interval; None where a category has one draw alone.
         cells: Pairs of category and draw.
         images: Test images, each counted once.
-        over_images: Whether the interval contains the choice of test images; only the image AUROC
-            is stored image by image.
     """
 
+    experiment: str
     labels: dict[str, str]
     metric: str
     mean: float
-    low: float
-    high: float
+    interval: tuple[float, float] | None
     cells: int
     images: int
-    over_images: bool
 
     @property
     def is_clear(self) -> bool:
-        """Whether the interval leaves out 0."""
-        return not self.low <= 0 <= self.high
+        """Whether there is an interval, and it leaves out 0."""
+        return self.interval is not None and not self.interval[0] <= 0 <= self.interval[1]
 
 
-def differences(runs: Runs, reference: str) -> list[Difference]:
+@dataclass(frozen=True)
+class Comparison:
+    """All methods less one.
+
+    Attributes:
+        reference: Its name.
+        differences: By experiment and metric.
+        left_out: What could not be compared and why, one sentence each.
+    """
+
+    reference: str
+    differences: list[Difference]
+    left_out: list[str]
+
+
+@dataclass(frozen=True)
+class _Group:
+    settings: Settings
+    cells: dict[Cell, RunResult]
+
+    @property
+    def name(self) -> str:
+        return f"{self.settings['method']} at {self.settings['shots']} shots"
+
+
+def compare(runs: Runs, reference: str) -> Comparison:
     """Compare every method with a reference on the same shots and test images.
 
     Args:
@@ -61,28 +83,41 @@ def differences(runs: Runs, reference: str) -> list[Difference]:
             method compared is taken, else the only one.
 
     Raises:
-        ConfigError: No run is of that method, or it cannot be told which of several is meant.
-        DataError: A run's ``scores.csv`` cannot be read.
+        ConfigError: No run is of that method.
+        DataError: A run's ``scores.csv`` cannot be read, or two runs that are to be compared had
+            other shots or other test images.
     """
-    groups: dict[str, tuple[Settings, dict[Cell, RunResult]]] = {}
+    groups: dict[str, _Group] = {}
     for result in runs.results:
         settings: Settings = settings_of(result)
-        _, cells = groups.setdefault(identity(settings), (settings, {}))
-        cells.update({(name, result.seed): result for name in result.categories})
-    known = sorted({settings["method"] for settings, _ in groups.values()})
+        group = groups.setdefault(identity(settings), _Group(settings, {}))
+        group.cells.update({(name, result.seed): result for name in result.categories})
+    known = sorted({str(group.settings["method"]) for group in groups.values()})
     if reference not in known:
-        raise ConfigError(f"reference: expected one of {', '.join(known)}, got {reference!r}")
-    found = []
-    for settings, cells in groups.values():
-        others = [
-            (theirs, of_theirs)
-            for theirs, of_theirs in groups.values()
-            if theirs["method"] == reference and _data(theirs) == _data(settings)
-        ]
-        if not others or settings["method"] == reference:
+        methods = ", ".join(known) or "a method with a result (there is none)"
+        raise ConfigError(f"reference: expected one of {methods}, got {reference!r}")
+    headings = shown([group.settings for group in groups.values()])
+    found: list[Difference] = []
+    left_out: list[str] = []
+    for experiment, group in groups.items():
+        if group.settings["method"] == reference:
             continue
-        found += _compare(settings, cells, _closest(settings, others))
-    return found
+        others = [
+            other
+            for other in groups.values()
+            if other.settings["method"] == reference
+            and _data(other.settings) == _data(group.settings)
+            and other.cells.keys() & group.cells.keys()
+        ]
+        same = [it for it in others if it.settings["backbone"] == group.settings["backbone"]]
+        others = same or others
+        if len(others) == 1:
+            labels = {head: str(group.settings.get(name)) for name, head in headings.items()}
+            found += _differences(experiment, labels, group.cells, others[0].cells)
+        else:
+            why = f"{len(others)} runs of it with different settings" if others else "no run of it"
+            left_out.append(f"{group.name}: not compared with {reference}, there is {why}")
+    return Comparison(reference, found, left_out)
 
 
 def _data(settings: Settings) -> dict[str, object]:
@@ -91,53 +126,53 @@ def _data(settings: Settings) -> dict[str, object]:
     }
 
 
-def _closest(
-    settings: Settings, others: Sequence[tuple[Settings, dict[Cell, RunResult]]]
-) -> dict[Cell, RunResult]:
-    same = [cells for theirs, cells in others if theirs["backbone"] == settings["backbone"]]
-    candidates = same or [cells for _, cells in others]
-    if len(candidates) > 1:
-        raise ConfigError(
-            f"reference: expected one run of it beside {settings['method']} at "
-            f"{settings['shots']} shots, got {len(candidates)} with different settings. "
-            "Give only the folders that are to be compared."
-        )
-    return candidates[0]
-
-
-def _compare(
-    settings: Settings, ours: Mapping[Cell, RunResult], theirs: Mapping[Cell, RunResult]
+def _differences(
+    experiment: str,
+    labels: dict[str, str],
+    ours: Mapping[Cell, RunResult],
+    theirs: Mapping[Cell, RunResult],
 ) -> list[Difference]:
     cells = sorted(ours.keys() & theirs.keys())
-    labels = {name: str(settings[name]) for name in ("dataset", "shots", "method", "backbone")}
+    for name, seed in cells:
+        mine, other = (it[name, seed].categories[name].shots for it in (ours, theirs))
+        if mine != other:
+            raise DataError(
+                f"{ours[name, seed].path}: expected the shots of {theirs[name, seed].path} for "
+                f"{name}, got others. Compare runs of one dataset and one data.seed."
+            )
     found = []
     for metric in METRICS:
         apart: dict[str, list[NDArray[np.float64]]] = {}
         for cell in cells:
-            values = [it[cell].categories[cell[0]].fused.get(metric) for it in (ours, theirs)]
-            if any(value is None for value in values):
-                continue
-            if metric == "image_auroc":
-                mine, other = (it[cell].path.with_name("scores.csv") for it in (ours, theirs))
-                difference = np.subtract(*_rankings(mine, other, cell[0]))
-            else:
-                difference = np.array([[values[0] - values[1]]])  # type: ignore[operator]
-            apart.setdefault(cell[0], []).append(difference)
+            difference = _difference(metric, cell[0], ours[cell], theirs[cell])
+            if difference is not None:
+                apart.setdefault(cell[0], []).append(difference)
         if apart:
-            low, high = interval(apart)
             found.append(
                 Difference(
+                    experiment,
                     labels,
                     metric,
                     float(np.mean([np.mean(each) for each in apart.values()])),
-                    low,
-                    high,
+                    interval(apart),
                     sum(len(each) for each in apart.values()),
                     sum(_images(ours, cells, name) for name in apart),
-                    over_images=metric == "image_auroc",
                 )
             )
     return found
+
+
+def _difference(
+    metric: str, category: str, ours: RunResult, theirs: RunResult
+) -> NDArray[np.float64] | None:
+    """Return how much better one run is, image by image where that is known."""
+    mine, other = (it.categories[category].fused.get(metric) for it in (ours, theirs))
+    if mine is None or other is None:
+        return None
+    if metric != "image_auroc":
+        return np.array([[mine - other]])
+    files = (it.path.with_name("scores.csv") for it in (ours, theirs))
+    return np.asarray(np.subtract(*_rankings(*files, category=category)))
 
 
 def _images(runs: Mapping[Cell, RunResult], cells: Sequence[Cell], name: str) -> int:
@@ -146,7 +181,7 @@ def _images(runs: Mapping[Cell, RunResult], cells: Sequence[Cell], name: str) ->
     return result.n_test_good + result.n_test_defect
 
 
-def _rankings(ours: Path, theirs: Path, category: str) -> list[NDArray[np.float64]]:
+def _rankings(ours: Path, theirs: Path, *, category: str) -> list[NDArray[np.float64]]:
     """Rank the test images of both, in the same order."""
     read = [_scores(path, category) for path in (ours, theirs)]
     if read[0].keys() != read[1].keys():

@@ -14,7 +14,7 @@ from fsad.files import make_folder, write_text
 from fsad.metrics import METRICS
 from fsad.table import paper
 from fsad.table.collect import Runs
-from fsad.table.paired import Difference
+from fsad.table.paired import Comparison, Difference
 from fsad.table.rows import Row, Table, table
 
 MISSING = "missing"
@@ -80,97 +80,90 @@ def comma_separated(content: Table) -> str:
     return text.getvalue()
 
 
-LABELS = ("dataset", "shots", "method", "backbone")
 CHANCE = "~"  # before a difference that chance would explain
 
 
-def _differences(found: Sequence[Difference]) -> list[list[str]]:
-    """Return headings and one line per method and shots, as text for people."""
-    lines = [[*LABELS, "pairs", "test images", *METRICS]]
-    by_label: dict[tuple[str, ...], dict[str, Difference]] = {}
-    for each in found:
-        key = tuple(each.labels[label] for label in LABELS)
-        by_label.setdefault(key, {})[each.metric] = each
-    for labels, metrics in sorted(by_label.items()):
-        first = next(iter(metrics.values()))
-        lines.append(
-            [
-                *labels,
-                str(first.cells),
-                str(first.images),
-                *(_difference(metrics.get(metric)) for metric in METRICS),
-            ]
-        )
+def _differences(comparison: Comparison) -> list[list[str]]:
+    """Return headings and one line per experiment, as text for people."""
+    by_experiment: dict[str, list[Difference]] = {}
+    for each in comparison.differences:
+        by_experiment.setdefault(each.experiment, []).append(each)
+    headings = list(comparison.differences[0].labels) if comparison.differences else []
+    lines = [[*headings, "pairs", "test images", *METRICS]]
+    for of_experiment in by_experiment.values():
+        first, found = of_experiment[0], {each.metric: each for each in of_experiment}
+        cells = [_difference(found.get(metric)) for metric in METRICS]
+        lines.append([*first.labels.values(), str(first.cells), str(first.images), *cells])
     return lines
 
 
 def _difference(difference: Difference | None) -> str:
     if difference is None:
         return "–"
+    if difference.interval is None:
+        return f"{difference.mean:+.3f} [?]"
     mark = "" if difference.is_clear else f"{CHANCE} "
-    return f"{mark}{difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"
+    low, high = difference.interval
+    return f"{mark}{difference.mean:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
-def _difference_notes(found: Sequence[Difference], reference: str) -> list[str]:
+def _difference_notes(comparison: Comparison) -> list[str]:
     """Return what a reader of the differences must know."""
     notes = [
-        f"Difference from {reference} on the same shots and test images, above 0: better; in "
-        "brackets the 95 % bootstrap interval over categories and draws of the shots, for "
-        "image_auroc over the test images too. One category or draw alone cannot be resampled: "
-        "the interval is then too narrow."
+        f"Difference from {comparison.reference} on the same shots and test images, above 0: "
+        "better; in brackets the 95 % bootstrap interval over draws of the shots, for image_auroc "
+        "over the test images too. The categories are these: others may differ. [?]: one draw "
+        "alone tells nothing of the others."
     ]
-    unclear: dict[tuple[str, ...], list[str]] = {}
-    for each in found:
-        if not each.is_clear:
-            key = each.labels["method"], each.labels["shots"], each.labels["backbone"]
-            unclear.setdefault(key, []).append(each.metric)
-    notes += [
-        f"{CHANCE} {method} ({backbone}), {shots} shots: chance alone would explain the difference "
-        f"in {', '.join(metrics)}."
-        for (method, shots, backbone), metrics in sorted(unclear.items())
-    ]
-    return notes
+    unclear: dict[str, list[Difference]] = {}
+    for each in comparison.differences:
+        if each.interval is not None and not each.is_clear:
+            unclear.setdefault(each.experiment, []).append(each)
+    for found in unclear.values():
+        labels = found[0].labels
+        notes.append(
+            f"{CHANCE} {labels['method']} ({labels['backbone']}), {labels['shots']} shots: chance "
+            f"alone would explain the difference in {', '.join(each.metric for each in found)}."
+        )
+    return notes + [f"{why}." for why in comparison.left_out]
 
 
-def write_differences(path: Path, found: Sequence[Difference], reference: str) -> Path:
+def write_differences(path: Path, comparison: Comparison) -> Path:
     """Write paired differences as Markdown, their notes below.
 
     Args:
-        path: The folder of ``differences.md``.
-        found: What :func:`fsad.table.differences` found.
-        reference: What was compared with.
+        path: A folder, for ``differences.md`` in it; or what :func:`write_table` was given.
+        comparison: What :func:`fsad.table.compare` found.
 
     Raises:
         OutputError: The folder or the file cannot be written.
     """
-    make_folder(path, "table")
-    notes = _difference_notes(found, reference)
-    file = path / "differences.md"
-    write_text(file, _markdown_table(_differences(found), len(LABELS), notes))
+    is_file = path.suffix in {".md", ".csv"}
+    file = path.with_name(f"{path.stem}-differences.md") if is_file else path / "differences.md"
+    make_folder(file.parent, "table")
+    lines = _differences(comparison)
+    labels = len(lines[0]) - len(METRICS) - 2
+    write_text(file, _markdown_table(lines, labels, _difference_notes(comparison)))
     return file
 
 
-def print_differences(
-    found: Sequence[Difference], reference: str, console: Console | None = None
-) -> None:
+def print_differences(comparison: Comparison, console: Console | None = None) -> None:
     """Show paired differences on the terminal, their notes below.
 
     Args:
-        found: What :func:`fsad.table.differences` found.
-        reference: What was compared with.
+        comparison: What :func:`fsad.table.compare` found.
         console: Where to; standard output if omitted.
     """
     target = console or Console()
     if not target.is_terminal:
         target = Console(file=target.file, width=WIDTH + 60)
-    shown = Grid(box=box.SIMPLE, title=f"differences from {reference}")
-    head, *body = _differences(found)
-    for heading in head:
-        shown.add_column(Text(heading.replace("_", " ")))
+    head, *body = _differences(comparison)
+    headings = [heading.replace("_", " ") for heading in head]
+    shown = Grid(*headings, box=box.SIMPLE, title=f"differences from {comparison.reference}")
     for line in body:
         shown.add_row(*map(Text, line))
     target.print(shown)
-    for note in _difference_notes(found, reference):
+    for note in _difference_notes(comparison):
         target.print(Text(f"- {note}"))
 
 

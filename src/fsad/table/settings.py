@@ -17,6 +17,8 @@ NOT_SETTINGS |= {"devices", "strategy"}  # several processes yield the numbers o
 SEEDS = {"seed", "data.seed", "method.seed"}  # of the run; a generated dataset has its own
 OBSERVERS = {"paths", "cache", "logger", "callbacks", "hydra", "maps", "ckpt", "resume"}
 RANDOM = "random weights"
+PLUS = "method.plus."
+"""Switches beyond the paper; all off is as if there were none."""
 
 
 def _flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -44,7 +46,11 @@ def settings_of(result: RunResult) -> dict[str, Any]:
     flat.pop("data.category", None)
     weights = result.backbone.get("weights")
     configured = flat.pop("backbone.name", None)
-    name = result.backbone.get("name") or configured  # a method may have features of its own
+    name = result.backbone.get("name") or configured
+    if name != configured:  # the method has features of its own, no backbone was built
+        flat = {key: item for key, item in flat.items() if not key.startswith("backbone.")}
+    if not any(item for key, item in flat.items() if key.startswith(PLUS)):
+        flat = {key: item for key, item in flat.items() if not key.startswith(PLUS)}
     stages = {key: flat.pop(key) for key in list(flat) if key.startswith("method.stages.")}
     on = [key.rpartition(".")[2] for key, wanted in stages.items() if wanted]
     return {

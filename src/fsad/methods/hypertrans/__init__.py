@@ -7,6 +7,7 @@ from typing import Any
 
 from fsad.callbacks.bank_builder import MemoryBankBuilder
 from fsad.errors import (
+    ConfigError,
     check_at_least,
     check_bool,
     check_even,
@@ -79,6 +80,21 @@ class HyperTrans:
         self.plus = Plus(**(plus or {}))
         if self.plus != Plus():
             self.name = "hypertrans_plus"
+            self._check_plus()
+
+    def _check_plus(self) -> None:
+        """Refuse settings under which the shots would not be scored as queries are."""
+        if self.stages.rectify and not self.rectify_banks:
+            raise ConfigError(
+                "method.rectify_banks: expected true with method.plus, got false: raw shots would "
+                "be compared with rectified queries"
+            )
+        if self.plus.calibrate and (self.banks.target_ratio < 1 or self.bank_max_rows):
+            raise ConfigError(
+                "method.plus.calibrate: expected a target bank of every patch, got "
+                f"method.banks.target_ratio={self.banks.target_ratio}, "
+                f"method.bank_max_rows={self.bank_max_rows}. Set them to 1 and null."
+            )
 
     def plan(self, extractor: PatchExtractor, banks_path: Path) -> Plan:
         """Lay out the stages of one category around a frozen backbone.

@@ -109,7 +109,8 @@ class Plus:
             than the shots' patch most like it does. The gap between the sensors, which a normal
             depth patch has too, then counts for nothing.
         calibrate: Measure both domains' scores in robust deviations of what the shots themselves
-            score, each against the others, before they are fused: beta then means what it says.
+            score, each against the others, before they are fused, so that beta weighs like with
+            like. A shot sees one shot less than a query does: its scores are a little higher.
     """
 
     excess: bool = False
