@@ -166,7 +166,8 @@ class CategoryRun:
         """Digest the images that a step reads; the sources' colours, or else depth."""
         if self.around.store is None or not is_first():
             return []
-        return [self.data.digest("rgb" if it == "source" else "depth", it) for it in splits]
+        names = ("shots" if it == "target" else it for it in splits)
+        return [self.data.digest("rgb" if it == "source" else "depth", it) for it in names]
 
     def _run_stage(self, stage: Stage, plan: Plan, memo: Memo) -> StageArtifact:
         if self.trained and not memo.path.exists():

@@ -19,7 +19,8 @@ class StageModule(LightningModule):
             holding it.
 
     Attributes:
-        train_domains: Whose images a training step consumes: ``("source",)`` or nobody's.
+        train_domains: Whose images a training step consumes: ``("source",)``, ``("target",)`` (the
+            shots) or nobody's.
         prefix: Put before log keys.
         diagnostics: What the stage measured of itself; ``failed`` tells that it did harm.
     """

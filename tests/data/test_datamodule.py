@@ -424,6 +424,16 @@ def test_a_module_of_no_domain_gets_one_empty_batch_per_epoch_and_no_file(module
 
 
 def test_another_domain_is_refused(module, tmp_path):
-    message = r"train_domains: expected \('source',\) or \(\), got \('target',\)"
+    message = r"train_domains: expected \('source',\), \('target',\) or \(\), got \('both',\)"
     with pytest.raises(ConfigError, match=message):
-        fit(Recorder(("target",)), module(), 1, tmp_path)
+        fit(Recorder(("both",)), module(), 1, tmp_path)
+
+
+def test_a_module_of_the_target_gets_every_shot_once_an_epoch_in_changing_order(module, tmp_path):
+    recorder, data = Recorder(("target",)), module(shots=4)
+    fit(recorder, data, 4, tmp_path)
+    orders = [
+        [i for batch in seen for i in batch.index.tolist()] for seen in recorder.seen.values()
+    ]
+    assert [sorted(order) for order in orders] == [[0, 1, 2, 3]] * 4
+    assert len({tuple(order) for order in orders}) > 1

@@ -17,8 +17,15 @@ ONLY = {
     "part_mask": "target",
     "anomalydino": "target",
     "depth_inet": "target",
+    "ast": "target",
 }
 MORE = {
+    "ast": (
+        "method.teacher.epochs=8",
+        "method.student.epochs=8",
+        "method.student.hidden=8",
+        "method.student.blocks=1",
+    ),
     "depth_inet": ("method.timm_name=resnet18", "method.pretrained=false"),
     "anomalydino": ("method.rotations=2", "method.threshold=0.1"),
 }
@@ -74,6 +81,20 @@ def test_the_part_mask_scores_what_every_table_has_as_its_control(runs):
     control = entries["padim"]["part_mask"]
     mask = {metric: entries["part_mask"][metric] for metric in METRICS}
     assert mask == pytest.approx(control, abs=1e-6)
+
+
+def test_ast_learns_from_a_single_shot_and_goes_on_where_it_was_stopped(run, tmp_path):
+    words = ("method=ast", *MORE["ast"], "data.shots=1")
+    folder = run(tmp_path / "whole", *words, without="method.")
+    losses = list(csv.DictReader((folder / "logs/version_0/metrics.csv").read_text().splitlines()))
+    for stage in ("teacher", "student"):
+        values = [float(row[f"{stage}/loss"]) for row in losses if row.get(f"{stage}/loss")]
+        assert values[-1] < values[0]
+    stopped = run(tmp_path / "stopped", *words, without="method.")
+    for file in ("category.json", "patch_scores.safetensors", "student.safetensors"):
+        (stopped / "categories" / "tile" / file).unlink()
+    again = run(stopped, f"resume={stopped}")
+    assert result_of(again)["mean"] == result_of(folder)["mean"]
 
 
 @pytest.mark.parametrize("name", ["raw", "sift", "part_mask"])

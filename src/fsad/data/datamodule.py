@@ -190,7 +190,8 @@ class PairDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[ImageBatch] | DataLoader[Tensor]:
         """Return what the module's ``train_domains`` ask for.
 
-        ``("source",)`` gives the shuffled source images, ``()`` one empty batch per epoch.
+        ``("source",)`` gives the shuffled source images, ``("target",)`` the shuffled shots, ``()``
+        one empty batch per epoch.
 
         Raises:
             ConfigError: They ask for anything else.
@@ -201,7 +202,10 @@ class PairDataModule(LightningDataModule):
             return make_loader(NoImages(), batch_size=1, workers=0, seed=self.seed)
         if domains == ("source",):
             return self._loader(self._source, EpochSampler(self.n_source, self.seed))
-        raise ConfigError(f"train_domains: expected ('source',) or (), got {domains}")
+        if domains == ("target",):
+            order = EpochSampler(len(self.shot_samples), self.seed)
+            return self._loader(self._depth(self.shot_samples), order)
+        raise ConfigError(f"train_domains: expected ('source',), ('target',) or (), got {domains}")
 
     def source_dataloader(self, share: Share = ALL) -> DataLoader[ImageBatch]:
         """Return RGB of the training images, in sorted order."""

@@ -67,6 +67,27 @@ class PixelExtractor(UnlearntExtractor):
         return grey
 
 
+class CellExtractor(UnlearntExtractor):
+    """The grey values of a cell's 8 x 8 pixels as its 64 channels.
+
+    Args:
+        image_size: Height and width of the images, pixels, a multiple of 8.
+    """
+
+    def __init__(self, image_size: int) -> None:
+        super().__init__(
+            nn.PixelUnshuffle(CELL),
+            name="cells",
+            image_size=image_size,
+            cell=CELL,
+            channels=CELL**2,
+        )
+
+    def _features(self, grey: Tensor) -> Tensor:
+        features: Tensor = self.net(grey)
+        return features
+
+
 class SiftExtractor(UnlearntExtractor):
     r"""Dense SIFT: 8 directions in 4 x 4 bins of 4 pixels around every pixel, rooted, cell by cell.
 
