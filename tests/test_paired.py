@@ -198,7 +198,7 @@ def test_only_equal_shots_and_data_are_compared(tmp_path, rng):
     comparison = compare(collect([tmp_path]), "theirs")
     assert comparison.differences == []
     assert comparison.left_out == [
-        "ours at 1 shots: not compared with theirs, there is no run of it"
+        "ours at 1 shots: not compared, no run of theirs has its data, shots and seeds"
     ]
 
 
@@ -225,7 +225,7 @@ def test_an_ambiguous_reference_is_left_out_and_said(tmp_path, rng):
     write(tmp_path / "a", "ours", 0, scores, 0.9)
     comparison = compare(collect([tmp_path]), "theirs")
     assert comparison.differences == []
-    assert "there is 2 runs of it with different settings" in comparison.left_out[0]
+    assert "2 runs of theirs fit, with different settings" in comparison.left_out[0]
 
 
 def test_scores_that_are_not_there_or_of_other_images_are_refused(tmp_path, rng):

@@ -115,8 +115,13 @@ def compare(runs: Runs, reference: str) -> Comparison:
             labels = {head: str(group.settings.get(name)) for name, head in headings.items()}
             found += _differences(experiment, labels, group.cells, others[0].cells)
         else:
-            why = f"{len(others)} runs of it with different settings" if others else "no run of it"
-            left_out.append(f"{group.name}: not compared with {reference}, there is {why}")
+            why = (
+                f"{len(others)} runs of {reference} fit, with different settings; give only the "
+                "folders that are to be compared"
+                if others
+                else f"no run of {reference} has its data, shots and seeds"
+            )
+            left_out.append(f"{group.name}: not compared, {why}")
     return Comparison(reference, found, left_out)
 
 
