@@ -81,7 +81,7 @@ class TargetBankModule(ScoringModule):
         features = self.target_bank.normalize(self.encode(batch.image, "target"))
         patches = patch_scores(features, self._bank)
         images = (
-            reweighted_scores(features, self._bank, self.reweight)
+            reweighted_scores(features, patches, self._bank, self.reweight)
             if self.reweight
             else image_scores(patches)
         )

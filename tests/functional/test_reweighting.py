@@ -3,9 +3,15 @@ import torch
 from torch.testing import assert_close
 
 from fsad.errors import ConfigError
-from fsad.functional.reweighting import reweighted_scores
+from fsad.functional import reweighting
+from fsad.functional.scoring import patch_scores
 
 N, C, H, W, ROWS = 3, 5, 2, 4, 30
+
+
+def reweighted_scores(features, bank, neighbours):
+    patches = patch_scores(features, bank)
+    return reweighting.reweighted_scores(features, patches, bank, neighbours)
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ from fsad.functional.distance import nearest
 from fsad.functional.prepared import PreparedBank, prepare
 
 
-def reweighted_scores(features: Tensor, bank: Tensor | PreparedBank, neighbours: int) -> Tensor:
+def reweighted_scores(
+    features: Tensor, patches: Tensor, bank: Tensor | PreparedBank, neighbours: int
+) -> Tensor:
     r"""Score images by their farthest patch, weighted by how alone its nearest row stands.
 
     With :math:`q` the image's farthest patch, :math:`m^*` its nearest bank row and
@@ -21,6 +23,8 @@ def reweighted_scores(features: Tensor, bank: Tensor | PreparedBank, neighbours:
 
     Args:
         features: Patch features, ``(n, c, h, w)``.
+        patches: Their distances to the bank, ``(n, h, w)``: only the farthest patch of each image
+            is searched for again.
         bank: Memory bank, ``(b, c)``, prepared or not.
         neighbours: b, at least 2; a bank with fewer rows gives those it has.
 
@@ -30,25 +34,23 @@ def reweighted_scores(features: Tensor, bank: Tensor | PreparedBank, neighbours:
 
     Raises:
         ConfigError: ``neighbours`` is below 2.
-        ShapeError: The channels differ.
+        ShapeError: The channels differ, or there are not as many patches.
 
     Source:
         PatchCore (Roth et al., CVPR 2022), eq. (7).
     """
     check_at_least("method.reweight", neighbours, 2)
     sizes = check_shape("features", features, "n c h w")
+    check_shape("patches", patches, "n h w", n=sizes["n"], h=sizes["h"], w=sizes["w"])
     bank = prepare(bank)
-    queries = features.flatten(2).transpose(1, 2)  # (n, h * w, c)
-    distances, rows = nearest(queries.reshape(-1, sizes["c"]), bank)
-    distances, rows = distances.view(sizes["n"], -1), rows.view(sizes["n"], -1)
-    farthest = distances.argmax(dim=1)
-    image = torch.arange(sizes["n"], device=features.device)
-    score, row = distances[image, farthest], rows[image, farthest]
+    score, farthest = patches.flatten(1).max(dim=1)
     count = min(neighbours, len(bank.rows))
     if count < 2:
         return score
-    _, around = nearest(bank.rows[row], bank, count)  # (n, b)
-    patch = queries[image, farthest].to(bank.rows.dtype)
+    image = torch.arange(sizes["n"], device=features.device)
+    patch = features.flatten(2)[image, :, farthest].to(bank.rows.dtype)  # (n, c)
+    _, rows = nearest(patch, bank)
+    _, around = nearest(bank.rows[rows[:, 0]], bank, count)  # (n, b)
     apart = (bank.rows[around] - patch[:, None]).norm(dim=2)
     # A twin of m* may stand in its place among its own neighbours: the sum must hold s* itself.
     apart[:, 0] = score
