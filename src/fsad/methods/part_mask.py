@@ -7,11 +7,10 @@ import torch
 
 from fsad.callbacks.bank_builder import MemoryBankBuilder
 from fsad.data.pairs import ImageBatch
-from fsad.errors import check_at_least, check_not_negative
 from fsad.functional.scoring import blur, image_scores
 from fsad.nn.adapter import AdaptedExtractor
 from fsad.nn.extractor import PatchExtractor
-from fsad.nn.unlearnt import PixelExtractor
+from fsad.pixel_method import PixelMethod
 from fsad.plan import Plan
 from fsad.scored import Scores
 from fsad.stage_module import ScoringModule
@@ -42,26 +41,13 @@ class PartMaskModule(ScoringModule):
         )
 
 
-class PartMask:
-    """The method and its settings; every other method's table has the same numbers as its control.
+class PartMask(PixelMethod):
+    """The method: what every other method's table has as its control, number for number.
 
-    Args:
-        sigma: Blur of the anomaly map in pixels, 0 or more.
-        seed: Taken by every method; nothing here is random.
-
-    Raises:
-        ConfigError: A setting is out of range.
+    The settings are :class:`~fsad.pixel_method.PixelMethod`'s.
     """
 
     name = "part_mask"
-
-    def __init__(self, sigma: float = 4.0, seed: int = 0) -> None:
-        self.sigma = check_not_negative("method.sigma", sigma)
-        self.seed = check_at_least("seed", seed, 0)
-
-    def own_extractor(self, image_size: int) -> PatchExtractor:
-        """Return an extractor that costs nothing; no feature is asked for."""
-        return PixelExtractor(image_size)
 
     def plan(self, extractor: PatchExtractor, banks_path: Path) -> Plan:
         """Lay out one category's run: nothing trains."""

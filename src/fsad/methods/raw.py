@@ -6,10 +6,9 @@ from torch import Tensor
 
 from fsad.callbacks.bank_builder import MemoryBankBuilder
 from fsad.data.pairs import ImageBatch
-from fsad.errors import check_at_least, check_not_negative
 from fsad.nn.adapter import AdaptedExtractor
 from fsad.nn.extractor import PatchExtractor
-from fsad.nn.unlearnt import PixelExtractor
+from fsad.pixel_method import PixelMethod
 from fsad.plan import Plan
 from fsad.stage_module import ScoringModule
 
@@ -31,26 +30,10 @@ class RawModule(ScoringModule):
         self.patches.update(batch.index, target=self.score(batch.image))
 
 
-class Raw:
-    """The method and its settings. It needs no backbone: the one that is configured is not built.
-
-    Args:
-        sigma: Blur of the anomaly map in pixels, 0 or more.
-        seed: Taken by every method; nothing here is random.
-
-    Raises:
-        ConfigError: A setting is out of range.
-    """
+class Raw(PixelMethod):
+    """The method; the settings are :class:`~fsad.pixel_method.PixelMethod`'s."""
 
     name = "raw"
-
-    def __init__(self, sigma: float = 4.0, seed: int = 0) -> None:
-        self.sigma = check_not_negative("method.sigma", sigma)
-        self.seed = check_at_least("seed", seed, 0)
-
-    def own_extractor(self, image_size: int) -> PatchExtractor:
-        """Return the features that the method is about."""
-        return PixelExtractor(image_size)
 
     def plan(self, extractor: PatchExtractor, banks_path: Path) -> Plan:
         """Lay out one category's run: nothing trains."""
