@@ -44,7 +44,7 @@ LAYERS = {
     },
 }
 # Methods know none of these.
-TOP = {"pipeline", "job", "category_run", "report", "table", "cli", "config", "sweep"}
+TOP = {"pipeline", "job", "category_run", "run_record", "table", "cli", "config", "sweep"}
 
 # Who alone may import a third party, as paths below the root; a folder stands for all in it.
 OWNERS = {

@@ -10,7 +10,7 @@ from test_table import PRETRAINED, category
 from fsad.errors import ConfigError, DataError
 from fsad.metrics import METRICS
 from fsad.metrics.bootstrap import interval, ranking
-from fsad.report import ScoreRow, write_result, write_scores
+from fsad.run_record import ScoreRow, write_result, write_scores
 from fsad.table import collect, compare, write_differences
 
 GOOD, BAD = 12, 18

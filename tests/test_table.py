@@ -11,7 +11,7 @@ from rich.console import Console
 
 from fsad.errors import MissingDataError
 from fsad.metrics import METRICS
-from fsad.report import CategoryResult, write_result
+from fsad.run_record import CategoryResult, write_result
 from fsad.table import collect, print_table, table, write_table
 
 PRETRAINED = {"name": "dino_vitb8", "weights": "pretrained", "sha256": "ab" * 32}

@@ -25,8 +25,8 @@ from fsad.nn.extractor import PatchExtractor
 from fsad.plan import Method, Plan, Settings, Stage
 from fsad.processes import agree, is_first
 from fsad.progress import track
-from fsad.report import CategoryResult, ScoreRow, peak_rss_mb, write_scores
 from fsad.result import as_json
+from fsad.run_record import CategoryResult, ScoreRow, peak_rss_mb, write_scores
 from fsad.scored import ImageScore, ScoredImages, Scores, scores_by_domain, source_share
 from fsad.store import TensorStore, digest
 

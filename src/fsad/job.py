@@ -27,7 +27,7 @@ from fsad.launch import InStep, threads_of_each, together
 from fsad.nn.extractor import PatchExtractor
 from fsad.pipeline import Job, run
 from fsad.quiet import quieten_lightning
-from fsad.report import read_result
+from fsad.run_record import read_result
 from fsad.store import TensorStore, digest
 from fsad.table import collect, print_table, write_table
 

@@ -14,7 +14,7 @@ from fsad.errors import DataError, FsadError, RunError, message_of
 from fsad.nn.extractor import PatchExtractor
 from fsad.plan import Method
 from fsad.processes import is_first, is_several
-from fsad.report import CategoryResult, ScoreRow, write_result, write_scores
+from fsad.run_record import CategoryResult, ScoreRow, write_result, write_scores
 
 log = logging.getLogger(__name__)
 

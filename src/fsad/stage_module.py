@@ -1,14 +1,17 @@
 """A LightningModule around a frozen backbone, trained in a stage of its own."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from lightning import LightningModule
 from torch import Tensor
 
 from fsad.checkpoint import leave_out_backbone, refuse_other_backbone
+from fsad.data.pairs import ImageBatch
+from fsad.errors import RunError
 from fsad.nn.adapter import AdaptedExtractor
 from fsad.nn.memory_bank import MemoryBank
-from fsad.scored import PatchScores
+from fsad.scored import PatchScores, Scores
 
 
 class StageModule(LightningModule):
@@ -53,8 +56,9 @@ class StageModule(LightningModule):
 class ScoringModule(StageModule):
     """The stage whose test loop scores against the banks.
 
-    A subclass writes ``test_step``, which hands the patch scores of a batch to
-    ``self.patches.update``; the banks are filled by then.
+    A subclass writes :meth:`score`, and ``on_test_start`` where there is something to prepare; the
+    banks are filled by then. One whose scores are no function of the image writes ``test_step``
+    instead, which hands them to ``self.patches.update``; it cannot predict.
 
     Args:
         extractor: Frozen backbone with its adapters.
@@ -69,6 +73,28 @@ class ScoringModule(StageModule):
         """Return patch features of images in [0, 1], float32 ``(n, c, h, w)``."""
         features: Tensor = self.extractor(images, domain)
         return features
+
+    def score(self, images: Tensor) -> Mapping[str, Tensor | Scores]:  # noqa: ARG002
+        """Score depth images against the banks.
+
+        Args:
+            images: ``(n, 3, H, W)``, values in [0, 1].
+
+        Returns:
+            For each domain that the method scores against, ``source``, ``target`` or both, patch
+            scores ``(n, h, w)``, higher = more anomalous, or :class:`~fsad.scored.Scores` where an
+            image's score is not that of its worst patch. An image's do not depend on the others.
+
+        Raises:
+            RunError: This method's scores are no function of the image.
+        """
+        raise RunError(
+            f"method: expected one that scores an image by itself, got {type(self).__name__}"
+        )
+
+    def test_step(self, batch: ImageBatch) -> None:
+        """Score one batch of test images."""
+        self.patches.update(batch.index, **self.score(batch.image))
 
     def bank_views(self, domain: str) -> int:  # noqa: ARG002
         """Return how many views of each image the banks hold."""

@@ -14,7 +14,7 @@ from fsad.config import FREE_TO_RESUME
 from fsad.errors import ConfigError, DataError, FsadError, MissingDataError, message_of
 
 if TYPE_CHECKING:  # so that the command line's help need not wait for torch
-    from fsad.report import RunResult
+    from fsad.run_record import RunResult
 
 NEWEST = "newest"
 """With ``resume``: the newest folder of the same sweep."""
@@ -108,7 +108,7 @@ def finished(folder: Path) -> "RunResult | None":
 
     ``result.json`` is written after every category, the table beside it after the last one.
     """
-    from fsad.report import read_result
+    from fsad.run_record import read_result
 
     if not (folder / "table.md").is_file():
         return None

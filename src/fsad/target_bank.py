@@ -3,8 +3,9 @@
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from torch import Tensor
+
 from fsad.callbacks.bank_builder import MemoryBankBuilder
-from fsad.data.pairs import ImageBatch
 from fsad.errors import check_at_least, check_fraction, check_not_negative, check_positive
 from fsad.functional.coreset import check_slack
 from fsad.functional.prepared import prepare
@@ -76,13 +77,13 @@ class TargetBankModule(ScoringModule):
         """Prepare the bank for many searches."""
         self._bank = prepare(self.target_bank.rows)
 
-    def test_step(self, batch: ImageBatch) -> None:
-        """Score one batch of test images."""
-        features = self.target_bank.normalize(self.encode(batch.image, "target"))
+    def score(self, images: Tensor) -> dict[str, Scores]:
+        """Score images; weighted by the bank around the nearest row, if asked for."""
+        features = self.target_bank.normalize(self.encode(images, "target"))
         patches = patch_scores(features, self._bank)
-        images = (
+        weighted = (
             reweighted_scores(features, patches, self._bank, self.reweight)
             if self.reweight
             else image_scores(patches)
         )
-        self.patches.update(batch.index, target=Scores(patches, images))
+        return {"target": Scores(patches, weighted)}

@@ -14,11 +14,12 @@ from fsad.stage_module import ScoringModule
 
 
 class NearestScorer(ScoringModule):
-    def test_step(self, batch):
-        features = self.target_bank.normalize(self.encode(batch.image, "target"))
-        source = patch_scores(features, self.source_bank.rows)
-        target = patch_scores(features, self.target_bank.rows)
-        self.patches.update(batch.index, source, target)
+    def score(self, images):
+        features = self.target_bank.normalize(self.encode(images, "target"))
+        return {
+            "source": patch_scores(features, self.source_bank.rows),
+            "target": patch_scores(features, self.target_bank.rows),
+        }
 
 
 class Nearest:

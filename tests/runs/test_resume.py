@@ -49,7 +49,7 @@ def at_step(step):
         pytest.param(
             HypergraphRectificationModule, "training_step", at_step(11), id="inside rectify"
         ),
-        pytest.param(HypergraphRectificationModule, "test_step", lambda _: True, id="in the test"),
+        pytest.param(HypergraphRectificationModule, "score", lambda _: True, id="in the test"),
     ],
 )
 def test_a_killed_run_resumes_to_the_same_result(

@@ -8,7 +8,6 @@ from torch.nn.functional import normalize, pad
 from torchvision.transforms.functional import InterpolationMode, center_crop, rotate
 
 from fsad.callbacks.bank_builder import MemoryBankBuilder
-from fsad.data.pairs import ImageBatch
 from fsad.errors import check_at_least, check_fraction, check_not_negative, check_positive
 from fsad.functional.foreground import foreground
 from fsad.functional.prepared import prepare
@@ -58,15 +57,15 @@ class AnomalyDinoModule(ScoringModule):
         """Prepare the bank for many searches."""
         self._bank = prepare(self.target_bank.rows)
 
-    def test_step(self, batch: ImageBatch) -> None:
-        """Score one batch of test images."""
-        features = super().encode(batch.image, "target")
+    def score(self, images: Tensor) -> dict[str, Scores]:
+        """Score images, each by the mean of its worst patches."""
+        features = super().encode(images, "target")
         unit = self.target_bank.normalize(normalize(features, dim=1))
         distances = patch_scores(unit, self._bank) * self.target_bank.std
         patches = distances.square() / 2
         if self.threshold is not None:
             patches = patches * foreground(features, self.threshold)
-        self.patches.update(batch.index, target=Scores(patches, top_mean(patches, self.top_share)))
+        return {"target": Scores(patches, top_mean(patches, self.top_share))}
 
 
 def top_mean(patches: Tensor, share: float) -> Tensor:

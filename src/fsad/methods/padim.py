@@ -5,7 +5,6 @@ from pathlib import Path
 from torch import Tensor
 
 from fsad.callbacks.bank_builder import MemoryBankBuilder
-from fsad.data.pairs import ImageBatch
 from fsad.errors import (
     ConfigError,
     check_at_least,
@@ -47,16 +46,12 @@ class PadimModule(ScoringModule):
         maps = rows.view(-1, height, width, rows.shape[1]).permute(0, 3, 1, 2)
         self._gaussians = PositionGaussians.fit(windows(maps, self.window), self.shrinkage)
 
-    def score(self, images: Tensor) -> Tensor:
-        """Return patch scores ``(n, h, w)`` of depth images ``(n, 3, H, W)``."""
+    def score(self, images: Tensor) -> dict[str, Tensor]:
+        """Score images."""
         features = self.target_bank.normalize(self.encode(images, "target"))
         rows = features.flatten(2).transpose(1, 2)  # (n, h * w, c)
-        scores: Tensor = self._gaussians.distances(rows).view(len(images), *features.shape[2:])
-        return scores
-
-    def test_step(self, batch: ImageBatch) -> None:
-        """Score one batch of test images."""
-        self.patches.update(batch.index, target=self.score(batch.image))
+        distances = self._gaussians.distances(rows)
+        return {"target": distances.view(len(images), *features.shape[2:])}
 
 
 class Padim:

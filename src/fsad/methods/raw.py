@@ -5,7 +5,6 @@ from pathlib import Path
 from torch import Tensor
 
 from fsad.callbacks.bank_builder import MemoryBankBuilder
-from fsad.data.pairs import ImageBatch
 from fsad.nn.adapter import AdaptedExtractor
 from fsad.nn.extractor import PatchExtractor
 from fsad.pixel_method import PixelMethod
@@ -16,18 +15,14 @@ from fsad.stage_module import ScoringModule
 class RawModule(ScoringModule):
     r"""Scores a pixel by :math:`\min_k |d - d_k|` over the shots' depth at the same pixel."""
 
-    def score(self, images: Tensor) -> Tensor:
-        """Return pixel scores ``(n, H, W)`` of depth images ``(n, 3, H, W)``."""
+    def score(self, images: Tensor) -> dict[str, Tensor]:
+        """Score images; every pixel is a patch."""
         depth = self.target_bank.normalize(self.encode(images, "target"))  # (n, 1, H, W)
         shots = self.target_bank.rows.view(-1, *depth.shape[2:])  # (k, H, W), as they were read
         nearest = (depth - shots[0]).abs()
         for shot in shots[1:]:
             nearest = nearest.minimum((depth - shot).abs())
-        return nearest[:, 0]
-
-    def test_step(self, batch: ImageBatch) -> None:
-        """Score one batch of test images."""
-        self.patches.update(batch.index, target=self.score(batch.image))
+        return {"target": nearest[:, 0]}
 
 
 class Raw(PixelMethod):

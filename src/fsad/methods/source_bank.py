@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from torch import Tensor
+
 from fsad.callbacks.bank_builder import MemoryBankBuilder
-from fsad.data.pairs import ImageBatch
 from fsad.errors import check_at_least, check_fraction, check_not_negative, check_positive
 from fsad.functional.coreset import check_slack
 from fsad.functional.prepared import prepare
@@ -21,10 +22,10 @@ class SourceBankModule(ScoringModule):
         """Prepare the bank for many searches."""
         self._bank = prepare(self.source_bank.rows)
 
-    def test_step(self, batch: ImageBatch) -> None:
-        """Score one batch of test images; depth is z-scored as RGB is, for lack of another."""
-        features = self.source_bank.normalize(self.encode(batch.image, "target"))
-        self.patches.update(batch.index, source=patch_scores(features, self._bank))
+    def score(self, images: Tensor) -> dict[str, Tensor]:
+        """Score images; depth is z-scored as RGB is, for lack of another."""
+        features = self.source_bank.normalize(self.encode(images, "target"))
+        return {"source": patch_scores(features, self._bank)}
 
 
 class SourceBank:

@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from fsad.errors import DataError, MissingDataError, message_of
-from fsad.report import RunResult, read_result
+from fsad.run_record import RunResult, read_result
 
 ELSEWHERE = ("resume", "paths.output_dir")  # overrides by which a job writes to another folder
 

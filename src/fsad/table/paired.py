@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fsad.errors import ConfigError, DataError
 from fsad.metrics import METRICS
 from fsad.metrics.bootstrap import interval, ranking
-from fsad.report import RunResult
+from fsad.run_record import RunResult
 from fsad.table.collect import Runs
 from fsad.table.settings import Settings, identity, settings_of, shown
 

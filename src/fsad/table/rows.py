@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fsad.metrics import METRICS
-from fsad.report import CategoryResult, Metrics, RunResult
+from fsad.run_record import CategoryResult, Metrics, RunResult
 from fsad.table.collect import Runs
 from fsad.table.paper import Printed, beside
 from fsad.table.settings import Settings, identity, settings_of, shown

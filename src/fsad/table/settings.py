@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fsad.report import RunResult
+from fsad.run_record import RunResult
 
 Settings = Mapping[str, Any]
 """A run's settings by dotted name, without its seed, category and places."""

@@ -181,10 +181,10 @@ class StudentModule(ScoringModule):
         self.log(f"{self.prefix}student/loss", loss, prog_bar=True)
         return loss
 
-    def test_step(self, batch: ImageBatch) -> None:
-        """Score one batch of test images by the mean squared disagreement of each cell."""
-        said, wanted = self._both(batch.image)
-        self.patches.update(batch.index, target=(said - wanted).square().mean(dim=1))
+    def score(self, images: Tensor) -> dict[str, Tensor]:
+        """Score images by the mean squared disagreement of each cell."""
+        said, wanted = self._both(images)
+        return {"target": (said - wanted).square().mean(dim=1)}
 
     def trained_state(self) -> dict[str, Tensor]:
         """Return the student's weights and running statistics."""

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from fsad.checkpoint import check_loss
-from fsad.data.pairs import ImageBatch
 from fsad.functional.prepared import prepare
 from fsad.methods.hypertrans.graph import BankGraph, gap_over_norm
 from fsad.methods.hypertrans.normal import NormalScores
@@ -132,16 +131,8 @@ class HypergraphRectificationModule(ScoringModule):
         height, width = self.extractor.extractor.grid
         return len(self.target_bank.rows) // (height * width), (height, width)
 
-    def score(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Score target images against each bank.
-
-        Args:
-            images: Depth images, ``(n, 3, H, W)``, values in [0, 1].
-
-        Returns:
-            Patch scores against the source and against the target bank, each ``(n, h, w)``. An
-            image's scores do not depend on the batch it is in.
-        """
+    def score(self, images: Tensor) -> dict[str, Tensor]:
+        """Score target images against each bank, rectified as its rows are."""
         features = self.target_bank.normalize(self.encode(images, "target"))
         n, c, h, w = features.shape
         rows = features.permute(0, 2, 3, 1).reshape(-1, c)
@@ -149,11 +140,7 @@ class HypergraphRectificationModule(ScoringModule):
             assert self.graph is not None
             rows = self.graph.rectify(self.rectifier, self._states, rows)
         source, target = self._normal.score(rows)
-        return source.view(n, h, w), target.view(n, h, w)
-
-    def test_step(self, batch: ImageBatch) -> None:
-        """Score one batch of test images."""
-        self.patches.update(batch.index, *self.score(batch.image))
+        return {"source": source.view(n, h, w), "target": target.view(n, h, w)}
 
     def trained_state(self) -> dict[str, Tensor]:
         """Return what this stage trained: R's two matrices."""
