@@ -38,6 +38,8 @@ def main(cfg: DictConfig) -> float | None:
             if message:
                 remedy = f"The other jobs went on; run what is missing with resume={job.sweep.dir}"
                 message = f"{message.rstrip('.')}. {remedy}"
+        elif message:
+            sys.exit(message)  # not by way of Hydra, which would put a line of its own before it
         if not message:
             raise
         raise Stopped(message) from None
@@ -68,15 +70,20 @@ def run(cfg: DictConfig) -> float | None:
     return run_job(cfg)
 
 
-def without_advice(message: str) -> str:
-    """Replace Hydra's advice to add a misspelt key as a new one."""
+def in_one_line(message: str) -> str:
+    """Say what Hydra says of a misspelt key or choice in the words of all other messages."""
     misspelt = re.match(r"Could not override '(.+)'\.\nTo append", message)
-    if not misspelt:
-        return message
-    return (
-        f"{misspelt[1]}: expected the name of a setting, got an unknown one. "
-        "See them all with: python train.py --cfg job"
+    if misspelt:
+        return (
+            f"{misspelt[1]}: expected the name of a setting, got an unknown one. "
+            "See them all with: python train.py --cfg job"
+        )
+    choice = re.search(
+        r"Could not find '(.+)/(.+)'\n\nAvailable options in .+:\n((?:\t.+\n)+)", message
     )
+    if choice:
+        return f"{choice[1]}: expected one of {', '.join(choice[3].split())}, got '{choice[2]}'"
+    return message
 
 
 def command() -> None:
@@ -85,7 +92,10 @@ def command() -> None:
     try:
         main()
     except CompactHydraException as error:
-        sys.exit(without_advice(str(error)))
+        sys.exit(in_one_line(str(error)))
+    except BrokenPipeError:  # the reader has seen enough: train.py --help | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's last flush
+        sys.exit(1)
     except OSError as error:  # Hydra makes the job's folder before the job can
         sys.exit(
             f"{error.filename}: expected a file or folder that can be written, got "

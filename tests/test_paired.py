@@ -100,7 +100,7 @@ def test_what_cannot_be_resampled_is_refused(given, message):
         interval(given)
 
 
-def write(folder, method, seed, scores, value, shots=1, backbone=PRETRAINED, **settings):
+def write(folder, method, seed, scores, value, shots=1, backbone=PRETRAINED, digest="", **settings):
     """Write a run of one category: ``scores`` are those of good, then of anomalous images."""
     folder.mkdir(parents=True)
     config = {
@@ -111,7 +111,8 @@ def write(folder, method, seed, scores, value, shots=1, backbone=PRETRAINED, **s
     result = category(value)
     labels = [False] * GOOD + [True] * BAD
     auroc = roc_auc_score(labels, scores)
-    result = replace(result, fused={**result.fused, "image_auroc": auroc})
+    fused = {**result.fused, "image_auroc": auroc}
+    result = replace(result, fused=fused, test_digest=digest)
     write_result(folder / "result.json", method, seed, config, backbone, {"bagel": result}, {})
     rows = [
         ScoreRow("bagel", f"{i:03d}.tiff", label, "bent" if label else "good", score, None, score)
@@ -166,6 +167,16 @@ def test_one_draw_alone_is_never_called_clear(tmp_path, rng):
     assert (tmp_path / "t-differences.md").is_file()
 
 
+def test_a_data_set_and_its_prepared_copy_are_not_compared(tmp_path, rng):
+    scores = list(rng.normal(size=GOOD + BAD))
+    write(tmp_path / "theirs", "theirs", 0, scores, 0.5, digest="raw")
+    write(tmp_path / "unknown", "older", 0, scores, 0.5)
+    assert compare(collect([tmp_path]), "theirs").differences
+    write(tmp_path / "ours", "ours", 0, scores, 0.5, digest="prepared")
+    with pytest.raises(DataError, match=r"expected the test images .*other content\. Do not"):
+        compare(collect([tmp_path]), "theirs")
+
+
 def test_two_variants_of_a_method_are_two_lines(tmp_path, rng):
     scores = list(rng.normal(size=GOOD + BAD))
     for seed in (0, 1):
@@ -178,9 +189,9 @@ def test_two_variants_of_a_method_are_two_lines(tmp_path, rng):
         for each in comparison.differences
         if each.metric == "aupro30"
     }
-    assert means == pytest.approx({"0.1": 0.01, "1.0": 0.1})
+    assert means == pytest.approx({"0.1": 0.01, "1": 0.1})
     lines = write_differences(tmp_path, comparison).read_text().splitlines()
-    assert len([line for line in lines if line.startswith("| MVTec3D")]) == 2
+    assert len([line for line in lines if line.startswith("| mvtec3d")]) == 2
 
 
 def test_runs_with_other_shots_are_refused(tmp_path, rng):

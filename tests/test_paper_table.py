@@ -40,12 +40,12 @@ def test_known_numbers_of_the_paper():
 
 def test_only_the_same_data_shots_and_categories_are_beside():
     assert beside("Eyecandies", 5, ["bagel"]) == []
-    assert beside("MVTec3D", 3, ["bagel"]) == []
-    assert beside("MVTec3D", 5, ["my_part"]) == []
-    assert {each.method for each in beside("MVTec3D", 5, ["bagel"])} == METHODS
-    assert "mean" not in {each.category for each in beside("MVTec3D", 5, ["bagel"])}
+    assert beside("mvtec3d", 3, ["bagel"]) == []
+    assert beside("mvtec3d", 5, ["my_part"]) == []
+    assert {each.method for each in beside("mvtec3d", 5, ["bagel"])} == METHODS
+    assert "mean" not in {each.category for each in beside("mvtec3d", 5, ["bagel"])}
     everything = [each.category for each in paper_table()]
-    assert "mean" in {each.category for each in beside("MVTec3D", 5, everything)}
+    assert "mean" in {each.category for each in beside("mvtec3d", 5, everything)}
 
 
 def test_the_table_shows_them_below_with_a_warning(tmp_path):

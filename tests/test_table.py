@@ -82,6 +82,12 @@ def test_cells_hold_mean_and_sample_standard_deviation_over_seeds(tmp_path):
     assert (fused["category"], fused["score"], fused["n"]) == ("bagel", "fused", "3")
 
 
+def test_a_whole_number_is_one_setting_however_it_is_written(tmp_path):
+    run(tmp_path / "0", {"bagel": 0.5}, seed=0, sigma=4)
+    run(tmp_path / "1", {"bagel": 0.7}, seed=1, sigma=4.0)
+    assert (lines_of(tmp_path)[0]["n"], lines_of(tmp_path)[0]["image_auroc"][:5]) == ("2", "0.600")
+
+
 def test_a_single_seed_shows_no_spread(tmp_path):
     run(tmp_path / "0", {"bagel": 0.5})
     assert lines_of(tmp_path)[0]["image_auroc"] == "0.500"
@@ -98,7 +104,7 @@ def test_every_category_has_its_scores_and_the_control(tmp_path):
 def test_the_settings_of_a_row_are_read_from_its_config(tmp_path):
     run(tmp_path / "0", {"bagel": 0.5}, shots=5)
     fused = lines_of(tmp_path)[0]
-    expected = {"dataset": "MVTec3D", "backbone": "dino_vitb8", "method": "hypertrans"}
+    expected = {"dataset": "mvtec3d", "backbone": "dino_vitb8", "method": "hypertrans"}
     assert expected.items() <= fused.items()
     assert fused["shots"] == "5"
     assert "alpha" not in fused

@@ -322,6 +322,7 @@ class CategoryRun:
             source_share=share,
             diagnostics=as_json(diagnostics),
             reused=self.reused,
+            test_digest=self.data.digest("depth", "test"),
             metrics_within=max(max(it.values()) for it in scored.evaluation.bounds.values()),
             notes=[
                 *(f"{name}: {why}" for name, why in scored.evaluation.undefined.items()),

@@ -233,6 +233,11 @@ def _take_trained(cfg: DictConfig, overrides: list[str]) -> None:
                 f"ckpt: expected one of {', '.join(FREE_TO_TEST)}, got {override.input_line}. "
                 "The rest comes from the run; start a new one to change it."
             )
+        if OmegaConf.select(cfg, key, default=MISSING) == MISSING:
+            raise ConfigError(
+                f"ckpt: expected a setting that the run's method has, got {override.input_line}. "
+                f"'{cfg.ckpt}' is a run of {cfg.method._target_.rpartition('.')[2]}."
+            )
         OmegaConf.update(cfg, key, override.value())
 
 

@@ -60,6 +60,7 @@ def run_job(cfg: DictConfig) -> float | None:
     TrainerMaker(cfg, [])(callbacks=[])
     logs: list[Logger] = []
     job = build(cfg, logs)
+    _ = job.data.categories
     if not cfg.resume:
         # Not resolved, so that a resumed run may lie elsewhere.
         write_text(output / "config.yaml", OmegaConf.to_yaml(cfg))

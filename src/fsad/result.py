@@ -12,7 +12,7 @@ Metrics = Mapping[str, float | None]
 """Some of the five metrics by name, in [0, 1]; ``None`` where the images do not define one."""
 
 
-LATER = {"reused", "metrics_within"}
+LATER = {"reused", "metrics_within", "test_digest"}
 """What results written by the first version do not have."""
 
 
@@ -39,6 +39,8 @@ class CategoryResult:
         reused: What was not computed just now, but taken from the cache, from another run or from
             this one before it was interrupted; its seconds are those it took then.
         metrics_within: How far any of the metrics can be from the exact one; certified.
+        test_digest: Of what the test images' depth files hold: a prepared copy of a data set has
+            another than the original. Empty where it was not recorded.
     """
 
     shots: list[str]
@@ -58,6 +60,7 @@ class CategoryResult:
     notes: list[str] = field(default_factory=list)
     reused: list[str] = field(default_factory=list)
     metrics_within: float = 0.0
+    test_digest: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the category's entry in ``result.json``: the fused metrics lie on top."""

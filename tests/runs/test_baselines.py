@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from fsad.errors import ConfigError
 from fsad.metrics import METRICS
 
 ONLY = {
@@ -111,6 +112,11 @@ def test_what_needs_no_backbone_builds_none_and_says_so(run, tmp_path, name):
 def test_a_method_of_one_domain_is_tested_again_without_training(run, runs, tmp_path):
     again = run(tmp_path, f"ckpt={runs['padim']}")
     assert result_of(again)["mean"] == result_of(runs["padim"])["mean"]
+
+
+def test_a_setting_that_the_tested_runs_method_lacks_is_refused(run, runs, tmp_path):
+    with pytest.raises(ConfigError, match=r"ckpt: expected a setting .*method.beta=0.3.* of Padim"):
+        run(tmp_path, f"ckpt={runs['padim']}", "method.beta=0.3")
 
 
 def test_reweighting_changes_image_scores_alone(run, runs, tmp_path):

@@ -36,6 +36,7 @@ def spoiled(path):
         (["trainer.devices=0"], "trainer.devices: expected a whole number of at least 1, got 0"),
         (["trainer=gpu"], "trainer: expected settings that lightning.Trainer takes, got"),
         (["data.categry=tile"], "data.categry: expected the name of a setting, got an unknown"),
+        (["method=patchcor"], "method: expected one of anomalydino, ast,"),
         (["+method.x.foo=1"], "settings: expected those the class takes, got 'HyperTrans"),
     ],
 )
@@ -44,6 +45,25 @@ def test_a_mistake_is_one_line_and_a_non_zero_exit(command, words, message):
     assert code == 1
     assert message in said.splitlines()[-1]
     assert "Traceback" not in said
+    assert "Error executing job" not in said
+
+
+def test_a_mistyped_category_leaves_no_run(command, tmp_path):
+    code, said = command("data.category=bagel", f"paths.output_dir={tmp_path / 'run'}")
+    assert code == 1, said
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_a_reader_that_has_seen_enough_of_the_help_is_no_mistake():
+    process = subprocess.run(
+        f"{sys.executable} {ROOT / 'train.py'} --help | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.stdout.startswith("train is powered by Hydra")
+    assert process.stderr == ""
 
 
 def test_weights_that_cannot_be_had_name_the_command_that_fetches_them(

@@ -145,6 +145,13 @@ def _differences(
                 f"{ours[name, seed].path}: expected the shots of {theirs[name, seed].path} for "
                 f"{name}, got others. Compare runs of one dataset and one data.seed."
             )
+        files = {it[name, seed].categories[name].test_digest for it in (ours, theirs)} - {""}
+        if len(files) > 1:
+            raise DataError(
+                f"{ours[name, seed].path}: expected the test images of {theirs[name, seed].path} "
+                f"for {name}, got files of other content. Do not mix a data set with its prepared "
+                "copy."
+            )
     found = []
     for metric in METRICS:
         apart: dict[str, list[NDArray[np.float64]]] = {}

@@ -6,8 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-DATASET = "MVTec3D"
-"""The reader of the data set that the table is about."""
+DATASET = "mvtec3d"
+"""The data set that the table is about."""
 TITLE = "the paper's Table 1, image AUROC"
 NOTE = (
     "The paper's numbers are of the whole test set, its own draw of the shots, DINO ViT-B/8 and "

@@ -35,11 +35,16 @@ def _is_place(item: Any) -> bool:
     return isinstance(item, str) and Path(item).is_absolute()
 
 
+def _number(item: Any) -> Any:
+    """Return a whole number as such: sigma=4 and sigma=4.0 are one setting."""
+    return int(item) if isinstance(item, float) and item.is_integer() else item
+
+
 def settings_of(result: RunResult) -> dict[str, Any]:
     """Return everything about a run that can move its numbers, except the seed and the category."""
     moving = {key: item for key, item in result.config.items() if key not in OBSERVERS}
     flat = {
-        name: item
+        name: _number(item)
         for name, item in _flatten(moving)
         if name not in SEEDS and name.rpartition(".")[2] not in NOT_SETTINGS and not _is_place(item)
     }
@@ -54,7 +59,7 @@ def settings_of(result: RunResult) -> dict[str, Any]:
     stages = {key: flat.pop(key) for key in list(flat) if key.startswith("method.stages.")}
     on = [key.rpartition(".")[2] for key, wanted in stages.items() if wanted]
     return {
-        "dataset": str(flat.pop("data.reader._target_", "?")).rpartition(".")[2],
+        "dataset": str(flat.pop("data.reader._target_", "?")).rpartition(".")[2].lower(),
         "backbone": f"{name} ({RANDOM})" if weights == RANDOM else str(name),
         "method": result.method,
         "shots": flat.pop("data.shots", None),
