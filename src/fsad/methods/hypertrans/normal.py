@@ -12,8 +12,13 @@ from fsad.methods.hypertrans.settings import Plus
 class NormalScores:
     r"""Nearest distances to both banks (eqs. 12-17), and what ``plus`` makes of them.
 
-    With :math:`d_s(q)` the distance of a patch to the source bank and :math:`t(q)` the shots'
-    patch nearest to it, ``excess`` scores :math:`d_s(q) - d_s(t(q))` in place of :math:`d_s(q)`.
+    With :math:`d_s(q)` the distance of a patch to the source bank, :math:`t(q)` the shots' patch
+    nearest to it and m the median of :math:`d_s` over the shots' patches, ``excess`` scores
+
+    .. math:: d_s(q) - \max(0, d_s(t(q)) - m)
+
+    in place of :math:`d_s(q)`. Where the sensors differ more than they mostly do, what a normal
+    patch has of it counts for nothing; where they differ less, nothing is added.
     ``calibrate`` turns either domain's score x into :math:`(x - m) / s`, with m the median and s
     the robust deviation of what the shots score, each held out of the target bank.
 
@@ -37,9 +42,10 @@ class NormalScores:
         shots: tuple[int, tuple[int, int]],
     ) -> None:
         self.source, self.target, self.plus = source, target, plus
-        self._of_target = (
-            nearest(target.rows, source)[0][:, 0] if plus.excess or plus.calibrate else None
-        )
+        self._of_target = self._gap = None
+        if plus.excess or plus.calibrate:
+            self._of_target = nearest(target.rows, source)[0][:, 0]
+            self._gap = (self._of_target - self._of_target.median()).clamp(min=0)
         self._scales: tuple[Scale, Scale] | None = None
         if plus.calibrate:
             count, grid = shots
@@ -56,8 +62,8 @@ class NormalScores:
     def _excess(self, of_source: Tensor, twins: Tensor) -> Tensor:
         if not self.plus.excess:
             return of_source
-        assert self._of_target is not None
-        return of_source - self._of_target[twins]
+        assert self._gap is not None
+        return of_source - self._gap[twins]
 
     def score(self, queries: Tensor) -> tuple[Tensor, Tensor]:
         """Score patches ``(q, c)`` against the source and against the target, ``(q,)`` each."""

@@ -105,9 +105,8 @@ class Plus:
     """What goes beyond the paper; all off is the paper's method.
 
     Attributes:
-        excess: Score a patch against the source by how much farther it lies from the source bank
-            than the shots' patch most like it does. The gap between the sensors, which a normal
-            depth patch has too, then counts for nothing.
+        excess: Take from a patch's distance to the source bank what the shots' patch most like it
+            has beyond the shots' median: there the sensors differ, and a good part does too.
         calibrate: Measure both domains' scores in robust deviations of what the shots themselves
             score, each against the others, before they are fused, so that beta weighs like with
             like. A shot sees one shot less than a query does: its scores are a little higher.
