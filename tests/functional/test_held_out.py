@@ -9,14 +9,16 @@ GRID, C = (6, 9), 4
 CELLS = GRID[0] * GRID[1]
 
 
+@pytest.mark.parametrize("k", [1, 3])
 @pytest.mark.parametrize("shots", [2, 3])
-def test_a_shots_patches_are_compared_with_the_other_shots_alone(normal, shots):
+def test_a_shots_patches_are_compared_with_the_other_shots_alone(normal, shots, k):
     rows = normal(shots * CELLS, C)
-    found = held_out_neighbours(rows, shots, GRID)
+    found = held_out_neighbours(rows, shots, GRID, k)
     image = torch.arange(len(rows)) // CELLS
     apart = torch.cdist(rows, rows).masked_fill(image[:, None] == image, torch.inf)
-    assert torch.equal(found.indices[:, 0], apart.argmin(dim=1))
-    assert_close(found.distances[:, 0], apart.amin(dim=1))
+    expected = apart.topk(k, largest=False)
+    assert torch.equal(found.indices, expected.indices)
+    assert_close(found.distances, expected.values)
 
 
 def test_a_single_shots_patches_are_compared_with_those_far_away(normal):

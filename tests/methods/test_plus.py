@@ -31,11 +31,16 @@ def test_with_all_off_they_are_the_nearest_distances(banks, normal):
         assert_close(ours, patch_scores(maps, bank).flatten())
 
 
-def test_no_shots_own_patch_exceeds_their_median(banks):
-    plain, _ = scores(banks).score(banks[1])
-    source, target = scores(banks, excess=True).score(banks[1])
-    assert_close(source, plain.minimum(plain.median()))
-    assert not target.any()
+def test_the_excess_is_the_formula_written_out(banks, normal):
+    source, target = banks
+    queries = target[::7] + 0.5 * normal(ROWS // 7, C)
+    of_shots = torch.cdist(target, source).amin(dim=1)
+    gap = (of_shots - of_shots.quantile(0.75)).clamp(min=0)
+    assert float(gap.max()) > 0
+    twins = torch.cdist(queries, target).topk(3, largest=False).indices
+    expected = torch.cdist(queries, source).amin(dim=1) - gap[twins].mean(dim=1)
+    ours, _ = scores(banks, excess=True).score(queries)
+    assert_close(ours, expected)
 
 
 def test_the_excess_forgives_the_gap_of_the_few_patches_that_have_one(normal):

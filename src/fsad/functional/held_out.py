@@ -14,20 +14,22 @@ FLOOR = 1e-3
 NORMAL = 1.4826  # a normal distribution's standard deviation over its median absolute deviation
 
 
-def held_out_neighbours(rows: Tensor, shots: int, grid: tuple[int, int]) -> Neighbours:
-    """Find every shot patch's nearest patch among the other shots.
+def held_out_neighbours(rows: Tensor, shots: int, grid: tuple[int, int], k: int = 1) -> Neighbours:
+    """Find every shot patch's nearest patches among the other shots.
 
     A single shot has no others: its patches are compared with those more than ``APART`` cells away
     in the same image, whose receptive fields overlap little. Both overstate what a new good image
     scores less than a patch's own neighbours would understate it.
 
     Args:
-        rows: All patches of the shots, image by image, row by row of the grid, ``(k * h * w, c)``.
-        shots: k.
+        rows: All patches of the shots, image by image, row by row of the grid,
+            ``(shots * h * w, c)``.
+        shots: How many.
         grid: Height and width of the grid of patches.
+        k: Neighbours of each.
 
     Returns:
-        Indices into ``rows`` and distances, each ``(k * h * w, 1)``.
+        Indices into ``rows`` and distances, each ``(shots * h * w, k)``, nearest first.
 
     Raises:
         ShapeError: There are not as many rows.
@@ -51,13 +53,13 @@ def held_out_neighbours(rows: Tensor, shots: int, grid: tuple[int, int]) -> Neig
             )
         near = ((y[:, None] - y).abs() <= APART) & ((x[:, None] - x).abs() <= APART)
         apart = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
-        found = apart.masked_fill(near, torch.inf).min(dim=1, keepdim=True)
+        found = apart.masked_fill(near, torch.inf).topk(k, dim=1, largest=False)
         return Neighbours(found.indices, found.values)
     parts = []
     for shot in range(shots):
         own = slice(shot * cells, (shot + 1) * cells)
         others = torch.cat([rows[: own.start], rows[own.stop :]])
-        distances, indices = nearest(rows[own], others)
+        distances, indices = nearest(rows[own], others, k)
         parts.append(
             Neighbours(torch.where(indices < own.start, indices, indices + cells), distances)
         )

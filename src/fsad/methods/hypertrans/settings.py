@@ -105,8 +105,8 @@ class Plus:
     """What goes beyond the paper; all off is the paper's method.
 
     Attributes:
-        excess: Take from a patch's distance to the source bank what the shots' patch most like it
-            has beyond the shots' median: there the sensors differ, and a good part does too.
+        excess: Take from a patch's distance to the source bank what the shots' patches most like it
+            have beyond the shots' upper quartile: there the sensors differ on a good part too.
         calibrate: Measure both domains' scores in robust deviations of what the shots themselves
             score, each against the others, before they are fused, so that beta weighs like with
             like. A shot sees one shot less than a query does: its scores are a little higher.
