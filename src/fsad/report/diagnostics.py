@@ -60,11 +60,9 @@ def _features(results: Sequence[RunResult]) -> Iterator[Section]:
         sets = read_embeddings(shown.path.parent / "categories" / category)
         about = f"{shown.method}, {shown.config['data'].get('shots')} shots, seed {shown.seed}"
         others = len(having) - 1
-        behind = (
-            f"<p>{escape(about)}, run {escape(str(shown.path.parent))}"
-            + (f"; {others} other runs kept features of the category too" if others else "")
-            + ".</p>"
-        )
+        runs = "1 other run" if others == 1 else f"{others} other runs"
+        more = f"; {runs} kept features of the category too" if others else ""
+        behind = f"<p>{escape(f'{about}, run {shown.path.parent}{more}.')}</p>"
         slug = re.sub(r"[^A-Za-z0-9]+", "-", category)
         perturb, rectify = _of_stage(sets, "perturb"), _of_stage(sets, "rectify")
         if perturb:

@@ -13,7 +13,7 @@ from fsad.report.projections import Pca, Plane, tsne
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-POINTS = 150
+POINTS = 100
 """Most rows of a set that t-SNE lays out; its time grows with them."""
 METRICS = {"euclidean": "L2", "cosine": "cosine"}
 PERTURBED = (
