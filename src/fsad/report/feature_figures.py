@@ -77,10 +77,10 @@ def _perturbation_said(sets: Mapping[str, Rows]) -> str:
     chance = mixed(len(sets["source"]), len(sets["target"]))
     return (
         f"<p>The noise moves a source patch by {noise:.2f} of the mean norm; through the adapters "
-        f"{left:.2f} are left. Each image has a noise of its own. A layout in a plane hides gaps: trust the table, which measures all "
-        f"channels. If the domains were one, {chance:.0%} of the nearest neighbours would lie in "
-        "the other. The panels of a row share one layout; its axes have no unit.</p>"
-        + _table(head, rows)
+        f"{left:.2f} are left. Each image has a noise of its own. A layout in a plane hides gaps: "
+        "trust the table, which measures all channels. If the domains were one, "
+        f"{chance:.0%} of the nearest neighbours would lie in the other. "
+        "The panels of a row share one layout; its axes have no unit.</p>" + _table(head, rows)
     )
 
 

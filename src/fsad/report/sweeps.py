@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any
 
 from fsad.report.figure import BLUE, INK, SCALE, as_html
@@ -19,6 +20,8 @@ AXES = ("method.alpha", "method.beta")
 SAID = {"method.alpha": "α", "method.beta": "β"}
 PAPER = {"method.alpha": 0.3, "method.beta": 0.6}
 """HyperTrans' own values, and the defaults here; a curve over one is drawn at the other's."""
+
+CAUTION = "These are test scores: choosing α or β by them would be tuning on the test set."
 
 Place = tuple[float, float]
 """alpha, beta."""
@@ -148,10 +151,12 @@ def curve_html(grid: Grid, axis: str, name: str) -> str:
             row=1,
             col=column,
         )
-    figure.update_xaxes(title_text=SAID[axis])
+    figure.update_xaxes(title_text=SAID[axis], nticks=6)
     figure.update_yaxes(title_text="AUROC", col=1)
-    said = f"<p>{_seeds(grid, places)} At {SAID[other]} = {at:g}; {_categories(grid)}.</p>"
-    return said + as_html(figure, name, height=380)
+    said = [f"{_categories(grid)} At {SAID[other]} = {at:g}.", _seeds(grid, places)]
+    if missing := _missing(grid, places):
+        said.append(f"{missing} of {len(places)} values have no result: the line is broken there.")
+    return f"<p>{' '.join(said)} {CAUTION}</p>" + as_html(figure, name, height=380)
 
 
 def heat_map_html(grid: Grid, name: str) -> str:
@@ -211,18 +216,16 @@ def heat_map_html(grid: Grid, name: str) -> str:
         )
     figure.update_xaxes(title_text="α", type="category", categoryarray=columns, showgrid=False)
     figure.update_yaxes(type="category", categoryarray=lines, showgrid=False)
+    figure.update_xaxes(tickfont_size=11)
     figure.update_yaxes(title_text="β", col=1)
     places = [(alpha, beta) for beta in betas for alpha in alphas]
-    cells_ = {place: grid.cell(place, "image_auroc") for place in places}
-    known = {place: cell.mean for place, cell in cells_.items() if cell.mean is not None}
-    missing = len(places) - len(known)
-    said = [_seeds(grid, places), f"{_categories(grid)}.".capitalize()]
-    if known:
-        low, high = min(known.values()), max(known.values())
-        said.append(f"Image AUROC lies between {low:.3f} and {high:.3f}.")
-    if missing:
+    said = [_categories(grid), _seeds(grid, places)]
+    means = [grid.cell(place, "image_auroc").mean for place in places]
+    if known := [mean for mean in means if mean is not None]:
+        said.append(f"Image AUROC lies between {min(known):.3f} and {max(known):.3f}.")
+    if missing := _missing(grid, places):
         said.append(f"{missing} of {len(places)} places have no result and are crossed out.")
-    return f"<p>{' '.join(said)}</p>" + as_html(figure, name, height=420)
+    return f"<p>{' '.join(said)} {CAUTION}</p>" + as_html(figure, name, height=420)
 
 
 def varies(grid: Grid) -> bool:
@@ -245,6 +248,12 @@ def _seeds(grid: Grid, places: Iterable[Place]) -> str:
     return f"Mean ± sample standard deviation over {seeds} seeds."
 
 
+def _missing(grid: Grid, places: Iterable[Place]) -> int:
+    return sum(grid.cell(place, "image_auroc").mean is None for place in places)
+
+
 def _categories(grid: Grid) -> str:
     names = sorted(grid.categories)
-    return f"category {names[0]}" if len(names) == 1 else f"mean over {len(names)} categories"
+    if len(names) == 1:
+        return f"Category {escape(names[0])}."
+    return f"Mean over {len(names)} categories: {escape(', '.join(names))}."
