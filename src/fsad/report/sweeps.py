@@ -152,7 +152,7 @@ def curve_html(grid: Grid, axis: str, name: str) -> str:
             col=column,
         )
     figure.update_xaxes(title_text=SAID[axis], nticks=6)
-    figure.update_yaxes(autorangeoptions={"minallowed": 0, "maxallowed": 1})
+    figure.update_yaxes(autorangeoptions={"clipmin": 0, "clipmax": 1})
     figure.update_yaxes(title_text="AUROC", col=1)
     said = [f"{_categories(grid)} At {SAID[other]} = {at:g}.", _seeds(grid, places)]
     if missing := _missing(grid, places):
