@@ -52,6 +52,8 @@ OWNERS = {
     "dhg": {"src/fsad/nn/res_hgnn.py"},
     "perlin_numpy": {"src/fsad/functional/perlin.py"},
     "torchmetrics": {"src/fsad/metrics"},
+    "plotly": {"src/fsad/report"},
+    "sklearn": {"src/fsad/report"},
     "hydra": {"train.py", "src/fsad/config.py", "src/fsad/job.py", "src/fsad/sweep.py"},
 }
 WITHOUT_LIGHTNING = {

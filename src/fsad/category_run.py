@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
@@ -17,6 +18,7 @@ from fsad.callbacks.stage_checkpoint import StageCheckpoint
 from fsad.callbacks.stage_progress import StageProgress
 from fsad.checkpoint import backbone_identity, check_readable, refuse_other_backbone
 from fsad.data.datamodule import PairDataModule
+from fsad.embeddings import EMBEDDINGS
 from fsad.errors import DataError, RunError
 from fsad.files import make_folder, read_tensors, write_json, write_tensors
 from fsad.maps import write_maps
@@ -25,6 +27,7 @@ from fsad.nn.extractor import PatchExtractor
 from fsad.plan import Method, Plan, Settings, Stage
 from fsad.processes import agree, is_first
 from fsad.progress import track
+from fsad.randomness import seeded
 from fsad.result import as_json
 from fsad.run_record import CategoryResult, ScoreRow, peak_rss_mb, write_scores
 from fsad.scored import ImageScore, ScoredImages, Scores, scores_by_domain, source_share
@@ -64,9 +67,10 @@ class CategoryRun:
     """Runs one category in a folder of its own.
 
     The folder holds ``<stage>.safetensors`` for each finished stage, ``<stage>.ckpt`` for an
-    unfinished one, ``banks.safetensors``, ``patch_scores.safetensors``, ``scores.csv`` and, last,
-    ``category.json``; a run that finds them goes on from there. The safetensors files are shared
-    with other runs that would make the same.
+    unfinished one, ``banks.safetensors``, ``patch_scores.safetensors``, ``scores.csv``,
+    ``embeddings.safetensors`` where there is something to show, and, last, ``category.json``; a run
+    that finds them goes on from there. The safetensors files are shared with other runs that would
+    make the same.
 
     Args:
         method: What to run.
@@ -78,6 +82,7 @@ class CategoryRun:
             instead of training.
         maps: Where pictures go; None writes none.
         prefix: Put before log keys.
+        embeddings: Keep what the stages have to show.
     """
 
     def __init__(
@@ -90,12 +95,14 @@ class CategoryRun:
         trained: Path | None = None,
         maps: Path | None = None,
         prefix: str = "",
+        embeddings: bool = False,
     ) -> None:
         self.method, self.extractor, self.data, self.around = method, extractor, data, around
         self.folder = make_folder(folder, "paths.output_dir")
         self.trained = trained
         self.maps = maps
         self.prefix = prefix
+        self.embeddings = embeddings
         self.reused: list[str] = []
 
     @property
@@ -129,6 +136,8 @@ class CategoryRun:
         seconds["banks"] = plan.builder.seconds
         if is_first():
             result = self._measure(plan, scores, seconds, diagnostics, backbone_before)
+        self._keep_embeddings(plan, memos[EMBEDDINGS])
+        if is_first():
             write_json(self.record, result.to_json())
         agree(None)  # the others wait until it is there
         return result if is_first() else self._recorded()
@@ -147,6 +156,7 @@ class CategoryRun:
             steps.append((stage.name, stage.depends, self._content(*stage.module.train_domains)))
         if banks not in steps:
             steps.append(banks)
+        steps.append((EMBEDDINGS, {}, self._content("source", "shots")))
         steps.append((SCORES, plan.scores_depend, self._content("test")))
         data = (self.data.image_size, self.data.batch_size, self.data.seed)
         about = (self.around.identity, self.method.name, self.extractor.identity(), data)
@@ -158,7 +168,8 @@ class CategoryRun:
         for name, depends, content in steps:
             settings = self.around.settings if depends is None else depends
             key = digest(key, name, settings, content)
-            folder = self.folder if name == SCORES else self.trained or self.folder
+            trained = self.trained if name not in (EMBEDDINGS, SCORES) else None
+            folder = trained or self.folder
             memos[name] = Memo(folder / f"{name}.safetensors", store, key)
         return memos
 
@@ -265,6 +276,29 @@ class CategoryRun:
         device = trainer.strategy.root_device  # the module is back on the CPU by now
         patches = scorer.patches.gathered(len(self.data.test_samples), device)
         return patches, time.perf_counter() - start - builder.seconds_in_test
+
+    def _keep_embeddings(self, plan: Plan, memo: Memo) -> None:
+        """Write what the stages have to show, once the numbers are known: it changes none."""
+        if not (self.embeddings and any(stage.embeddings for stage in plan.stages)):
+            return
+        start = time.perf_counter()
+        with memo.making() as needed:
+            if needed and is_first():
+                write_tensors(memo.path, self._embeddings(plan))
+                log.info("embeddings: kept in %.1f s", time.perf_counter() - start)
+
+    @torch.no_grad()
+    def _embeddings(self, plan: Plan) -> dict[str, Tensor]:
+        device = self.around.make_trainer(callbacks=[]).strategy.root_device
+        kept: dict[str, Tensor] = {}
+        for stage in plan.stages:
+            if stage.embeddings:
+                stage.module.to(device)  # Lightning has put it back on the CPU
+                with seeded(self.data.seed, EMBEDDINGS):
+                    sets = stage.embeddings(self.data)
+                stage.module.cpu()
+                kept |= {f"{stage.name}.{name}": rows.float() for name, rows in sets.items()}
+        return kept
 
     def _measure(
         self,

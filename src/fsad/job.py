@@ -134,6 +134,7 @@ def build(cfg: DictConfig, logs: Sequence[Logger]) -> Job:
         seed=cfg.seed,
         trained=Path(cfg.ckpt) if cfg.ckpt else None,
         maps=cfg.maps,
+        report=cfg.report,
     )
 
 

@@ -33,6 +33,7 @@ class Job:
         seed: The run's seed.
         trained: Folder of a finished run to test again.
         maps: Whether to write pictures.
+        report: Whether to keep what the report's figures show; without pictures neither is kept.
     """
 
     method: Method
@@ -44,6 +45,7 @@ class Job:
     seed: int
     trained: Path | None = None
     maps: bool = True
+    report: bool = True
 
 
 def run(job: Job) -> Path:
@@ -96,6 +98,7 @@ def _run_category(job: Job, name: str, prefix: str) -> CategoryResult:
         job.output / "categories" / name,
         trained=job.trained / "categories" / name if job.trained else None,
         maps=job.output / "maps" / name if job.maps else None,
+        embeddings=job.report and job.maps,
         prefix=prefix,
     ).run()
 

@@ -1,15 +1,20 @@
 """What a method hands to the pipeline: its stages in order and the module that scores."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from torch import Tensor
+
 from fsad.callbacks.bank_builder import MemoryBankBuilder
+from fsad.data.datamodule import PairDataModule
 from fsad.nn.extractor import PatchExtractor
 from fsad.stage_module import ScoringModule, StageModule
 
 Settings = Mapping[str, Any]
+Embeddings = Callable[[PairDataModule], Mapping[str, Tensor]]
+"""(training images and shots) -> sets of features ``(r, c)`` by name, for figures."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,8 @@ class Stage:
         depends: The settings of the method that decide what it trains, besides the data, the
             backbone and the stages before it. Runs that agree in these share the result. None is
             all of the method's settings.
+        embeddings: Called when the category is tested, the banks are filled and the module is on
+            its device; what it returns is kept. None where there is nothing to show.
     """
 
     name: str
@@ -31,6 +38,7 @@ class Stage:
     epochs: int
     checkpoint_every: int
     depends: Settings | None = None
+    embeddings: Embeddings | None = None
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ def test_one_process_needs_no_others():
 def test_two_processes_yield_what_one_does(finished, run, tmp_path):
     folder = run(tmp_path, *TWO)
     assert numbers(folder) == numbers(finished)
-    for name in ("perturb", "banks", "rectify", "patch_scores"):
+    for name in ("perturb", "banks", "rectify", "patch_scores", "embeddings"):
         ours, theirs = (
             load_file(it / f"categories/tile/{name}.safetensors") for it in (folder, finished)
         )

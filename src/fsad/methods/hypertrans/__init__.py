@@ -125,7 +125,9 @@ class HyperTrans:
         if self.stages.perturb:
             perturb = {"perturb": asdict(self.perturb), "seed": self.seed}
             module = DomainPerturbationModule(adapted, self.perturb, self.seed)
-            stages.append(Stage("perturb", module, self.perturb.epochs, 1, perturb))
+            stages.append(
+                Stage("perturb", module, self.perturb.epochs, 1, perturb, module.embeddings)
+            )
         rectify = {
             "alpha": self.alpha,
             "knn": self.knn,
@@ -133,7 +135,9 @@ class HyperTrans:
             "seed": self.seed,
         }
         if self.stages.rectify:
-            stages.append(Stage("rectify", scorer, self.rectify.epochs, 10, rectify))
+            stages.append(
+                Stage("rectify", scorer, self.rectify.epochs, 10, rectify, scorer.embeddings)
+            )
         return Plan(
             stages,
             scorer,

@@ -9,7 +9,9 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from fsad.checkpoint import check_loss
+from fsad.data.datamodule import PairDataModule
 from fsad.data.pairs import ImageBatch
+from fsad.embeddings import ROWS, choose
 from fsad.errors import ConfigError
 from fsad.functional.perlin import channel_factors, spatial_factors
 from fsad.functional.style import perturb_style
@@ -21,6 +23,7 @@ from fsad.stage_module import StageModule
 log = logging.getLogger(__name__)
 
 PROBE_BATCHES = 4  # of source images, to measure the stage by
+SHOWN_IMAGES = 4  # of each domain, whose features figures show
 
 
 class DomainPerturbationModule(StageModule):
@@ -125,6 +128,55 @@ class DomainPerturbationModule(StageModule):
             float(mse_loss(adapted, clean) / variance),
             float(mse_loss(drifted, clean) / variance),
         )
+
+    def embeddings(self, data: PairDataModule) -> dict[str, Tensor]:
+        """Sample the features of some source images and shots, for the paper's Fig. 5.
+
+        Args:
+            data: The category's data; RGB of training images and depth of shots are read.
+
+        Returns:
+            Features as the backbone gives them, not z-scored, ``(r, c)``:
+
+            * ``source``: of source images, from the frozen backbone;
+            * ``perturbed``: the same cells under noise, adapters passed by;
+            * ``adapted``: the same cells under the same noise, through the adapters;
+            * ``target``: of the shots, from the frozen backbone;
+            * ``target_adapted``: the same cells through the adapters.
+
+        Note:
+            Sends at most ``SHOWN_IMAGES`` images of each domain through the backbone.
+        """
+        source, target = (
+            self._shown(loader.dataset, domain).to(self.device)
+            for domain, loader in (
+                ("source", data.source_dataloader()),
+                ("target", data.target_dataloader()),
+            )
+        )
+        noise = "embeddings"
+        clean, adapted = self.extractor.clean_and_perturbed(
+            source, "source", self.perturbation(noise)
+        )
+        target_adapted = self.extractor(target, "target")
+        with self.extractor.without_adapters():
+            perturbed = self.extractor(source, "source", self.perturbation(noise))
+            bare = self.extractor(target, "target")
+        of_source = {"source": clean, "perturbed": perturbed, "adapted": adapted}
+        of_target = {"target": bare, "target_adapted": target_adapted}
+        return self._cells("source", of_source) | self._cells("target", of_target)
+
+    def _shown(self, images: Any, domain: str) -> Tensor:
+        """Choose images ``(n, 3, H, W)`` of a dataset."""
+        places = choose(len(images), SHOWN_IMAGES, self.seed, "images", domain)
+        return torch.stack([images[int(place)].image for place in places])
+
+    def _cells(self, domain: str, maps: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Choose the same cells of all maps ``(n, c, h, w)``."""
+        rows = {name: each.permute(0, 2, 3, 1).flatten(0, 2) for name, each in maps.items()}
+        count = len(next(iter(rows.values())))
+        places = choose(count, ROWS, self.seed, "cells", domain)
+        return {name: each[places.to(each.device)] for name, each in rows.items()}
 
     def trained_state(self) -> dict[str, Tensor]:
         """Return what this stage trained: the adapters."""

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from fsad.checkpoint import check_loss
+from fsad.data.datamodule import PairDataModule
+from fsad.embeddings import ROWS, choose
 from fsad.functional.prepared import prepare
 from fsad.methods.hypertrans.graph import BankGraph, gap_over_norm
 from fsad.methods.hypertrans.normal import NormalScores
@@ -141,6 +143,23 @@ class HypergraphRectificationModule(ScoringModule):
             rows = self.graph.rectify(self.rectifier, self._states, rows)
         source, target = self._normal.score(rows)
         return {"source": source.view(n, h, w), "target": target.view(n, h, w)}
+
+    def embeddings(self, data: PairDataModule) -> dict[str, Tensor]:  # noqa: ARG002 (banks suffice)
+        """Sample the banks before and after R, for the paper's Fig. 6.
+
+        Returns:
+            Rows of the banks, ``(r, c)``: ``source`` and ``target`` as they are,
+            ``source_rectified`` and ``target_rectified`` the same rows passed through R as queries.
+        """
+        graph = self.graph or self._build_graph()
+        after = graph.banks_as_queries(self.rectifier, graph.states(self.rectifier))
+        kept = {}
+        banks = {"source": graph.source, "target": graph.target}
+        for (domain, before), rectified in zip(banks.items(), after, strict=True):
+            places = choose(len(before), ROWS, self.seed, "rows", domain).to(before.device)
+            kept[domain] = before[places]
+            kept[f"{domain}_rectified"] = rectified[places]
+        return kept
 
     def trained_state(self) -> dict[str, Tensor]:
         """Return what this stage trained: R's two matrices."""

@@ -1,0 +1,99 @@
+"""A whole run keeps samples of features for figures, and no number changes by it."""
+
+import shutil
+
+import pytest
+import torch
+from outcome import numbers
+
+from fsad.embeddings import read_embeddings
+from fsad.errors import DataError
+from fsad.files import read_tensors
+from fsad.nn.extractor import PatchExtractor
+from fsad.report import feature_figures
+from fsad.report.diagnostics import diagnostics
+from fsad.run_record import read_result
+
+CATEGORY = "categories/tile"
+FILE = f"{CATEGORY}/embeddings.safetensors"
+
+
+def same(first, second):
+    ours, theirs = (read_embeddings(folder / CATEGORY) for folder in (first, second))
+    return ours.keys() == theirs.keys() and all(
+        torch.equal(rows, theirs[name]) for name, rows in ours.items()
+    )
+
+
+def test_bank_rows_that_are_kept_are_rows_of_the_banks(finished):
+    kept = read_embeddings(finished / CATEGORY)
+    banks, _ = read_tensors(finished / CATEGORY / "banks.safetensors")
+    for domain in ("source", "target"):
+        rows, bank = kept[f"rectify.{domain}"], banks[f"{domain}.features"]
+        assert (rows[:, None] == bank).all(dim=2).any(dim=1).all()
+        assert not torch.equal(kept[f"rectify.{domain}_rectified"], rows)
+
+
+@pytest.mark.parametrize("off", ["report=false", "maps=false"])
+def test_without_them_scores_and_results_are_the_same_to_the_last_bit(finished, run, tmp_path, off):
+    run(tmp_path, off)
+    assert not (tmp_path / FILE).exists()
+    assert numbers(tmp_path) == numbers(finished)
+    for name in ("scores.csv", f"{CATEGORY}/scores.csv"):
+        assert (tmp_path / name).read_bytes() == (finished / name).read_bytes()
+    for name in ("perturb", "rectify", "banks", "patch_scores"):
+        ours, theirs = (
+            read_tensors(folder / CATEGORY / f"{name}.safetensors")[0]
+            for folder in (tmp_path, finished)
+        )
+        assert all(torch.equal(tensor, theirs[key]) for key, tensor in ours.items())
+
+
+def test_a_run_that_tests_another_again_keeps_the_same(finished, run, tmp_path):
+    assert same(run(tmp_path, f"ckpt={finished}"), finished)
+
+
+def test_a_resumed_run_whose_stages_are_there_keeps_the_same(finished, run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy)
+    for name in (FILE, f"{CATEGORY}/category.json", "result.json"):
+        (copy / name).unlink()
+    run(copy, f"resume={copy}")
+    assert same(copy, finished)
+
+
+def test_a_run_that_takes_everything_from_the_cache_takes_them_too(
+    finished, run, tmp_path, cache, monkeypatch
+):
+    own = ("cache=default", f"paths.cache_dir={tmp_path / 'own'}")
+    generated = f"data.root={cache}/synthetic"  # written once for all tests
+    first = run(tmp_path / "first", *own, generated)
+    assert same(first, finished)
+    monkeypatch.setattr(PatchExtractor, "suffix", None)  # the backbone cannot be used any more
+    second = run(tmp_path / "second", *own, generated, "method.beta=0.2")
+    assert same(second, finished)
+
+
+def test_a_method_that_trains_nothing_keeps_none(run, tmp_path):
+    run(tmp_path, "method=patchcore", without="method.")
+    assert not (tmp_path / FILE).exists()
+    assert diagnostics([read_result(tmp_path / "result.json")]) == []
+
+
+def test_figures_are_drawn_of_them_for_each_category_once(finished, monkeypatch):
+    monkeypatch.setattr(feature_figures, "POINTS", 20)  # t-SNE of more takes seconds
+    result = read_result(finished / "result.json")
+    sections = diagnostics([result, result])
+    assert [section.name for section in sections] == ["perturbation-tile", "rectification-tile"]
+    assert "1 other run kept features of the category too" in sections[0].html
+    gap = result.categories["tile"].diagnostics["rectify"]["gap_over_norm_before"]
+    assert f"{gap:.2f} of the mean norm before R" in sections[1].html
+    assert sections == diagnostics([result, result])
+
+
+def test_damaged_samples_are_refused_by_name(finished, tmp_path):
+    shutil.copytree(finished / CATEGORY, tmp_path / CATEGORY)
+    path = tmp_path / FILE
+    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    with pytest.raises(DataError, match=r"embeddings.safetensors: expected .*checksum"):
+        read_embeddings(tmp_path / CATEGORY)
