@@ -1,4 +1,4 @@
-"""The test images of one run as data for the page: scores of all, pictures and maps of the worst."""
+"""The test images of one run as data for the page: scores of all, cards of the worst."""
 
 import base64
 from collections.abc import Mapping, Sequence

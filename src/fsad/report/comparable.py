@@ -23,7 +23,7 @@ WHOLE = {
 def has_own_features(result: RunResult) -> bool:
     """Tell whether a method is about features of its own, so that no backbone was built."""
     configured = result.config.get("backbone", {}).get("name")
-    return result.backbone.get("name") != configured
+    return bool(result.backbone.get("name") != configured)
 
 
 def is_stand_in(result: RunResult) -> bool:

@@ -9,13 +9,11 @@ from fsad.data.synthetic import Synthetic
 from fsad.errors import DataError, MissingDataError
 from fsad.run_record import RunResult
 
-READERS = {
-    f"{each.__module__}.{each.__name__}": each for each in (MVTec3D, Eyecandies)
-} | {
+READERS = {f"{each.__module__}.{each.__name__}": each for each in (MVTec3D, Eyecandies)} | {
     # Named by its package in the settings.
     "fsad.data.synthetic.Synthetic": Synthetic,
 }
-"""What a result may name as its reader: a file from elsewhere must not choose the code that runs."""
+"""What a result may name as its reader: no file from elsewhere chooses the code that runs."""
 
 
 def open_dataset(result: RunResult, root: Path | None = None) -> PairReader:
@@ -26,7 +24,8 @@ def open_dataset(result: RunResult, root: Path | None = None) -> PairReader:
         root: Where the data set is now; where the run read it if omitted.
 
     Raises:
-        MissingDataError: It is not there. A generated one is not generated again.
+        MissingDataError: It is not there. A generated one whose folder is gone is not
+            generated again.
         DataError: The run's reader is none of :data:`READERS`, or its settings are not to be read.
     """
     try:

@@ -54,9 +54,7 @@ def _figure(comparison: Comparison) -> str:
         margin={"l": 8, "r": 16, "t": 32, "b": 32},
     )
     config = {"displayModeBar": False, "responsive": True}
-    html = to_html(
-        figure, include_plotlyjs=False, full_html=False, div_id="forest", config=config
-    )
+    html = to_html(figure, include_plotlyjs=False, full_html=False, div_id="forest", config=config)
     return f'<div role="img" aria-label="Forest plot; its numbers are in the table">{html}</div>'
 
 

@@ -37,14 +37,25 @@ def table(caption: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) 
         headings: Of its columns, plain text.
         rows: Cells as :func:`cell` makes them.
     """
-    head = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in headings)
-    body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
+    lines = [list(row) for row in rows]
+    numbers = lines[0] if lines else []
+    head = "".join(
+        f'<th scope="col"{_class("number") if _is_number(numbers, place) else ""}>'
+        f"{escape(heading)}</th>"
+        for place, heading in enumerate(headings)
+    )
+    body = "".join(f"<tr>{''.join(row)}</tr>" for row in lines)
     label = escape(caption, quote=True)
     return (
         f'<div class="scroll" role="region" tabindex="0" aria-label="{label}"><table>'
         f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{body}</tbody></table></div>"
     )
+
+
+def _is_number(row: Sequence[str], place: int) -> bool:
+    """Tell whether a column is one of numbers, which are aligned on the right."""
+    return place < len(row) and row[place].startswith('<td class="number')
 
 
 def _class(kind: str) -> str:

@@ -42,7 +42,7 @@ def _run(result: RunResult) -> str:
     html += _shots(result.categories)
     said = [f"{name}: {note}" for name, it in result.categories.items() for note in it.notes]
     said += [f"{name}: failed: {why}" for name, why in result.failed.items()]
-    return html + (f"<h4>Notes</h4>{notes(said)}" if said else "")
+    return html + (f"<h3>Notes</h3>{notes(said)}" if said else "")
 
 
 def _costs(categories: Mapping[str, CategoryResult]) -> str:
@@ -51,11 +51,12 @@ def _costs(categories: Mapping[str, CategoryResult]) -> str:
     for name, it in categories.items():
         seconds = [cell(f"{it.seconds.get(stage, 0.0):.1f}", "number") for stage in stages]
         banks = ", ".join(f"{domain} {rows}" for domain, rows in it.bank_rows.items())
-        rest = (f"{it.backbone_seconds:.1f}", f"{it.peak_rss_mb:.0f}")
-        reused = ", ".join(it.reused) or "none"
+        rest = [
+            cell(f"{it.backbone_seconds:.1f}", "number"),
+            cell(f"{it.peak_rss_mb:.0f}", "number"),
+        ]
         lines.append(
-            [cell(name), *seconds, *(cell(text, "number") for text in rest)]
-            + [cell(banks), cell(reused)]
+            [cell(name), *seconds, *rest, cell(banks), cell(", ".join(it.reused) or "none")]
         )
     names = ["category", *(f"{stage}, s" for stage in stages), "in the backbone, s"]
     names += ["peak memory, MB", "bank rows", "reused"]

@@ -10,7 +10,7 @@ from fsad.run_record import RunResult
 from fsad.table import Cell, Row, Runs, Table
 from fsad.table import table as tabulate
 from fsad.table.paper import DATASET, Printed
-from fsad.table.settings import settings_of
+from fsad.table.settings import ALWAYS, settings_of
 
 NAMES = {
     "image_auroc": "image AUROC",
@@ -21,8 +21,8 @@ NAMES = {
 }
 """What people call the five metrics."""
 NOTE = (
-    "The paper's numbers are image AUROC on the whole test set, its own draw of the shots, DINO "
-    "ViT-B/8 and data prepared in a way it does not tell; even where nothing else differs, those do."
+    "The paper's numbers are image AUROC of the whole test set, DINO ViT-B/8, its own draw of the "
+    "shots and data prepared in a way it does not tell: the last two always differ."
 )
 
 
@@ -104,7 +104,7 @@ def _why(labels: dict[str, str], runs: Iterable[RunResult]) -> list[str]:
     found: dict[str, None] = {}
     for result in runs:
         settings = settings_of(result)
-        if all(str(settings[it]) == labels[it] for it in ("dataset", "backbone", "method", "shots")):
+        if all(str(settings[it]) == labels[it] for it in ALWAYS):
             mean = labels["category"] == "mean"
             for name in result.categories if mean else [labels["category"]]:
                 found |= dict.fromkeys(reasons(result, name))

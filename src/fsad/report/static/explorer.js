@@ -137,6 +137,9 @@ const explorer = (() => {
     verdict.classList.toggle("wrong", wrong);
     score.textContent = `score ${number(row.score)}, mistake ${Math.round(100 * row.mistake)} %`;
     for (const [kind, canvas] of Object.entries(canvases)) {
+      const wanted = `${state.outline} ${kind === "fused" ? state.beta : ""}`;
+      if (canvas.dataset.painted === wanted) continue;
+      canvas.dataset.painted = wanted;
       const limits = kind === "fused"
         ? fsad.limitsAt(category.fused_limits, state.beta) : category.limits[kind];
       fsad.paint(canvas, map(category, place, kind, state.beta), data.size, limits, state.outline);
@@ -215,7 +218,7 @@ const explorer = (() => {
     element("pro-figure").hidden = !known.length;
     if (!known.length) return;
     figures.draw("pro", known.map(([name, y], i) => ({ name, x: data.points, y, mode: "lines", line: style(i) })), {
-      xaxis: { title: { text: "false positive rate" }, range: [0, 0.3] }, yaxis: { title: { text: "region overlap" }, range: [0, 1.05] },
+      xaxis: { title: { text: "false positive rate" }, range: [0, 0.305] }, yaxis: { title: { text: "region overlap" }, range: [0, 1.05] },
     }, "Overlap with the defects' regions up to 30 % false positives");
   }
 

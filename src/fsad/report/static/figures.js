@@ -28,8 +28,8 @@ const figures = (() => {
     const place = document.getElementById(id);
     place.setAttribute("aria-label", summary);
     const base = {
-      margin: { l: 44, r: 8, t: 8, b: 40 }, height: 240, font: { size: 12 },
-      legend: { orientation: "h", y: -0.25, x: 0 }, xaxis: {}, yaxis: {},
+      margin: { l: 44, r: 8, t: 28, b: 44 }, height: 260, font: { size: 12 },
+      legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 }, xaxis: {}, yaxis: {},
     };
     const full = { ...base, ...layout };
     for (const [key, value] of Object.entries(themed(full))) {
