@@ -140,9 +140,8 @@ const explorer = (() => {
       const wanted = `${state.outline} ${kind === "fused" ? state.beta : ""}`;
       if (canvas.dataset.painted === wanted) continue;
       canvas.dataset.painted = wanted;
-      const limits = kind === "fused"
-        ? fsad.limitsAt(category.fused_limits, state.beta) : category.limits[kind];
-      fsad.paint(canvas, map(category, place, kind, state.beta), data.size, limits, state.outline);
+      const scale = limits(category, kind, state.beta);
+      fsad.paint(canvas, map(category, place, kind, state.beta), data.size, scale, state.outline);
     }
   }
 
@@ -235,21 +234,30 @@ const explorer = (() => {
     });
   }
 
-  /** Fit a slider to the scores of the chosen categories. */
-  function fit(id, low, high) {
+  /** Fit a slider to a range, and start it at a value. */
+  function fit(id, low, high, value) {
     const slider = element(id), step = (high - low) / 200 || 1;
     Object.assign(slider, { min: low, max: high, step });
-    state[id] = (low + high) / 2;
-    slider.value = state[id];
+    slider.value = state[id] = value;
+  }
+
+  const least = (values) => values.reduce((low, it) => Math.min(low, it), Infinity);
+  const most = (values) => values.reduce((high, it) => Math.max(high, it), -Infinity);
+
+  /** The scale of a kind of maps within a category. */
+  function limits(category, kind, beta) {
+    return kind === "fused" ? fsad.limitsAt(category.fused_limits, beta) : category.limits[kind];
   }
 
   function choose() {
     const some = chosen();
-    const every = some.flatMap((it) => (it.beta === null ? [it.own] : Object.values(it.scores)));
-    const lows = every.map((it) => Math.min(...it)), highs = every.map((it) => Math.max(...it));
-    fit("threshold", Math.min(...lows), Math.max(...highs));
-    const limits = some.flatMap((it) => Object.values(it.limits));
-    fit("outline", Math.min(...limits.map((it) => it[0])), Math.max(...limits.map((it) => it[1])));
+    const now = some.flatMap((it) => [...imageScores(it, state.beta)]).sort((a, b) => a - b);
+    const ever = fusable ? some.flatMap((it) => Object.values(it.scores).flatMap((of) => [...of])) : now;
+    fit("threshold", least(ever), most(ever), now[Math.floor(now.length / 2)]);
+    const ranges = some.flatMap((it) => Object.values(it.limits));
+    const own = some.map((it) => limits(it, fusable ? "fused" : it.domains[0], state.beta));
+    fit("outline", least(ranges.map((it) => it[0])), most(ranges.map((it) => it[1])),
+      (least(own.map((it) => it[0])) + most(own.map((it) => it[1]))) / 2);
     const kinds = [...new Set(some.flatMap((it) => it.defects))].sort();
     if (!kinds.includes(state.defect)) state.defect = "";
     options("defect", [["", "all kinds"], ...kinds.map((it) => [it, it])], state.defect);
