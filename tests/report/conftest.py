@@ -58,7 +58,7 @@ class Visit:
         self.settle()
 
     def _heard(self, message: Any) -> None:
-        if message.type in ("error", "warning"):
+        if message.type == "error":
             self.errors.append(message.text)
 
     def _asked(self, route: Any) -> None:

@@ -149,7 +149,7 @@ MOVE = """([id, value]) => { const slider = document.getElementById(id);
 
 def test_the_outline_slider_draws_on_the_maps(here):
     median = here.js("""() => { const { category, place } = explorer.listed()[0];
-        return explorer.map(category, place, 'source', null).sort()[32 * 64]; }""")
+        return explorer.map(category, place, 'source', null).toSorted()[32 * 64]; }""")
     found = []
     for value in (99.0, median):  # a slider stops at its end
         here.js(MOVE, ["outline", value])
