@@ -47,7 +47,7 @@ def _figure(comparison: Comparison) -> str:
         for each in [each for each in comparison.differences if each.metric == metric][::-1]:
             figure.add_trace(_bar(each), row=place, col=1)
         figure.add_vline(x=0, line={"color": "#888888", "width": 1}, row=place, col=1)
-    figure.update_yaxes(automargin=True)
+    figure.update_yaxes(automargin=True, range=[-0.6, rows - 0.4])
     figure.update_layout(
         height=len(drawn) * (ROW * rows + FRAME),
         showlegend=False,
