@@ -53,9 +53,10 @@ def test_version_is_the_packages(run):
         (["data", "prepare"], "fsad data prepare downloads/mvtec_3d data/mvtec3d"),
         (["data", "check"], "fsad data check data/mvtec3d"),
         (["table"], "fsad table outputs multirun --out tables"),
+        (["report"], "fsad report outputs/DATE/TIME"),
         (["pretrain"], "fsad pretrain resnet18.safetensors --out pretrained"),
     ],
-    ids=["prepare", "check", "table", "pretrain"],
+    ids=["prepare", "check", "table", "report", "pretrain"],
 )
 def test_help_has_an_example(run, words, example):
     result = run(*words, "--help")

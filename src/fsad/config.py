@@ -58,7 +58,8 @@ class Run:
         metrics: ``histogram`` counts scores in fine bins; ``exact`` keeps and sorts every pixel.
         seed: Seed of everything random.
         maps: Whether to write a picture of every test image.
-        report: Whether to keep what the report shows; with ``maps`` also samples of features.
+        report: Whether to write ``report.html`` at the end; with ``maps``, samples of features are
+            kept for its figures.
         ckpt: Folder of a finished run to test again without training.
         resume: Folder of an interrupted run to go on with; of a sweep in a multirun.
     """

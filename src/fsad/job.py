@@ -20,7 +20,14 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from fsad.category_run import Surroundings
 from fsad.code import code_digest, machine
 from fsad.data.datamodule import PairDataModule
-from fsad.errors import RunError, check_at_least, check_choice, check_not_negative, message_of
+from fsad.errors import (
+    FsadError,
+    RunError,
+    check_at_least,
+    check_choice,
+    check_not_negative,
+    message_of,
+)
 from fsad.files import make_folder, write_text
 from fsad.functional.screen import int8_is_fast
 from fsad.launch import InStep, threads_of_each, together
@@ -85,8 +92,25 @@ def run_job(cfg: DictConfig) -> float | None:
     runs = collect([output])
     write_table(output, runs)
     print_table(runs)
+    if cfg.report:
+        write_page(output)
     log.info("results in %s", output)
     return result.mean["image_auroc"]
+
+
+def write_page(output: Path) -> None:
+    """Write a finished run's report; the results are written, and it must not spoil them."""
+    from fsad.report import write_report  # plotly takes a second to import
+
+    try:
+        log.info("report in %s", write_report([output]))
+    except Exception as error:
+        log.error(
+            "report: expected to write one, got '%s'. Try again with: fsad report %s",
+            message_of(error),
+            output,
+            exc_info=not isinstance(error, FsadError),
+        )
 
 
 def run_beside(settings: str) -> None:

@@ -30,6 +30,7 @@ TINY = (
     "backbone.pretrained=false",
 )
 REST = (
+    "report=false",  # 5 MB of plotly.js; the runs that are about it ask for it
     "data.category=tile",
     "data.image_size=64",
     "data.batch_size=2",

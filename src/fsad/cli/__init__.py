@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from fsad.cli import data, pretrain, table
+from fsad.cli import data, pretrain, report, table
 
 
 class _Group(TyperGroup):
@@ -35,6 +35,7 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.command("table")(table.table)
+app.command("report")(report.report)
 app.command("pretrain")(pretrain.pretrain)
 
 
@@ -55,7 +56,7 @@ def fsad(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Few-shot anomaly detection: prepare and check data, tabulate results, pretrain a backbone.
+    """Few-shot anomaly detection: prepare and check data, show results, pretrain a backbone.
 
     Runs themselves are started with train.py.
     """

@@ -1,16 +1,20 @@
-"""One part of the report's page."""
+"""One part of the report: what every maker of a part hands to the page."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Section:
-    """What a page shows under one heading.
+    """One part of the page, under a heading of its own.
 
     Attributes:
-        name: Names it in links: letters, digits, dashes; no two of a page share one.
-        title: The heading, plain text.
-        html: What is below it; may hold plotly figures, for the page brings plotly.js.
+        name: Its anchor, unique on the page; lower case, words joined by dashes.
+        title: Its heading, plain text.
+        html: Its content, with ``<h3>`` and below for headings. What comes from outside (names of
+            files and categories, settings) must be escaped. It may hold figures made by
+            ``plotly.io.to_html(fig, include_plotlyjs=False, full_html=False, div_id=...)``: the
+            page brings plotly.js, and gives every figure its colours for light and dark. It must
+            not load anything: the page forbids it.
     """
 
     name: str

@@ -1,0 +1,31 @@
+"""``fsad report``: finished runs as one page to look at."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(
+    paths: Annotated[list[Path], typer.Argument(help="Folders of runs, searched to any depth.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The file; by default report.html in a single run's folder, or here."),
+    ] = None,
+    reference: Annotated[
+        str, typer.Option(help="A method that every other is compared with, pair by pair.")
+    ] = "",
+    data_root: Annotated[
+        Path | None, typer.Option(help="Where the first run's data set is now, if it was moved.")
+    ] = None,
+) -> None:
+    """Write one HTML file about finished runs: numbers, images, curves, sliders, provenance.
+
+    It needs no network and no other file. Tables are about all runs, images about the first. What
+    is missing or cannot be read is left out and named in the page.
+
+    Example: fsad report outputs/DATE/TIME
+    """
+    from fsad.report import write_report
+
+    typer.echo(f"wrote {write_report(paths, out, reference, data_root)}")

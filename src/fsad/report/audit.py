@@ -1,0 +1,64 @@
+"""Whether a category could be solved without looking for a defect."""
+
+from collections.abc import Iterable
+
+from fsad.audit import STATISTICS, Trivial, audit_samples
+from fsad.data.pairs import PairReader
+from fsad.report.markup import cell, paragraph, table
+from fsad.report.section import Section
+
+
+def audited(reader: PairReader, categories: Iterable[str]) -> list[Trivial]:
+    """Measure the trivial statistics of some categories' test images.
+
+    Raises:
+        DataError: An image cannot be read.
+        MissingDataError: A category is not there.
+    """
+    return [
+        each
+        for name in categories
+        for each in audit_samples(reader, name, reader.samples(name, "test"))
+    ]
+
+
+def warnings(found: Iterable[Trivial]) -> list[str]:
+    """Name each category that a statistic solves, with the statistics that do."""
+    solved: dict[str, list[str]] = {}
+    for each in found:
+        if each.solves:
+            about = f"{each.statistic} ({each.modality}, AUROC {each.auroc:.2f})"
+            solved.setdefault(each.category, []).append(about)
+    return [
+        f"{name}: {', '.join(statistics)} alone separate{'s' if len(statistics) == 1 else ''} good "
+        "from defective test images. Do not read an image AUROC here."
+        for name, statistics in solved.items()
+    ]
+
+
+def audit(found: list[Trivial]) -> Section:
+    """Show the image AUROC of statistics that know nothing of defects."""
+    html = paragraph(
+        "Image AUROC of statistics that know nothing of defects. Near 0 or 1, good and defective "
+        "images differ by more than defects, as from other recording sessions; a high image AUROC "
+        "then need not mean that any defect was seen."
+    )
+    by_category: dict[str, list[Trivial]] = {}
+    for each in found:
+        by_category.setdefault(each.category, []).append(each)
+    lines = [
+        [
+            cell(name),
+            *(
+                cell(f"{it.auroc:.3f}", "number solved" if it.solves else "number", it.auroc)
+                for it in row
+            ),
+        ]
+        for name, row in by_category.items()
+    ]
+    names = ["category", *(f"{modality}: {name}" for modality, name in STATISTICS)]
+    html += "".join(paragraph(text, "banner") for text in warnings(found))
+    if not warnings(found):
+        html += paragraph("No trivial statistic separates the test images.")
+    html += table("Image AUROC of trivial statistics", names, lines)
+    return Section("audit", "Trivial statistics", html)

@@ -1,0 +1,160 @@
+"""The test images of one run as data for the page: scores of all, cards of the worst."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from fsad.data.pairs import PairReader, Sample
+from fsad.data.transforms import load_tensors
+from fsad.errors import FsadError, message_of
+from fsad.progress import track
+from fsad.report.dataset import open_dataset, test_samples
+from fsad.report.measured import POINTS, measure
+from fsad.report.pictures import pictures
+from fsad.report.scores import CategoryScores, read_scores, worst_first
+from fsad.run_record import RunResult
+
+BUDGET = 16_000_000
+"""Characters that all cards of a page may take together; the worst mistakes come first."""
+SIGMA = 4.0  # pixels, of methods whose settings do not say
+
+
+@dataclass
+class Images:
+    """The test images of a run, ready for the page.
+
+    Attributes:
+        payload: What the page's script reads; empty where no category could be read.
+        reader: The data set, where it is at hand.
+        problems: What could not be read and why, one sentence each.
+        cards: How many images have a card.
+        images: How many images there are.
+    """
+
+    payload: dict[str, Any] = field(default_factory=dict)
+    reader: PairReader | None = None
+    problems: list[str] = field(default_factory=list)
+    cards: int = 0
+    images: int = 0
+
+
+def images_of(result: RunResult, data_root: Path | None = None, budget: int = BUDGET) -> Images:
+    """Gather the test images of a run.
+
+    What is missing or damaged is left out, and named.
+
+    Args:
+        result: The run.
+        data_root: Where its data set is now; where the run read it if omitted.
+        budget: Characters that the cards may take.
+    """
+    found = Images()
+    try:
+        found.reader = open_dataset(result, data_root)
+    except FsadError as error:
+        found.problems.append(
+            f"Without pictures, PRO curves and audit: {message_of(error)}. "
+            "If it lies elsewhere now, say --data-root."
+        )
+    size, sigma = int(result.config["data"]["image_size"]), _sigma(result)
+    categories: list[tuple[CategoryScores, list[Sample] | None]] = []
+    entries: list[dict[str, Any]] = []
+    for name in track(result.categories, "report", len(result.categories)):
+        try:
+            scores = read_scores(result, name)
+        except FsadError as error:
+            found.problems.append(f"{name} is without cards: {message_of(error)}")
+            continue
+        samples, masks = None, None
+        if found.reader is not None:
+            try:
+                samples = test_samples(found.reader, name, scores.images)
+                masks = [load_tensors(found.reader, it, size, ["mask"])["mask"] for it in samples]
+            except FsadError as error:
+                found.problems.append(f"{name} is without pictures: {message_of(error)}")
+                samples, masks = None, None
+        categories.append((scores, samples))
+        entries.append(_entry(scores, size, sigma, masks))
+    if entries:
+        found.images = sum(len(scores.images) for scores, _ in categories)
+        found.cards = _add_cards(found, categories, entries, size, budget)
+        found.payload = {
+            "size": size,
+            "sigma": sigma,
+            "points": POINTS.tolist(),
+            "categories": entries,
+        }
+    return found
+
+
+def _sigma(result: RunResult) -> float:
+    sigma = result.config["method"].get("sigma")
+    return float(sigma) if isinstance(sigma, int | float) else SIGMA
+
+
+def _entry(
+    scores: CategoryScores, size: int, sigma: float, masks: Sequence[Tensor] | None
+) -> dict[str, Any]:
+    measured = measure(scores, size, sigma, masks)
+    first = next(iter(scores.by_domain.values()))
+    return {
+        "name": scores.name,
+        "beta": scores.beta,
+        "grid": list(first.patches.shape[1:]),
+        "images": scores.images,
+        "defects": scores.defects,
+        "labels": [int(label) for label in scores.labels.tolist()],
+        "own": _floats(scores.fused),
+        "scores": {domain: _floats(each.images) for domain, each in scores.by_domain.items()},
+        "limits": measured.limits,
+        "fused_limits": [[beta, *limit] for beta, limit in measured.fused_limits.items()],
+        "pro": measured.pro,
+        "cards": {},
+    }
+
+
+def _add_cards(
+    found: Images,
+    categories: Sequence[tuple[CategoryScores, list[Sample] | None]],
+    entries: Sequence[Mapping[str, Any]],
+    size: int,
+    budget: int,
+) -> int:
+    """Give the worst mistakes of all categories their cards, as long as the budget lasts."""
+    ranked = sorted(
+        (-mistake, -towards, number, place)
+        for number, (scores, _) in enumerate(categories)
+        for mistake, towards, place in worst_first(scores.fused, scores.labels)
+    )
+    broken: set[int] = set()  # categories with a picture that cannot be read
+    for count, (_, _, number, place) in enumerate(ranked):
+        scores, samples = categories[number]
+        card: dict[str, Any] = {
+            "patches": {
+                domain: _floats(each.patches[place]) for domain, each in scores.by_domain.items()
+            }
+        }
+        if samples is not None and found.reader is not None:
+            try:
+                card |= pictures(found.reader, samples[place], size)
+            except FsadError as error:
+                if number not in broken:
+                    found.problems.append(
+                        f"{scores.name}: a card is without pictures: {message_of(error)}"
+                    )
+                broken.add(number)
+        budget -= sum(len(text) for text in card["patches"].values())
+        budget -= sum(len(text) for name, text in card.items() if name != "patches")
+        if budget < 0:
+            return count
+        entries[number]["cards"][str(place)] = card
+    return len(ranked)
+
+
+def _floats(values: Tensor) -> str:
+    """Return numbers as base64 of little-endian float32, row by row."""
+    return base64.b64encode(values.numpy().astype("<f4", order="C").tobytes()).decode()

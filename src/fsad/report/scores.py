@@ -1,0 +1,137 @@
+"""What a finished run knows of its test images: labels, image scores, patch scores."""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fsad.errors import DataError
+from fsad.files import read_tensors
+from fsad.functional.scoring import fuse
+from fsad.run_record import RunResult
+from fsad.scored import DOMAINS, Scores, scores_by_domain
+
+REPLACE = "Run again to replace the file."
+
+
+@dataclass(frozen=True)
+class CategoryScores:
+    """The test images of one category, in the order of the test split.
+
+    Attributes:
+        name: The category.
+        images: Depth files, relative to the data set's folder.
+        defects: Kind of defect, or ``good``.
+        labels: Whether there is one, ``(n,)``, bool.
+        fused: The method's own image scores, ``(n,)``; higher = more anomalous.
+        by_domain: Image scores ``(n,)`` and patch scores ``(n, h, w)`` of each domain.
+        beta: Share of the source domain in the fused score; None where there is one domain, or
+            where the settings do not tell.
+    """
+
+    name: str
+    images: list[str]
+    defects: list[str]
+    labels: Tensor
+    fused: Tensor
+    by_domain: dict[str, Scores]
+    beta: float | None
+
+
+def read_scores(result: RunResult, name: str) -> CategoryScores:
+    """Read what a run left of one category.
+
+    Raises:
+        MissingDataError: The patch scores are not there.
+        DataError: A file cannot be read, or the two are of different images.
+    """
+    folder = result.path.parent
+    path = folder / "categories" / name / "patch_scores.safetensors"
+    tensors, _ = read_tensors(path)
+    try:
+        by_domain = scores_by_domain(tensors)
+    except KeyError as error:
+        raise DataError(f"{path}: expected patch scores, got none of {error}. {REPLACE}") from error
+    table = folder / "scores.csv"
+    try:
+        with table.open(encoding="utf-8") as file:
+            rows = [row for row in csv.DictReader(file) if row["category"] == name]
+        images = [row["image"] for row in rows]
+        defects = [row["defect"] for row in rows]
+        labels = torch.tensor([bool(int(row["label"])) for row in rows], dtype=torch.bool)
+        fused = torch.tensor([float(row["score"]) for row in rows])
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{table}: expected the scores of a run, got a file that cannot be read. {REPLACE}"
+        ) from error
+    for scores in by_domain.values():
+        if len(scores.images) != len(images):
+            raise DataError(
+                f"{path}: expected {len(images)} images as in {table.name}, "
+                f"got {len(scores.images)}. {REPLACE}"
+            )
+    beta = _beta(result.config["method"], fused, by_domain)
+    return CategoryScores(name, images, defects, labels, fused, by_domain, beta)
+
+
+def _beta(
+    method: Mapping[str, Any], fused: Tensor, by_domain: Mapping[str, Scores]
+) -> float | None:
+    """Return the share by which the settings say the scores were fused, if they were."""
+    if len(by_domain) < len(DOMAINS):
+        return None
+    stages = method.get("stages") or {}
+    beta = method.get("beta") if stages.get("cross_domain", True) else 0.0
+    if not isinstance(beta, int | float):
+        return None
+    source, target = (by_domain[domain].images for domain in DOMAINS)
+    return float(beta) if torch.equal(fuse(source, target, beta), fused) else None
+
+
+def mistakes(scores: Tensor, labels: Tensor) -> Tensor:
+    r"""Tell how wrong each image's place in the ranking is.
+
+    .. math:: m_i = \frac{1}{|O_i|} \sum_{j \in O_i} [\text{j is on the wrong side of i}]
+
+    with :math:`O_i` the images of the other kind: for a good image the share of defective ones
+    that score lower, for a defective one the share of good ones that score higher; ties count
+    half. It needs no threshold, and categories of different scales can be compared.
+
+    Laws (``tests/report/test_scores.py``): 0 everywhere exactly if the two kinds are separated; the
+    mean over the good images, and over the defective ones, is one less the image AUROC.
+
+    Args:
+        scores: ``(n,)``, higher = more anomalous.
+        labels: Whether there is a defect, ``(n,)``, bool.
+
+    Returns:
+        ``(n,)``, float64, in [0, 1], higher = worse; 0 where there is one kind alone.
+    """
+    found = torch.zeros(len(scores), dtype=torch.float64)
+    for kind in (False, True):
+        mine, others = scores[labels == kind], scores[labels != kind]
+        if len(mine) and len(others):
+            apart = mine[:, None] - others[None, :]
+            wrong = (apart < 0) if kind else (apart > 0)
+            found[labels == kind] = (wrong.double() + (apart == 0).double() / 2).mean(dim=1)
+    return found
+
+
+def worst_first(scores: Tensor, labels: Tensor) -> list[tuple[float, float, int]]:
+    """Order images by their mistakes, the worst first.
+
+    Equal mistakes are ordered by how far the score lies towards the wrong side: a good image's
+    above the mean of its category, a defective one's below, in standard deviations.
+
+    Returns:
+        Mistake, that distance and position of each image.
+    """
+    spread = float(scores.double().std(correction=0)) or 1.0
+    towards = (scores.double() - scores.double().mean()) / spread
+    wrong = torch.where(labels, -towards, towards)
+    columns = mistakes(scores, labels).tolist(), wrong.tolist(), range(len(scores))
+    rows = list(zip(*columns, strict=True))
+    return sorted(rows, key=lambda row: (-row[0], -row[1], row[2]))

@@ -1,0 +1,289 @@
+"use strict";
+// The test images of a run: cards, curves, and sliders that compute anew.
+const explorer = (() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  if (!data.categories) return null;
+  const PAGE = 12; // cards shown at first, and by each press of the button
+  const element = (id) => document.getElementById(id);
+  const number = (value) => (value === null ? "–" : value.toFixed(3));
+
+  const categories = data.categories.map((entry) => {
+    const scores = Object.fromEntries(
+      Object.entries(entry.scores).map(([domain, text]) => [domain, fsad.floats(text)]));
+    return { ...entry, scores, own: fsad.floats(entry.own), domains: Object.keys(scores) };
+  });
+  const fusable = categories.every((it) => it.beta !== null);
+  const betaOfRun = fusable ? categories[0].beta : null;
+  const state = { category: "", defect: "", order: "mistake", beta: betaOfRun, shown: PAGE };
+
+  const chosen = () => categories.filter((it) => !state.category || it.name === state.category);
+
+  /** Image scores at a beta; without one, those of the run. */
+  function imageScores(category, beta) {
+    if (beta === null || category.beta === null) return category.own;
+    return fsad.fuseScores(category.scores.source, category.scores.target, beta);
+  }
+
+  const auroc = (category, beta) => fsad.auroc(imageScores(category, beta), category.labels);
+
+  /** Mean over those categories that have both kinds of images. */
+  function meanAuroc(some, beta) {
+    const known = some.map((it) => auroc(it, beta)).filter((it) => it !== null);
+    return known.length ? known.reduce((sum, it) => sum + it, 0) / known.length : null;
+  }
+
+  function confusion(some, beta, threshold) {
+    const total = { found: 0, missed: 0, alarms: 0, passed: 0 };
+    for (const category of some) {
+      const counts = fsad.confusion(imageScores(category, beta), category.labels, threshold);
+      for (const kind of Object.keys(total)) total[kind] += counts[kind];
+    }
+    return total;
+  }
+
+  /** A map of one image: of a domain, or "fused" at a beta. Null where the image has no card. */
+  function map(category, place, kind, beta) {
+    const card = category.cards[place];
+    if (!card) return null;
+    card.maps ??= {};
+    const domains = kind === "fused" ? ["source", "target"] : [kind];
+    for (const it of domains) {
+      card.maps[it] ??= fsad.anomalyMap(
+        fsad.floats(card.patches[it]), category.grid, data.size, data.sigma);
+    }
+    return kind === "fused"
+      ? fsad.fuseMaps(card.maps.source, card.maps.target, beta) : card.maps[kind];
+  }
+
+  /** All images with a card that the choices let through, in the chosen order. */
+  function listed() {
+    const rows = [];
+    for (const category of chosen()) {
+      const scores = imageScores(category, state.beta);
+      const wrong = fsad.mistakes(scores, category.labels);
+      const mean = scores.reduce((sum, it) => sum + it, 0) / scores.length;
+      const spread =
+        Math.sqrt(scores.reduce((sum, it) => sum + (it - mean) ** 2, 0) / scores.length) || 1;
+      scores.forEach((score, place) => {
+        if (!category.cards[place]) return;
+        if (state.defect && category.defects[place] !== state.defect) return;
+        const towards = ((score - mean) / spread) * (category.labels[place] ? -1 : 1);
+        rows.push({ category, place, score, mistake: wrong[place], towards });
+      });
+    }
+    const orders = {
+      mistake: (a, b) => b.mistake - a.mistake || b.towards - a.towards,
+      highest: (a, b) => b.score - a.score,
+      lowest: (a, b) => a.score - b.score,
+      name: (a, b) =>
+        a.category.images[a.place].localeCompare(b.category.images[b.place], "en"),
+    };
+    return rows.sort(orders[state.order]);
+  }
+
+  // Cards are made once and kept; what the sliders change in them is painted again.
+  const made = new Map();
+
+  function make(tag, text = "", className = "") {
+    const node = document.createElement(tag);
+    node.textContent = text;
+    if (className) node.className = className;
+    return node;
+  }
+
+  function panel(caption, content) {
+    const figure = make("figure");
+    figure.append(content, make("figcaption", caption));
+    return figure;
+  }
+
+  function card({ category, place }) {
+    const key = `${category.name} ${place}`;
+    if (made.has(key)) return made.get(key);
+    const stored = category.cards[place], name = category.images[place];
+    const node = make("article", "", "card"), head = make("header");
+    const verdict = make("span", "", "verdict"), title = make("h4");
+    title.append(`${category.name} · ${category.defects[place]} `, verdict);
+    const score = make("p", "", "score");
+    head.append(title, make("p", name, "file"), score);
+    const panels = make("div", "", "panels");
+    for (const [kind, caption] of [["rgb", "RGB"], ["depth", "depth"], ["truth", "true defect"]]) {
+      if (!stored[kind]) continue;
+      const image = make("img");
+      image.src = stored[kind];
+      image.alt = `${caption} of ${name}`;
+      panels.append(panel(caption, image));
+    }
+    const canvases = {};
+    const kinds = fusable
+      ? [...category.domains, "fused"] : category.domains;
+    for (const kind of kinds) {
+      const canvas = canvases[kind] = make("canvas");
+      const caption = kind === "fused" ? "fused map" : `${kind} map`;
+      canvas.setAttribute("role", "img");
+      canvas.setAttribute("aria-label", `${caption} of ${name}`);
+      panels.append(panel(caption, canvas));
+    }
+    node.append(head, panels);
+    made.set(key, { node, verdict, score, canvases });
+    return made.get(key);
+  }
+
+  function paintCard(row) {
+    const { category, place } = row, { verdict, score, canvases } = card(row);
+    const called = row.score >= state.threshold, defective = category.labels[place];
+    const wrong = called !== Boolean(defective);
+    verdict.textContent = defective ? (called ? "found" : "missed") : (called ? "false alarm" : "passed");
+    verdict.classList.toggle("wrong", wrong);
+    score.textContent = `score ${number(row.score)}, mistake ${Math.round(100 * row.mistake)} %`;
+    for (const [kind, canvas] of Object.entries(canvases)) {
+      const wanted = `${state.outline} ${kind === "fused" ? state.beta : ""}`;
+      if (canvas.dataset.painted === wanted) continue;
+      canvas.dataset.painted = wanted;
+      const scale = limits(category, kind, state.beta);
+      fsad.paint(canvas, map(category, place, kind, state.beta), data.size, scale, state.outline);
+    }
+  }
+
+  function showCards() {
+    const rows = listed(), visible = rows.slice(0, state.shown);
+    element("cards").replaceChildren(...visible.map((row) => card(row).node));
+    visible.forEach(paintCard);
+    const images = chosen().flatMap((it) => it.defects.filter((_, i) => !state.defect || it.defects[i] === state.defect)).length;
+    const left = images - rows.length;
+    element("count").textContent = `${visible.length} of ${images} images shown` +
+      (left ? `; ${left} are left out to keep the page small: those with the smallest mistakes` : "");
+    element("more").hidden = visible.length === rows.length;
+  }
+
+  function showNumbers() {
+    const some = chosen(), ofRun = meanAuroc(some, betaOfRun);
+    element("auroc").textContent = number(meanAuroc(some, state.beta));
+    element("auroc-note").textContent = " image AUROC" + (some.length > 1 ? ", mean over categories" : "") +
+      (fusable ? `; the run's beta gives ${number(ofRun)}` : "");
+    const counts = confusion(some, state.beta, state.threshold);
+    for (const [kind, value] of Object.entries(counts)) element(kind).textContent = value;
+    for (const id of ["beta", "threshold", "outline"]) {
+      if (state[id] !== null) element(`${id}-value`).textContent = state[id].toFixed(id === "beta" ? 2 : 3);
+    }
+  }
+
+  function showCharts() {
+    const some = chosen(), one = some.length === 1;
+    const kinds = { good: [], defective: [] };
+    for (const it of some) {
+      imageScores(it, state.beta).forEach((score, i) => kinds[it.labels[i] ? "defective" : "good"].push(score));
+    }
+    const colours = { good: figures.colour("--good"), defective: figures.colour("--bad") };
+    figures.draw("histogram", Object.entries(kinds).map(([name, x]) => ({
+      type: "histogram", name, x, opacity: 0.65, bingroup: 1, nbinsx: 24, marker: { color: colours[name] },
+      hovertemplate: `%{y} ${name}<extra></extra>`,
+    })), {
+      barmode: "overlay", bargap: 0.02, xaxis: { title: { text: "score" } }, yaxis: { title: { text: "images" } },
+      shapes: [{
+        type: "line", x0: state.threshold, x1: state.threshold, y0: 0, y1: 1, yref: "paper",
+        line: { color: figures.colour("--ink"), width: 1.5, dash: "dot" },
+      }],
+    }, `Scores of ${kinds.good.length} good and ${kinds.defective.length} defective images`);
+
+    const palette = ["--accent", "--bad", "--good"].map(figures.colour);
+    const lines = [];
+    if (one) {
+      const fused = { name: some[0].domains.length > 1 ? "fused" : some[0].domains[0], scores: imageScores(some[0], state.beta) };
+      const alone = some[0].domains.length > 1 ? some[0].domains.map((name) => ({ name, scores: some[0].scores[name] })) : [];
+      lines.push(...[fused, ...alone].map((it) => ({ name: it.name, ...fsad.roc(it.scores, some[0].labels) })));
+    } else {
+      lines.push(...some.map((it) => ({ name: it.name, ...fsad.roc(imageScores(it, state.beta), it.labels) })));
+    }
+    const style = (i) => ({ color: palette[i % 3], width: 2, dash: ["solid", "dash", "dot", "dashdot"][Math.floor(i / (one ? 1 : 3)) % 4] });
+    const traces = lines.map((line, i) => ({ ...line, mode: "lines", line: style(i) }));
+    const counts = confusion(some, state.beta, state.threshold);
+    if (one) {
+      traces.push({
+        x: [counts.alarms / (counts.alarms + counts.passed)], y: [counts.found / (counts.found + counts.missed)],
+        mode: "markers", marker: { color: figures.colour("--ink"), size: 9 }, showlegend: false,
+        hovertemplate: "at the threshold<extra></extra>",
+      });
+    }
+    figures.draw("roc", traces, {
+      xaxis: { title: { text: "false positive rate" }, range: [-0.02, 1.02] }, yaxis: { title: { text: "true positive rate" }, range: [-0.02, 1.05] },
+    }, `ROC curve, area ${number(meanAuroc(some, state.beta))}`);
+
+    const curves = one ? Object.entries(some[0].pro)
+      : some.filter((it) => it.pro).map((it) => [it.name, it.pro.fused ?? Object.values(it.pro)[0]]);
+    const order = ["fused", "source", "target"];
+    if (one) curves.sort((a, b) => order.indexOf(a[0]) - order.indexOf(b[0]));
+    const known = curves.filter(([, y]) => y);
+    element("pro-figure").hidden = !known.length;
+    if (!known.length) return;
+    figures.draw("pro", known.map(([name, y], i) => ({ name, x: data.points, y, mode: "lines", line: style(i) })), {
+      xaxis: { title: { text: "false positive rate" }, range: [0, 0.305] }, yaxis: { title: { text: "region overlap" }, range: [0, 1.05] },
+    }, "Overlap with the defects' regions up to 30 % false positives");
+  }
+
+  let waiting = false;
+  /** Show everything anew, at most once a frame. */
+  function refresh() {
+    if (waiting) return;
+    waiting = true;
+    requestAnimationFrame(() => {
+      waiting = false;
+      showNumbers();
+      showCharts();
+      showCards();
+    });
+  }
+
+  /** Fit a slider to a range, and start it at a value. */
+  function fit(id, low, high, value) {
+    const slider = element(id), step = (high - low) / 200 || 1;
+    Object.assign(slider, { min: low, max: high, step });
+    slider.value = state[id] = value;
+  }
+
+  const least = (values) => values.reduce((low, it) => Math.min(low, it), Infinity);
+  const most = (values) => values.reduce((high, it) => Math.max(high, it), -Infinity);
+
+  /** The scale of a kind of maps within a category. */
+  function limits(category, kind, beta) {
+    return kind === "fused" ? fsad.limitsAt(category.fused_limits, beta) : category.limits[kind];
+  }
+
+  function choose() {
+    const some = chosen();
+    const now = some.flatMap((it) => [...imageScores(it, state.beta)]).sort((a, b) => a - b);
+    const ever = fusable ? some.flatMap((it) => Object.values(it.scores).flatMap((of) => [...of])) : now;
+    fit("threshold", least(ever), most(ever), now[Math.floor(now.length / 2)]);
+    const ranges = some.flatMap((it) => Object.values(it.limits));
+    const own = some.map((it) => limits(it, fusable ? "fused" : it.domains[0], state.beta));
+    fit("outline", least(ranges.map((it) => it[0])), most(ranges.map((it) => it[1])),
+      (least(own.map((it) => it[0])) + most(own.map((it) => it[1]))) / 2);
+    const kinds = [...new Set(some.flatMap((it) => it.defects))].sort();
+    if (!kinds.includes(state.defect)) state.defect = "";
+    options("defect", [["", "all kinds"], ...kinds.map((it) => [it, it])], state.defect);
+    state.shown = PAGE;
+    refresh();
+  }
+
+  function options(id, pairs, value) {
+    element(id).replaceChildren(...pairs.map(([key, text]) => new Option(text, key)));
+    element(id).value = value;
+  }
+
+  const names = categories.map((it) => [it.name, it.name]);
+  options("category", names.length > 1 ? [["", "all categories"], ...names] : names, names.length > 1 ? "" : names[0][0]);
+  element("beta-field").hidden = !fusable;
+  if (fusable) element("beta").value = state.beta;
+  element("category").addEventListener("change", (event) => { state.category = event.target.value; choose(); });
+  for (const id of ["defect", "order"]) {
+    element(id).addEventListener("change", (event) => { state[id] = event.target.value; state.shown = PAGE; refresh(); });
+  }
+  for (const id of ["beta", "threshold", "outline"]) {
+    element(id).addEventListener("input", (event) => { state[id] = event.target.valueAsNumber; refresh(); });
+  }
+  element("beta-reset").addEventListener("click", () => { state.beta = betaOfRun; element("beta").value = betaOfRun; refresh(); });
+  element("more").addEventListener("click", () => { state.shown += PAGE; refresh(); });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", refresh);
+  choose();
+  return { categories, imageScores, auroc, meanAuroc, confusion, map, listed, state };
+})();

@@ -1,0 +1,130 @@
+"""Mistakes obey their laws, and a run's scores are read back or refused."""
+
+import pytest
+import torch
+from made_run import BETA, make_run, write_tensors_of
+
+from fsad.errors import DataError, MissingDataError
+from fsad.functional.scoring import anomaly_maps, fuse, image_scores
+from fsad.metrics.exact import auroc
+from fsad.metrics.masks import number_regions
+from fsad.metrics.pro import area_to, pro_curve
+from fsad.report.measured import POINTS, measure
+from fsad.report.scores import mistakes, read_scores, worst_first
+from fsad.run_record import read_result
+
+IMAGES = [(f"a/{i}.tiff", "good" if i % 2 else "dent") for i in range(6)]
+
+
+@pytest.fixture
+def result(tmp_path):
+    make_run(tmp_path, {"knob": IMAGES}, tmp_path / "nowhere")
+    return read_result(tmp_path / "result.json")
+
+
+def test_the_mean_mistake_of_each_kind_is_one_less_the_auroc(normal, generator):
+    scores = (normal(40) * 4).round()  # with ties
+    labels = torch.rand(40, generator=generator) < 0.3
+    found = mistakes(scores, labels)
+    expected = 1 - auroc(scores, labels)
+    assert float(found[labels].mean()) == pytest.approx(expected, abs=1e-6)
+    assert float(found[~labels].mean()) == pytest.approx(expected, abs=1e-6)
+
+
+def test_there_is_no_mistake_exactly_where_both_kinds_are_separated():
+    labels = torch.tensor([False, False, True, True])
+    assert mistakes(torch.tensor([1.0, 2.0, 3.0, 4.0]), labels).tolist() == [0, 0, 0, 0]
+    assert mistakes(torch.tensor([1.0, 3.0, 2.0, 4.0]), labels).tolist() == [0, 0.5, 0.5, 0]
+
+
+def test_one_kind_of_images_makes_no_mistake():
+    assert mistakes(torch.rand(3), torch.zeros(3, dtype=torch.bool)).tolist() == [0, 0, 0]
+
+
+def test_equal_mistakes_are_ordered_by_the_side_they_lie_towards():
+    scores = torch.tensor([1.0, 2.0, 8.0, 5.0])
+    labels = torch.tensor([False, False, True, True])
+    # good 1: 2 above mean less than 1 is below; defective 5 is nearer to the good than 8
+    assert [place for _, _, place in worst_first(scores, labels)] == [3, 1, 0, 2]
+
+
+def test_beta_is_known_only_if_the_settings_yield_the_scores(tmp_path, result):
+    assert read_scores(result, "knob").beta == BETA
+    for name, settings in (("other", {"beta": 0.5}), ("none", {"sigma": 4.0})):
+        make_run(tmp_path / name, {"knob": IMAGES}, tmp_path, settings=settings)
+        other = read_result(tmp_path / name / "result.json")
+        assert read_scores(other, "knob").beta is None
+
+
+def test_without_the_cross_domain_score_beta_is_0(tmp_path):
+    make_run(tmp_path, {"knob": IMAGES}, tmp_path, domains=("target",))
+    tensors = {it: torch.rand(6, 8, 8) for it in ("source", "target")}
+    target = read_scores(read_result(tmp_path / "result.json"), "knob").by_domain["target"]
+    tensors |= {"target": target.patches, "target.images": target.images}
+    write_tensors_of(tmp_path, "knob", tensors | {"source.images": torch.rand(6)})
+    result = read_result(tmp_path / "result.json")
+    result.config["method"] = {"beta": 0.6, "stages": {"cross_domain": False}}
+    assert read_scores(result, "knob").beta == 0.0
+
+
+def test_a_missing_or_damaged_file_is_named(tmp_path, result):
+    path = tmp_path / "categories/knob/patch_scores.safetensors"
+    write_tensors_of(
+        tmp_path, "knob", {"target": torch.rand(5, 8, 8), "target.images": torch.rand(5)}
+    )
+    with pytest.raises(DataError, match=r"expected 6 images as in scores\.csv, got 5\. Run again"):
+        read_scores(result, "knob")
+    write_tensors_of(tmp_path, "knob", {"else": torch.rand(5)})
+    with pytest.raises(
+        DataError, match=r"patch_scores\.safetensors: expected patch scores, got none"
+    ):
+        read_scores(result, "knob")
+    path.write_bytes(b"half a file")
+    with pytest.raises(DataError, match="expected a file of tensors, got"):
+        read_scores(result, "knob")
+    path.unlink()
+    with pytest.raises(MissingDataError, match="expected a file of tensors, got none"):
+        read_scores(result, "knob")
+
+
+def test_a_damaged_table_of_scores_is_named(tmp_path, result):
+    (tmp_path / "scores.csv").write_text("category,image\nknob,a\n")
+    with pytest.raises(DataError, match=r"scores\.csv: expected the scores of a run, got a file"):
+        read_scores(result, "knob")
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.13, 0.6, 0.97, 1.0])
+def test_the_scale_holds_every_fused_map_at_any_beta(result, beta):
+    scores = read_scores(result, "knob")
+    rows = measure(scores, 32, 2.0, None).fused_limits
+    maps = [anomaly_maps(each.patches, 32, 2.0) for each in scores.by_domain.values()]
+    values = fuse(*maps, beta)
+    betas = sorted(rows)
+    after = next(it for it in betas if it >= beta)
+    before = max((it for it in betas if it <= beta), default=after)
+    share = 0 if after == before else (beta - before) / (after - before)
+    low, high = (rows[before][i] + share * (rows[after][i] - rows[before][i]) for i in (0, 1))
+    assert low <= float(values.min()) + 1e-5
+    assert high >= float(values.max()) - 1e-5
+
+
+def test_the_drawn_pro_curve_has_the_area_of_the_metric(result):
+    scores = read_scores(result, "knob")
+    masks = torch.zeros(6, 32, 32, dtype=torch.bool)
+    masks[scores.labels, 8:16, 10:20] = True
+    drawn = measure(scores, 32, 2.0, list(masks)).pro["fused"]
+    maps = [anomaly_maps(each.patches, 32, 2.0) for each in scores.by_domain.values()]
+    exact = area_to(0.3, *pro_curve(fuse(*maps, BETA), number_regions(masks)))
+    area = float(torch.trapezoid(torch.tensor(drawn), torch.tensor(POINTS))) / 0.3
+    assert area == pytest.approx(exact, abs=2e-3)  # drawn with 101 points
+
+
+def test_without_a_defect_there_is_no_pro_curve(result):
+    masks = torch.zeros(6, 32, 32, dtype=torch.bool)
+    assert measure(read_scores(result, "knob"), 32, 2.0, list(masks)).pro == {}
+
+
+def test_image_scores_are_those_of_the_run(result):
+    scores = read_scores(result, "knob")
+    source, target = (image_scores(each.patches) for each in scores.by_domain.values())
+    assert fuse(source, target, BETA).tolist() == scores.fused.tolist()
