@@ -7,8 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
+from fsad.checkpoint import refuse_other_backbone
 from fsad.errors import DataError
 from fsad.files import read_tensors, write_tensors
+from fsad.nn.extractor import PatchExtractor
+from fsad.plan import Stage
 
 
 @dataclass(frozen=True)
@@ -52,3 +55,27 @@ class StageArtifact:
                 f"{path}: expected a stage's weights, got a file that cannot be read. "
                 "Delete it to have the stage trained again."
             ) from error
+
+
+def restore(stage: Stage, path: Path, extractor: PatchExtractor) -> StageArtifact:
+    """Put a finished stage's weights into its module.
+
+    Args:
+        stage: The stage, untrained.
+        path: What it left on disk.
+        extractor: The backbone at hand.
+
+    Raises:
+        DataError: The file is cut short, foreign, or of other settings.
+        RunError: It was trained with another backbone.
+    """
+    artifact = StageArtifact.read(path)
+    refuse_other_backbone(artifact.backbone, extractor)
+    try:
+        stage.module.load_trained_state(artifact.state)
+    except RuntimeError as error:
+        raise DataError(
+            f"{path}: expected the weights of stage '{stage.name}' with these settings, "
+            "got others. Delete it to have the stage trained again."
+        ) from error
+    return artifact

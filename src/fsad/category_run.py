@@ -12,10 +12,10 @@ from lightning import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
-from fsad.artifacts import StageArtifact
+from fsad.artifacts import StageArtifact, restore
 from fsad.callbacks.stage_checkpoint import StageCheckpoint
 from fsad.callbacks.stage_progress import StageProgress
-from fsad.checkpoint import backbone_identity, check_readable, refuse_other_backbone
+from fsad.checkpoint import backbone_identity, check_readable
 from fsad.data.datamodule import PairDataModule
 from fsad.errors import DataError, RunError
 from fsad.files import make_folder, read_tensors, write_json, write_tensors
@@ -182,7 +182,8 @@ class CategoryRun:
                 if is_first():
                     artifact.write(memo.path)
         if not needed:
-            artifact = self._restore(stage, memo.path)
+            artifact = restore(stage, memo.path, self.extractor)
+            log.info("%s: taken from %s", stage.name, memo.path)
             self.reused.append(stage.name)
         if is_first():
             unfinished.unlink(missing_ok=True)
@@ -210,19 +211,6 @@ class CategoryRun:
             stage.module.diagnostics,
         )
         self._log({f"{stage.name}/{name}": it for name, it in artifact.diagnostics.items()})
-        return artifact
-
-    def _restore(self, stage: Stage, finished: Path) -> StageArtifact:
-        artifact = StageArtifact.read(finished)
-        refuse_other_backbone(artifact.backbone, self.extractor)
-        try:
-            stage.module.load_trained_state(artifact.state)
-        except RuntimeError as error:
-            raise DataError(
-                f"{finished}: expected the weights of stage '{stage.name}' with these settings, "
-                "got others. Delete it to have the stage trained again."
-            ) from error
-        log.info("%s: taken from %s", stage.name, finished)
         return artifact
 
     def _recorded(self) -> CategoryResult:
