@@ -15,7 +15,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # What each layer may import from fsad, besides itself.
 LAYERS = {
     "errors": set(),
-    "files": {"errors"},
+    "atomic": {"errors"},
+    "colours": set(),
+    "files": {"atomic", "errors"},
     "store": {"errors", "files"},
     "progress": {"errors", "files"},
     "randomness": {"errors"},

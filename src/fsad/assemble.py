@@ -108,7 +108,7 @@ def refuse_foreign(config: DictConfig) -> None:
     Raises:
         DataError: It does.
     """
-    kinds = {
+    kinds: dict[str, tuple[str, Callable[[type], bool]]] = {
         "method": ("a method", lambda it: hasattr(it, "plan")),
         "backbone": ("a backbone", lambda it: issubclass(it, PatchExtractor)),
     }

@@ -4,7 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,14 @@ from lightning import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
-from fsad.artifacts import StageArtifact, restore
+from fsad.artifacts import StageArtifact, restore, trained_plan
 from fsad.callbacks.stage_checkpoint import StageCheckpoint
 from fsad.callbacks.stage_progress import StageProgress
 from fsad.checkpoint import backbone_identity, check_readable
 from fsad.data.datamodule import PairDataModule
 from fsad.errors import DataError, RunError
 from fsad.files import make_folder, read_tensors, write_json, write_tensors
+from fsad.leave_one_out import Shelf, set_threshold
 from fsad.maps import write_maps
 from fsad.memo import Memo
 from fsad.nn.extractor import PatchExtractor
@@ -27,8 +28,9 @@ from fsad.processes import agree, is_first
 from fsad.progress import track
 from fsad.result import as_json
 from fsad.run_record import CategoryResult, ScoreRow, peak_rss_mb, write_scores
-from fsad.scored import ImageScore, ScoredImages, Scores, scores_by_domain, source_share
+from fsad.scored import Fusion, ImageScore, ScoredImages, Scores, scores_by_domain, source_share
 from fsad.store import TensorStore, digest
+from fsad.threshold import THRESHOLD
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ class Surroundings:
             the machine, the number of threads.
         settings: All of the method's settings.
         exact_metrics: Keep and sort every pixel for the metrics.
+        threshold: Set a threshold from the shots when the test is over.
     """
 
     make_trainer: MakeTrainer
@@ -58,6 +61,7 @@ class Surroundings:
     identity: str = ""
     settings: Settings = field(default_factory=dict)
     exact_metrics: bool = False
+    threshold: bool = False
 
 
 class CategoryRun:
@@ -129,6 +133,8 @@ class CategoryRun:
         seconds["banks"] = plan.builder.seconds
         if is_first():
             result = self._measure(plan, scores, seconds, diagnostics, backbone_before)
+            if self.around.threshold:  # after everything else, of which it must change nothing
+                result = replace(result, threshold=self._threshold(plan, memos))
             write_json(self.record, result.to_json())
         agree(None)  # the others wait until it is there
         return result if is_first() else self._recorded()
@@ -311,6 +317,7 @@ class CategoryRun:
             diagnostics=as_json(diagnostics),
             reused=self.reused,
             metrics_within=max(max(it.values()) for it in scored.evaluation.bounds.values()),
+            prepared=self.data.prepared,
             notes=[
                 *(f"{name}: {why}" for name, why in scored.evaluation.undefined.items()),
                 *(
@@ -320,6 +327,25 @@ class CategoryRun:
                 ),
             ],
         )
+
+    def _threshold(self, plan: Plan, memos: Mapping[str, Memo]) -> dict[str, Any]:
+        """Set the threshold, write ``threshold.json``, and return what is in it."""
+        fusion = Fusion(self.extractor.image_size, plan.sigma, plan.beta)
+        device = self.around.make_trainer(callbacks=[]).strategy.root_device
+        banks = memos["banks"]
+
+        def again() -> Plan:
+            return trained_plan(self.method, self.extractor, banks.path.parent, device)
+
+        key = digest(memos[SCORES].key, "held out")  # with what is trained and how it scores
+        threshold = set_threshold(
+            plan, again, self.data, fusion, Shelf(banks.store, key), self.data.shot_files
+        )
+        self.extractor.to("cpu")
+        log.info("%s: %s", self.folder.name, threshold.note)
+        entry = threshold.to_json()
+        write_json(self.folder / THRESHOLD, entry)
+        return entry
 
     def _log(self, numbers: Mapping[str, float]) -> None:
         for logger in self.around.loggers:

@@ -58,6 +58,7 @@ class Run:
         metrics: ``histogram`` counts scores in fine bins; ``exact`` keeps and sorts every pixel.
         seed: Seed of everything random.
         maps: Whether to write a picture of every test image.
+        threshold: Whether to set a threshold from the shots at the end, each held out in turn.
         ckpt: Folder of a finished run to test again without training.
         resume: Folder of an interrupted run to go on with; of a sweep in a multirun.
     """
@@ -73,6 +74,7 @@ class Run:
     metrics: str = "histogram"
     seed: int = 0
     maps: bool = True
+    threshold: bool = True
     ckpt: Optional[str] = None  # noqa: UP045 (OmegaConf reads this form)
     resume: Optional[str] = None  # noqa: UP045
 

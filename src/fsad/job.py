@@ -120,6 +120,7 @@ def build(cfg: DictConfig, logs: Sequence[Logger]) -> Job:
             identity=identity(cfg, method, extractor),
             settings=config["method"],
             exact_metrics=check_choice("metrics", cfg.metrics, METRICS) == "exact",
+            threshold=cfg.threshold,
         ),
         output=Path(cfg.paths.output_dir),
         config=config,

@@ -12,8 +12,8 @@ Metrics = Mapping[str, float | None]
 """Some of the five metrics by name, in [0, 1]; ``None`` where the images do not define one."""
 
 
-LATER = {"reused", "metrics_within"}
-"""What results written by the first version do not have."""
+LATER = {"reused", "metrics_within", "threshold", "prepared"}
+"""What results written by earlier versions do not have."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,9 @@ class CategoryResult:
         reused: What was not computed just now, but taken from the cache, from another run or from
             this one before it was interrupted; its seconds are those it took then.
         metrics_within: How far any of the metrics can be from the exact one; certified.
+        threshold: What :class:`fsad.threshold.Threshold` writes; None where it was not asked for.
+        prepared: How ``fsad data prepare`` made the images, ``{}`` for images as they came; None
+            where nobody noted it.
     """
 
     shots: list[str]
@@ -58,6 +61,8 @@ class CategoryResult:
     notes: list[str] = field(default_factory=list)
     reused: list[str] = field(default_factory=list)
     metrics_within: float = 0.0
+    threshold: dict[str, Any] | None = None
+    prepared: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the category's entry in ``result.json``: the fused metrics lie on top."""

@@ -72,6 +72,12 @@ class Fusion:
         source, target = of_domains
         return fuse(source, target, self.beta)
 
+    def fuse(self, scores: Mapping[str, Scores]) -> tuple[Tensor, Tensor]:
+        """Return image scores ``(n,)`` and anomaly maps ``(n, S, S)`` of all domains together."""
+        images = self.fused(*(each.images for each in scores.values()))
+        maps = self.fused(*(self.maps(each.patches) for each in scores.values()))
+        return images, maps
+
 
 class PatchScores:
     """Patch scores by domain, gathered batch by batch from a test loop.

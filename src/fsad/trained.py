@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import Tensor
 
-from fsad.artifacts import restore
+from fsad.artifacts import trained_plan
 from fsad.assemble import build_extractor, build_method, plainly, refuse_foreign
 from fsad.checkpoint import refuse_other_backbone
 from fsad.config import stored_config
@@ -98,9 +98,7 @@ class Trained:
         Returns:
             The method's own image scores, ``(n,)``, and anomaly maps, ``(n, S, S)``.
         """
-        images = self.fusion.fused(*(each.images for each in scores.values()))
-        maps = self.fusion.fused(*(self.fusion.maps(each.patches) for each in scores.values()))
-        return images, maps
+        return self.fusion.fuse(scores)
 
 
 def load_trained(
@@ -138,17 +136,13 @@ def load_trained(
         method = build_method(config)
     extractor = _extractor(config, method)
     refuse_other_backbone(read_result(run / "result.json").backbone, extractor)
-    plan = method.plan(extractor, _there(folder / "banks.safetensors"))
+    plan = trained_plan(method, extractor, folder, _device(device))
     scorer = plan.scorer
     if type(scorer).score is ScoringModule.score:
         raise RunError(
             f"method: expected one that scores an image by itself, got {method.name}. "
             "It is a control: its scores are those of a run's test images."
         )
-    for stage in plan.stages:
-        restore(stage, _there(folder / f"{stage.name}.safetensors"), extractor)
-    scorer.to(_device(device)).eval()
-    plan.builder.read(scorer)
     with torch.no_grad():
         scorer.on_test_start()
     fusion = Fusion(extractor.image_size, plan.sigma, plan.beta)
@@ -190,15 +184,6 @@ def _extractor(config: DictConfig, method: Any) -> PatchExtractor:
     except WeightsError as error:
         said = str(error).rstrip(".")
         raise WeightsError(f"{said}. Name the file with --weights-path.") from error
-
-
-def _there(path: Path) -> Path:
-    if not path.is_file():
-        raise MissingDataError(
-            f"{path}: expected a file of a finished run, got none. Copy the whole folder of the "
-            "run, or train it again."
-        )
-    return path
 
 
 def _device(name: str) -> torch.device:
