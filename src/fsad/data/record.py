@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from fsad.atomic import write_json
 from fsad.errors import RunError
-from fsad.files import write_json
 
 PREPARED = "fsad_prepared.json"
 Record = dict[str, Any]
