@@ -4,7 +4,7 @@ import csv
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
 from PIL import Image
 
@@ -122,7 +122,7 @@ def _write_rows(table: Path, rows: Iterable[Iterable[Any]], mode: str) -> None:
         raise OutputError(f"{table}: expected to write the file, got '{reason}'") from error
 
 
-def _writer(file: TextIO) -> Any:
+def _writer(file: IO[str]) -> Any:
     return csv.writer(file, lineterminator="\n")
 
 
