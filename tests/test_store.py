@@ -231,7 +231,7 @@ def die(*_: object, **__: object) -> None:
 
 
 def die_before_the_move(folder: Path) -> None:
-    files.os.replace = die
+    os.replace = die
     put(TensorStore(folder), KEYS[0])
 
 

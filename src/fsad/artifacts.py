@@ -5,10 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from fsad.errors import DataError
+from fsad.checkpoint import refuse_other_backbone
+from fsad.errors import DataError, MissingDataError
 from fsad.files import read_tensors, write_tensors
+from fsad.nn.extractor import PatchExtractor
+from fsad.plan import Method, Plan, Stage
 
 
 @dataclass(frozen=True)
@@ -52,3 +56,65 @@ class StageArtifact:
                 f"{path}: expected a stage's weights, got a file that cannot be read. "
                 "Delete it to have the stage trained again."
             ) from error
+
+
+def restore(stage: Stage, path: Path, extractor: PatchExtractor) -> StageArtifact:
+    """Put a finished stage's weights into its module.
+
+    Args:
+        stage: The stage, untrained.
+        path: What it left on disk.
+        extractor: The backbone at hand.
+
+    Raises:
+        DataError: The file is cut short, foreign, or of other settings.
+        RunError: It was trained with another backbone.
+    """
+    artifact = StageArtifact.read(path)
+    refuse_other_backbone(artifact.backbone, extractor)
+    try:
+        stage.module.load_trained_state(artifact.state)
+    except RuntimeError as error:
+        raise DataError(
+            f"{path}: expected the weights of stage '{stage.name}' with these settings, "
+            "got others. Delete it to have the stage trained again."
+        ) from error
+    return artifact
+
+
+def trained_plan(
+    method: Method, extractor: PatchExtractor, folder: Path, device: torch.device | str
+) -> Plan:
+    """Lay a finished category out again, with what its stages trained and its banks filled.
+
+    What ``on_test_start`` prepares is left to the caller.
+
+    Args:
+        method: The method.
+        extractor: The frozen backbone.
+        folder: Where the stages' files and the banks are.
+        device: Where to compute.
+
+    Returns:
+        A plan whose scorer is in evaluation mode.
+
+    Raises:
+        MissingDataError: A file is not there.
+        DataError: A file is damaged, foreign, or of other settings.
+        RunError: It was trained with another backbone.
+    """
+    plan = method.plan(extractor, _there(folder / "banks.safetensors"))
+    for stage in plan.stages:
+        restore(stage, _there(folder / f"{stage.name}.safetensors"), extractor)
+    plan.scorer.to(device).eval()
+    plan.builder.read(plan.scorer)
+    return plan
+
+
+def _there(path: Path) -> Path:
+    if not path.is_file():
+        raise MissingDataError(
+            f"{path}: expected a file of a finished run, got none. Copy the whole folder of the "
+            "run, or train it again."
+        )
+    return path

@@ -4,7 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,15 @@ from lightning import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
-from fsad.artifacts import StageArtifact
+from fsad.artifacts import StageArtifact, restore, trained_plan
 from fsad.callbacks.stage_checkpoint import StageCheckpoint
 from fsad.callbacks.stage_progress import StageProgress
-from fsad.checkpoint import backbone_identity, check_readable, refuse_other_backbone
+from fsad.checkpoint import backbone_identity, check_readable
 from fsad.data.datamodule import PairDataModule
 from fsad.embeddings import EMBEDDINGS
 from fsad.errors import DataError, RunError
 from fsad.files import make_folder, read_tensors, write_json, write_tensors
+from fsad.leave_one_out import Shelf, set_threshold
 from fsad.maps import write_maps
 from fsad.memo import Memo
 from fsad.nn.extractor import PatchExtractor
@@ -30,8 +31,9 @@ from fsad.progress import track
 from fsad.randomness import seeded
 from fsad.result import as_json
 from fsad.run_record import CategoryResult, ScoreRow, peak_rss_mb, write_scores
-from fsad.scored import ImageScore, ScoredImages, Scores, scores_by_domain, source_share
+from fsad.scored import Fusion, ImageScore, ScoredImages, Scores, scores_by_domain, source_share
 from fsad.store import TensorStore, digest
+from fsad.threshold import THRESHOLD
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +55,7 @@ class Surroundings:
             the machine, the number of threads.
         settings: All of the method's settings.
         exact_metrics: Keep and sort every pixel for the metrics.
+        threshold: Set a threshold from the shots when the test is over.
     """
 
     make_trainer: MakeTrainer
@@ -61,6 +64,7 @@ class Surroundings:
     identity: str = ""
     settings: Settings = field(default_factory=dict)
     exact_metrics: bool = False
+    threshold: bool = False
 
 
 class CategoryRun:
@@ -138,6 +142,8 @@ class CategoryRun:
             result = self._measure(plan, scores, seconds, diagnostics, backbone_before)
         self._keep_embeddings(plan, memos[EMBEDDINGS])
         if is_first():
+            if self.around.threshold:  # after everything else, of which it must change nothing
+                result = replace(result, threshold=self._threshold(plan, memos))
             write_json(self.record, result.to_json())
         agree(None)  # the others wait until it is there
         return result if is_first() else self._recorded()
@@ -193,7 +199,8 @@ class CategoryRun:
                 if is_first():
                     artifact.write(memo.path)
         if not needed:
-            artifact = self._restore(stage, memo.path)
+            artifact = restore(stage, memo.path, self.extractor)
+            log.info("%s: taken from %s", stage.name, memo.path)
             self.reused.append(stage.name)
         if is_first():
             unfinished.unlink(missing_ok=True)
@@ -221,19 +228,6 @@ class CategoryRun:
             stage.module.diagnostics,
         )
         self._log({f"{stage.name}/{name}": it for name, it in artifact.diagnostics.items()})
-        return artifact
-
-    def _restore(self, stage: Stage, finished: Path) -> StageArtifact:
-        artifact = StageArtifact.read(finished)
-        refuse_other_backbone(artifact.backbone, self.extractor)
-        try:
-            stage.module.load_trained_state(artifact.state)
-        except RuntimeError as error:
-            raise DataError(
-                f"{finished}: expected the weights of stage '{stage.name}' with these settings, "
-                "got others. Delete it to have the stage trained again."
-            ) from error
-        log.info("%s: taken from %s", stage.name, finished)
         return artifact
 
     def _recorded(self) -> CategoryResult:
@@ -358,6 +352,7 @@ class CategoryRun:
             reused=self.reused,
             test_digest=self.data.digest("depth", "test"),
             metrics_within=max(max(it.values()) for it in scored.evaluation.bounds.values()),
+            prepared=self.data.prepared,
             notes=[
                 *(f"{name}: {why}" for name, why in scored.evaluation.undefined.items()),
                 *(
@@ -367,6 +362,25 @@ class CategoryRun:
                 ),
             ],
         )
+
+    def _threshold(self, plan: Plan, memos: Mapping[str, Memo]) -> dict[str, Any]:
+        """Set the threshold, write ``threshold.json``, and return what is in it."""
+        fusion = Fusion(self.extractor.image_size, plan.sigma, plan.beta)
+        device = self.around.make_trainer(callbacks=[]).strategy.root_device
+        banks = memos["banks"]
+
+        def again() -> Plan:
+            return trained_plan(self.method, self.extractor, banks.path.parent, device)
+
+        key = digest(memos[SCORES].key, "held out")  # with what is trained and how it scores
+        threshold = set_threshold(
+            plan, again, self.data, fusion, Shelf(banks.store, key), self.data.shot_files
+        )
+        self.extractor.to("cpu")
+        log.info("%s: %s", self.folder.name, threshold.note)
+        entry = threshold.to_json()
+        write_json(self.folder / THRESHOLD, entry)
+        return entry
 
     def _log(self, numbers: Mapping[str, float]) -> None:
         for logger in self.around.loggers:

@@ -60,6 +60,7 @@ class Run:
         maps: Whether to write a picture of every test image.
         report: Whether to write ``report.html`` at the end; with ``maps``, samples of features are
             kept for its figures.
+        threshold: Whether to set a threshold from the shots at the end, each held out in turn.
         ckpt: Folder of a finished run to test again without training.
         resume: Folder of an interrupted run to go on with; of a sweep in a multirun.
     """
@@ -76,6 +77,7 @@ class Run:
     seed: int = 0
     maps: bool = True
     report: bool = True
+    threshold: bool = True
     ckpt: Optional[str] = None  # noqa: UP045 (OmegaConf reads this form)
     resume: Optional[str] = None  # noqa: UP045
 
@@ -168,7 +170,7 @@ def _refuse_several_machines(cfg: DictConfig) -> None:
 
 def _resumed(cfg: DictConfig, overrides: list[str]) -> DictConfig:
     """Return the stored run's configuration, told where it is."""
-    stored = _stored(cfg.resume, "resume")
+    stored = stored_config(cfg.resume, "resume")
     for override in OverridesParser.create().parse_overrides(overrides):
         key = override.key_or_group
         if key not in FREE_TO_RESUME:
@@ -190,7 +192,7 @@ def _started_before(cfg: DictConfig) -> str | None:
     folder = str(cfg.paths.output_dir)
     if not (Path(folder) / "config.yaml").is_file():
         return None
-    before, now = _settings(_stored(folder, "resume")), _settings(cfg)
+    before, now = _settings(stored_config(folder, "resume")), _settings(cfg)
     for key in [*now, *before]:
         if before.get(key) != now.get(key):
             raise ConfigError(
@@ -217,7 +219,7 @@ def _settings(cfg: DictConfig) -> dict[str, Any]:
 
 def _take_trained(cfg: DictConfig, overrides: list[str]) -> None:
     """Put what the stored run was trained with into ``cfg``."""
-    stored = _stored(cfg.ckpt, "ckpt")
+    stored = stored_config(cfg.ckpt, "ckpt")
     if stored.ckpt:
         raise RunError(
             f"ckpt: expected a run that trained, got '{cfg.ckpt}', which tested another. "
@@ -244,7 +246,17 @@ def _take_trained(cfg: DictConfig, overrides: list[str]) -> None:
         OmegaConf.update(cfg, key, override.value())
 
 
-def _stored(folder: str, kind: str) -> DictConfig:
+def stored_config(folder: str, kind: str) -> DictConfig:
+    """Read the settings that a run's folder holds.
+
+    Args:
+        folder: The run's folder.
+        kind: Where the user named it, for the message.
+
+    Raises:
+        MissingDataError: There is no such run.
+        DataError: Its ``config.yaml`` cannot be read.
+    """
     path = Path(folder) / "config.yaml"
     if not path.is_file():
         raise MissingDataError(f"{kind}: expected a run's folder with config.yaml, got '{folder}'")

@@ -1,11 +1,9 @@
 """One job of the command line: build what the configuration names, run it, close its loggers."""
 
 import inspect
-import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from fsad.assemble import build_extractor, build_method, shared_backbone
 from fsad.category_run import Surroundings
 from fsad.code import code_digest, machine
 from fsad.data.datamodule import PairDataModule
@@ -31,7 +30,6 @@ from fsad.errors import (
 from fsad.files import make_folder, write_text
 from fsad.functional.screen import int8_is_fast
 from fsad.launch import InStep, threads_of_each, together
-from fsad.nn.extractor import PatchExtractor
 from fsad.pipeline import Job, run
 from fsad.quiet import quieten_lightning
 from fsad.run_record import read_result
@@ -43,8 +41,6 @@ log = logging.getLogger(__name__)
 ELSEWHERE = ("_target_", "accelerator", "devices", "strategy", "precision", "default_root_dir")
 """Keywords of the Trainer that change no number, or are known otherwise."""
 METRICS = ("histogram", "exact")
-PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
-"""What the backbone computes in, by ``trainer.precision``; everything after it is float32."""
 
 
 def run_job(cfg: DictConfig) -> float | None:
@@ -134,12 +130,9 @@ def build(cfg: DictConfig, logs: Sequence[Logger]) -> Job:
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     config["resume"] = None  # how a run was gone on with is not what it is
     seed_everything(cfg.seed, workers=True, verbose=False)
-    method = instantiate(cfg.method, _convert_="all")
+    method = build_method(cfg)
     data: PairDataModule = instantiate(cfg.data, _convert_="all")
-    own = getattr(method, "own_extractor", None)  # of methods that are about their features
-    extractor = own(data.image_size) if own else backbone(config["backbone"])
-    precision = check_choice("trainer.precision", cfg.trainer.precision, PRECISIONS)
-    extractor.autocast = PRECISIONS[precision]
+    extractor = build_extractor(cfg, method, shared_backbone)
     extractor.store = data.store = open_store(cfg)
     return Job(
         method=method,
@@ -152,6 +145,7 @@ def build(cfg: DictConfig, logs: Sequence[Logger]) -> Job:
             identity=identity(cfg, method, extractor),
             settings=config["method"],
             exact_metrics=check_choice("metrics", cfg.metrics, METRICS) == "exact",
+            threshold=cfg.threshold,
         ),
         output=Path(cfg.paths.output_dir),
         config=config,
@@ -160,20 +154,6 @@ def build(cfg: DictConfig, logs: Sequence[Logger]) -> Job:
         maps=cfg.maps,
         report=cfg.report,
     )
-
-
-def backbone(settings: Mapping[str, Any]) -> PatchExtractor:
-    """Build the frozen backbone, or take that of the process's last job if it is the same."""
-    weights = settings.get("weights_path")
-    stat = Path(weights).stat() if weights and Path(weights).exists() else None
-    state = (stat.st_mtime_ns, stat.st_size) if stat else None
-    return _backbone(json.dumps(settings, sort_keys=True), state)
-
-
-@lru_cache(maxsize=1)
-def _backbone(settings: str, _: tuple[int, int] | None) -> PatchExtractor:
-    built: PatchExtractor = instantiate(json.loads(settings), _convert_="all")
-    return built
 
 
 def open_store(cfg: DictConfig) -> TensorStore | None:

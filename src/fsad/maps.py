@@ -8,15 +8,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from fsad.colours import coloured
 from fsad.data.datamodule import PairDataModule
 from fsad.data.transforms import load_tensors
 from fsad.files import atomic
 from fsad.scored import ScoredImages, Scores
 
-# Dark blue over green to yellow, readable in grey and by the colour-blind.
-_STOPS = np.array(
-    [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]], dtype=np.float32
-)
 GAP = 4  # pixels between panels
 
 
@@ -56,7 +53,7 @@ def write_maps(
             _picture(seen["rgb"]),
             _picture(seen["depth"]),
             _picture(seen["mask"].float().expand(3, -1, -1)),
-            *(_coloured(maps[0], *limit) for maps, limit in zip(kinds, limits, strict=True)),
+            *(coloured(maps[0].numpy(), *limit) for maps, limit in zip(kinds, limits, strict=True)),
         ]
         path = folder / f"{sample.defect}_{sample.stem}.png"
         with atomic(path) as partial:
@@ -68,15 +65,6 @@ def write_maps(
 def _picture(image: Tensor) -> NDArray[np.uint8]:
     """Turn ``(3, H, W)`` in [0, 1] into ``(H, W, 3)`` bytes."""
     pixels: NDArray[np.uint8] = (image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
-    return pixels
-
-
-def _coloured(values: Tensor, low: float, high: float) -> NDArray[np.uint8]:
-    """Colour a map ``(H, W)``; dark = normal, yellow = anomalous."""
-    level = (values.numpy() - low) / max(high - low, 1e-12)
-    at = np.linspace(0, 1, len(_STOPS))
-    colours = np.stack([np.interp(level, at, _STOPS[:, i]) for i in range(3)], axis=-1)
-    pixels: NDArray[np.uint8] = colours.round().astype(np.uint8)
     return pixels
 
 

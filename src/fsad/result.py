@@ -12,8 +12,8 @@ Metrics = Mapping[str, float | None]
 """Some of the five metrics by name, in [0, 1]; ``None`` where the images do not define one."""
 
 
-LATER = {"reused", "metrics_within", "test_digest"}
-"""What results written by the first version do not have."""
+LATER = {"reused", "metrics_within", "test_digest", "threshold", "prepared"}
+"""What results written by earlier versions do not have."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,9 @@ class CategoryResult:
         metrics_within: How far any of the metrics can be from the exact one; certified.
         test_digest: Of what the test images' depth files hold: a prepared copy of a data set has
             another than the original. Empty where it was not recorded.
+        threshold: What :class:`fsad.threshold.Threshold` writes; None where it was not asked for.
+        prepared: How ``fsad data prepare`` made the images, ``{}`` for images as they came; None
+            where nobody noted it.
     """
 
     shots: list[str]
@@ -61,6 +64,8 @@ class CategoryResult:
     reused: list[str] = field(default_factory=list)
     metrics_within: float = 0.0
     test_digest: str = ""
+    threshold: dict[str, Any] | None = None
+    prepared: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the category's entry in ``result.json``: the fused metrics lie on top."""

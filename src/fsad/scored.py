@@ -28,6 +28,57 @@ class Scores(NamedTuple):
     images: Tensor
 
 
+def complete(said: Mapping[str, Tensor | Scores | None]) -> dict[str, Scores]:
+    """Give every domain its image scores: those of the worst patch, where a method says no other.
+
+    Args:
+        said: By domain, patch scores ``(n, h, w)`` or :class:`Scores`; None is left out.
+
+    Returns:
+        The domains in the order of :data:`DOMAINS`, float32.
+    """
+    found = {}
+    for domain in DOMAINS:
+        scores = said.get(domain)
+        if isinstance(scores, Tensor):
+            scores = Scores(scores, image_scores(scores))
+        if scores is not None:
+            found[domain] = Scores(scores.patches.float(), scores.images.float())
+    return found
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """How patch scores become maps, and two domains' scores one (eqs. 18, 19).
+
+    Attributes:
+        size: Height and width of the anomaly maps in pixels, S.
+        sigma: Blur of the maps in pixels.
+        beta: Share of the source domain.
+    """
+
+    size: int
+    sigma: float
+    beta: float
+
+    def maps(self, patches: Tensor) -> Tensor:
+        """Enlarge and blur patch scores ``(n, h, w)`` to anomaly maps ``(n, S, S)``."""
+        return anomaly_maps(patches, self.size, self.sigma)
+
+    def fused(self, *of_domains: Tensor) -> Tensor:
+        """Mix scores or maps given in the order of the domains; of one alone, they stay."""
+        if len(of_domains) == 1:
+            return of_domains[0]
+        source, target = of_domains
+        return fuse(source, target, self.beta)
+
+    def fuse(self, scores: Mapping[str, Scores]) -> tuple[Tensor, Tensor]:
+        """Return image scores ``(n,)`` and anomaly maps ``(n, S, S)`` of all domains together."""
+        images = self.fused(*(each.images for each in scores.values()))
+        maps = self.fused(*(self.maps(each.patches) for each in scores.values()))
+        return images, maps
+
+
 class PatchScores:
     """Patch scores by domain, gathered batch by batch from a test loop.
 
@@ -54,12 +105,9 @@ class PatchScores:
             target: The same against the target domain.
         """
         columns = {}
-        for name, scores in (("source", source), ("target", target)):
-            if isinstance(scores, Tensor):
-                scores = Scores(scores, image_scores(scores))
-            if scores is not None:
-                columns[name] = scores.patches.float()
-                columns[name + IMAGES] = scores.images.float()
+        for name, scores in complete({"source": source, "target": target}).items():
+            columns[name] = scores.patches
+            columns[name + IMAGES] = scores.images
         device = next(iter(columns.values())).device
         self._batches.append({"index": index.to(device), **columns})
 
@@ -143,7 +191,8 @@ class ScoredImages:
         exact: bool = False,
         domains: Sequence[str] = DOMAINS,
     ) -> None:
-        self.size, self.sigma, self.beta = size, sigma, beta
+        self.size, self.sigma = size, sigma
+        self.fusion = Fusion(size, sigma, beta)
         self.domains = tuple(domains)
         sets = ("fused", *(f"{domain}_only" for domain in domains), "part_mask")
         self.evaluation = Evaluation(sets, exact=exact)
@@ -180,15 +229,12 @@ class ScoredImages:
             self.images.append(ImageScore(int(index), value, source, target))
 
     def fused(self, *of_domains: Tensor) -> Tensor:
-        """Mix scores or maps given in the order of the domains; of one alone, they stay."""
-        if len(of_domains) == 1:
-            return of_domains[0]
-        source, target = of_domains
-        return fuse(source, target, self.beta)
+        """See :meth:`Fusion.fused`."""
+        return self.fusion.fused(*of_domains)
 
     def maps(self, patches: Tensor) -> Tensor:
-        """Enlarge and blur patch scores ``(n, h, w)`` to anomaly maps ``(n, S, S)``."""
-        return anomaly_maps(patches, self.size, self.sigma)
+        """See :meth:`Fusion.maps`."""
+        return self.fusion.maps(patches)
 
     def compute(self) -> dict[str, dict[str, float | None]]:
         """Return the five metrics of each set, over everything added."""

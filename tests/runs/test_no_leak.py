@@ -3,13 +3,14 @@
 import json
 
 from fsad.data.mvtec3d import MVTec3D
+from fsad.leave_one_out import set_threshold
 from fsad.methods.hypertrans.rectification import HypergraphRectificationModule
 
 
 def test_before_the_test_stage_only_source_rgb_and_the_shots_depth_are_read(
     run, tmp_path, monkeypatch
 ):
-    opened = {"before": [], "in test": []}
+    opened = {"before": [], "in test": [], "for the threshold": []}
     stage = ["before"]
 
     def watch(kind):
@@ -26,10 +27,16 @@ def test_before_the_test_stage_only_source_rgb_and_the_shots_depth_are_read(
     start = HypergraphRectificationModule.on_test_start
 
     def test_starts(self):
-        stage[0] = "in test"
+        if stage[0] == "before":
+            stage[0] = "in test"
         return start(self)
 
+    def threshold_starts(*arguments):
+        stage[0] = "for the threshold"
+        return set_threshold(*arguments)
+
     monkeypatch.setattr(HypergraphRectificationModule, "on_test_start", test_starts)
+    monkeypatch.setattr("fsad.category_run.set_threshold", threshold_starts)
     run(tmp_path, "maps=false")
 
     shots = json.loads((tmp_path / "result.json").read_text())["categories"]["tile"]["shots"]
@@ -44,3 +51,7 @@ def test_before_the_test_stage_only_source_rgb_and_the_shots_depth_are_read(
     assert not read["mask"]
     assert {sample.split for _, sample in opened["in test"]} == {"test"}
     assert {kind for kind, _ in opened["in test"]} == {"depth", "mask", "part"}
+    held_out = {(kind, sample.depth.name) for kind, sample in opened["for the threshold"]}
+    assert {name for kind, name in held_out if kind == "depth"} == read["depth"]
+    assert {kind for kind, _ in held_out} <= {"depth", "part"}
+    assert {sample.split for _, sample in opened["for the threshold"]} == {"train"}

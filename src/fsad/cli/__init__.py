@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from fsad.cli import data, pretrain, report, table
+from fsad.cli import data, predict, pretrain, report, table
 
 
 class _Group(TyperGroup):
@@ -34,6 +34,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data.app, name="data")
+app.command("predict")(predict.predict)
 app.command("table")(table.table)
 app.command("report")(report.report)
 app.command("pretrain")(pretrain.pretrain)
@@ -56,7 +57,7 @@ def fsad(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Few-shot anomaly detection: prepare and check data, show results, pretrain a backbone.
+    """Few-shot anomaly detection: prepare and check data, predict, show results, pretrain.
 
     Runs themselves are started with train.py.
     """

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from fsad.data.datasets import DomainImages, EpochSampler, NoImages, Truths, make_loader
 from fsad.data.identity import Read, files_digest
 from fsad.data.pairs import ImageBatch, PairReader, Sample, Truth, check_category, check_names
+from fsad.data.record import prepared_as
 from fsad.data.shots import check_selection, choose_shots
 from fsad.errors import ConfigError, DataError, check_at_least
 from fsad.store import TensorStore
@@ -168,6 +169,11 @@ class PairDataModule(LightningDataModule):
     def n_test_defect(self) -> int:
         """How many test images have a defect."""
         return sum(sample.is_anomalous for sample in self.test_samples)
+
+    @property
+    def prepared(self) -> dict[str, Any]:
+        """How ``fsad data prepare`` made the images; empty for images as they came."""
+        return prepared_as(self.reader.root)
 
     def digest(self, read: Read, split: str) -> str:
         """Digest what a run reads of the ``source``, the ``shots`` or the ``test`` images.

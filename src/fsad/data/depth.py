@@ -1,15 +1,16 @@
 """Depth images: from a depth map with holes to three channels a backbone can look at."""
 
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import ndimage
-from torch import Tensor
 
 from fsad.errors import DataError
+
+if TYPE_CHECKING:  # an exported model predicts without torch
+    from torch import Tensor
 
 Pixels = TypeVar("Pixels", bound=np.generic)
 
@@ -52,12 +53,12 @@ def nearest_resize(pixels: NDArray[Pixels], size: int) -> NDArray[Pixels]:
     return np.asarray(pixels[rows[:, None], columns])
 
 
-def depth_image(
+def depth_pixels(
     z: NDArray[np.float32],
     size: int,
     region: NDArray[np.bool_] | None = None,
     name: str = "depth",
-) -> Tensor:
+) -> NDArray[np.float32]:
     r"""Turn a depth map into an image with values in {0} ∪ [0.1, 0.9].
 
     .. math:: d = 0.1 + 0.8 \, \frac{z - \min z}{\max z - \min z}
@@ -78,7 +79,7 @@ def depth_image(
         name: What the caller calls the map, for the message.
 
     Returns:
-        The depth image, ``(3, S, S)`` float32, larger = farther.
+        The depth image, ``(S, S)`` float32, larger = farther.
 
     Raises:
         DataError: No pixel is valid after resizing.
@@ -103,4 +104,27 @@ def depth_image(
     )
     holes = ~valid if region is None else ~valid & nearest_resize(region, size)
     image[holes] = image[rows, columns][holes]
-    return torch.from_numpy(image.astype(np.float32)).expand(3, -1, -1).contiguous()
+    return image.astype(np.float32)
+
+
+def depth_image(
+    z: NDArray[np.float32],
+    size: int,
+    region: NDArray[np.bool_] | None = None,
+    name: str = "depth",
+) -> "Tensor":
+    """Return :func:`depth_pixels` as an image of three equal channels, ``(3, S, S)``.
+
+    Args:
+        z: Depth, ``(H, W)``, 0 where invalid.
+        size: S, the side of the result.
+        region: Where to fill holes, ``(H, W)``.
+        name: What the caller calls the map, for the message.
+
+    Raises:
+        DataError: No pixel is valid after resizing.
+    """
+    import torch
+
+    pixels = torch.from_numpy(depth_pixels(z, size, region, name))
+    return pixels.expand(3, -1, -1).contiguous()

@@ -13,11 +13,11 @@ from fsad.data.images import read_grey16_png
 from fsad.data.listing import by_stem, find_categories
 from fsad.data.pairs import Sample, check_category, check_partners, check_root, check_split
 from fsad.data.reader import FolderReader
+from fsad.data.record import PREPARED
 from fsad.errors import DataError, MissingDataError, check_at_least
 
 FOLDERS = {"train": "train", "validation": "val", "test": "test_public"}
 MARK = "data"  # what a split of this layout holds
-PREPARED = "fsad_prepared.json"
 DEPTH, RANGE, LABELS, MASK = "*_depth.png", "*_info_depth.yaml", "*_metadata.yaml", "*_mask.png"
 
 

@@ -11,6 +11,7 @@ from typing import get_args
 from fsad.data import eyecandies, mvtec3d
 from fsad.data.listing import by_stem
 from fsad.data.pairs import Sample, Split
+from fsad.data.record import PREPARED
 from fsad.errors import DataError
 
 Files = dict[str, dict[str, Path]]  # kind of file -> stem -> path
@@ -72,7 +73,7 @@ class Folder:
 
 def mvtec3d_folders(root: Path, category: str) -> Iterator[Folder]:
     """Walk a category in MVTec 3D-AD's layout, raw or prepared."""
-    prepared = (root / eyecandies.PREPARED).exists()
+    prepared = (root / PREPARED).exists()
     patterns = {"rgb": mvtec3d.RGB, "depth": mvtec3d.XYZ, "gt": mvtec3d.GT}
     patterns |= {"part": mvtec3d.PART} if prepared else {}
     for split in get_args(Split):

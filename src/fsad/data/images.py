@@ -2,15 +2,17 @@
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from fsad.data.pairs import Sample
 from fsad.errors import DataError
+
+if TYPE_CHECKING:  # it brings torch
+    from fsad.data.pairs import Sample
 
 # What tifffile logs of a broken file, the error says with the file's name.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -51,7 +53,7 @@ def read_mask_png(path: Path) -> NDArray[np.bool_]:
     return np.asarray(read_png(path, "a grey mask", "(H, W)", modes=("L", "1")) > 0)
 
 
-def read_masks(sample: Sample) -> NDArray[np.bool_]:
+def read_masks(sample: "Sample") -> NDArray[np.bool_]:
     """Return the union of a sample's masks, ``(H, W)``; all False without any.
 
     Raises:

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import get_args
 
 from fsad.data import isolate
-from fsad.data.eyecandies import PREPARED, Eyecandies
+from fsad.data.eyecandies import Eyecandies
 from fsad.data.layout import find_format
 from fsad.data.mvtec3d import MVTec3D
 from fsad.data.pairs import PairReader, Split, check_category
-from fsad.data.record import begin_record, record_category
+from fsad.data.record import PREPARED, begin_record, record_category
 from fsad.data.writer import SampleWriter
 from fsad.errors import ConfigError, DataError, MissingDataError, check_at_least, check_positive
 from fsad.files import make_folder

@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from fsad.atomic import write_json
 from fsad.errors import RunError
-from fsad.files import write_json
 
+PREPARED = "fsad_prepared.json"
 Record = dict[str, Any]
 
 
@@ -56,6 +57,28 @@ def record_category(path: Path, record: Record, category: str, entry: Record) ->
     # In order of name, so that the order of preparation leaves no trace.
     record["categories"] = dict(sorted(record["categories"].items()))
     write_json(path, record)
+
+
+def prepared_as(root: Path) -> Record:
+    """Tell how a dataset's images were prepared.
+
+    Args:
+        root: The dataset's folder.
+
+    Returns:
+        ``threshold``, the height above the ground from which on a point is the part's; empty for a
+        dataset as it came.
+
+    Raises:
+        RunError: There is a record that cannot be read.
+    """
+    path = root / PREPARED
+    if not path.exists():
+        return {}
+    try:
+        return {"threshold": float(_read(path)["parameters"]["threshold"])}
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{path}: expected the threshold of a preparation, got none") from error
 
 
 def _read(path: Path) -> Record:

@@ -1,0 +1,129 @@
+"""``fsad predict``: a finished run on new images."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from fsad.predict.loop import Summary
+    from fsad.predict.outputs import Outputs
+    from fsad.predict.predictor import Predictor
+
+
+def predict(
+    run_dir: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(help="Depth images, or folders of them: .tiff (xyz), 16-bit .png, .npy."),
+    ],
+    out: Annotated[Path, typer.Option(help="A new folder for the predictions.")] = Path(
+        "predictions"
+    ),
+    category: Annotated[
+        str | None, typer.Option(help="Which one, where the run has several.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Call images that score above it defective.")
+    ] = None,
+    map_threshold: Annotated[
+        float | None, typer.Option(help="Outline where the map is above it.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, or a GPU as torch names it: cuda.")] = "cpu",
+    weights_path: Annotated[
+        Path | None, typer.Option(help="The backbone's weights, where the file has moved.")
+    ] = None,
+    maps: Annotated[
+        bool, typer.Option("--maps/--no-maps", help="Write maps, overlays and outlines.")
+    ] = True,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Wait for further images in the folder until Ctrl-C.")
+    ] = False,
+) -> None:
+    """Score new images with a finished run, and decide which are defective.
+
+    Writes predictions.csv, 16-bit maps, overlays and outlines. The threshold is the largest score
+    of the run's own shots, each held out in turn; test images play no part in it. A file that
+    cannot be read is named and skipped; the exit code is then 1.
+
+    Example: fsad predict outputs/RUN new_parts --out checked
+    """
+    from fsad.predict.images import find_images
+    from fsad.predict.outputs import Outputs, base_of
+
+    if watch:
+        _check_watched(paths)
+        outputs = Outputs(out, paths[0].absolute(), maps, go_on=True)
+        summary = _watch(
+            _ready(run_dir, category, device, weights_path, threshold, map_threshold),
+            paths[0],
+            outputs,
+        )
+    else:
+        files = find_images(paths)
+        outputs = Outputs(out, base_of(files), maps)
+        predictor = _ready(run_dir, category, device, weights_path, threshold, map_threshold)
+        summary = _predict(predictor, files, outputs)
+    for line in summary.lines():
+        typer.echo(line)
+    typer.echo(f"wrote {out}")
+    if summary.failed:
+        raise typer.Exit(1)
+
+
+def _check_watched(paths: list[Path]) -> None:
+    from fsad.errors import MissingDataError
+
+    if len(paths) != 1 or not paths[0].is_dir():
+        named = ", ".join(f"'{path}'" for path in paths)
+        raise MissingDataError(f"--watch: expected one folder, got {named}")
+
+
+def _ready(
+    run_dir: Path,
+    category: str | None,
+    device: str,
+    weights_path: Path | None,
+    threshold: float | None,
+    map_threshold: float | None,
+) -> "Predictor":
+    """Load the model and tell what it decides by."""
+    from dataclasses import replace
+
+    from fsad.predict.from_run import load_run
+
+    predictor = load_run(run_dir, category, device, weights_path)
+    limits = predictor.limits
+    if threshold is not None:
+        note = f"threshold {threshold:.6g}, as given; nothing is known of its false-alarm rate"
+        limits = replace(limits, image=threshold, false_alarm_rate=None, note=note)
+    if map_threshold is not None:
+        limits = replace(limits, map=map_threshold)
+    predictor.limits = limits
+    typer.echo(limits.note)
+    return predictor
+
+
+def _predict(predictor: "Predictor", files: list[Path], outputs: "Outputs") -> "Summary":
+    from fsad.predict.loop import predict_files
+    from fsad.progress import track
+
+    images = track(files, "predict", len(files))
+    return predict_files(predictor, images, outputs, _complain)
+
+
+def _watch(predictor: "Predictor", folder: Path, outputs: "Outputs") -> "Summary":
+    from fsad.predict.loop import Summary, predict_files
+    from fsad.predict.watch import arriving
+
+    summary = Summary()
+    typer.echo(f"watching {folder}; stop with Ctrl-C")
+    try:
+        predict_files(predictor, arriving(folder, outputs.done), outputs, _complain, summary)
+    except KeyboardInterrupt:
+        typer.echo()
+    return summary
+
+
+def _complain(line: str) -> None:
+    typer.echo(f"error: {line}", err=True)

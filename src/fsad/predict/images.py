@@ -1,0 +1,91 @@
+"""Images to predict on: found, and read as depth."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fsad.data.depth import valid_depth
+from fsad.data.images import read_grey16_png, read_xyz_tiff
+from fsad.errors import DataError, MissingDataError
+
+SUFFIXES = (".tiff", ".tif", ".png", ".npy")
+KINDS = "xyz .tiff (H, W, 3), 16-bit depth .png, or .npy with depth (H, W) or xyz (H, W, 3)"
+
+
+def images_in(folder: Path) -> list[Path]:
+    """Return the images that lie in a folder itself, sorted; hidden files are none."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
+
+
+def find_images(paths: Iterable[Path]) -> list[Path]:
+    """Return all images that files and folders name, each once, in the order given.
+
+    Folders below a folder are not searched: datasets keep photographs and masks there.
+
+    Raises:
+        MissingDataError: A path is not there, or there is no image at all.
+    """
+    found: dict[Path, None] = {}
+    given = list(paths)
+    for path in given:
+        if path.is_dir():
+            found |= dict.fromkeys(images_in(path))
+        elif path.exists():
+            found[path] = None
+        else:
+            raise MissingDataError(f"{path}: expected an image or a folder of images, got none")
+    if not found:
+        raise MissingDataError(
+            f"{given[0] if given else 'PATH'}: expected {KINDS}, got none. Folders below it are "
+            "not searched: name them, as in test/*/xyz."
+        )
+    return list(found)
+
+
+def read_array(path: Path) -> NDArray[Any]:
+    """Read an image file as it is stored; code in a file is never run.
+
+    Returns:
+        Depth, ``(H, W)``, or points, ``(H, W, 3)``.
+
+    Raises:
+        DataError: It cannot be read, or is of another kind.
+    """
+    suffix = path.suffix.lower()
+    if suffix in (".tiff", ".tif"):
+        return read_xyz_tiff(path)
+    if suffix == ".png":
+        return read_grey16_png(path)
+    if suffix == ".npy":
+        try:
+            return np.asarray(np.load(path, allow_pickle=False))
+        except Exception as error:  # a damaged or crafted file can raise anything
+            raise DataError(
+                f"{path}: expected a .npy file of numbers, got '{' '.join(str(error).split())}'"
+            ) from error
+    raise DataError(f"{path}: expected {KINDS}, got {suffix or 'no suffix'}")
+
+
+def depth_of(array: NDArray[Any], name: str) -> NDArray[np.float32]:
+    """Return z, ``(H, W)`` float32, 0 where invalid, of depth ``(H, W)`` or points ``(H, W, 3)``.
+
+    The unit is any: a depth image is scaled to its own extremes.
+
+    Raises:
+        DataError: The array is of another shape or kind, or has no valid depth.
+    """
+    is_depth = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
+    if not is_depth or not array.size or array.dtype.kind not in "fiu":
+        raise DataError(
+            f"{name}: expected depth (H, W) or points (H, W, 3) of numbers, got {array.shape} of "
+            f"{array.dtype}"
+        )
+    z = array[..., 2] if array.ndim == 3 else array
+    return valid_depth(z.astype(np.float32), Path(name))

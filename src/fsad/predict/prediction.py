@@ -1,0 +1,43 @@
+"""What is said of one image."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fsad.predict.outlines import Outline, outlines
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What is said of one image; scores are distances, higher = more anomalous.
+
+    Attributes:
+        path: The file; None for an array.
+        score: The method's own score of the image.
+        score_source: Score against the source domain (RGB); None where the method has none.
+        score_target: Score against the target domain (the shots' depth).
+        threshold: What ``score`` is compared with; None where there is none.
+        decision: ``good`` or ``defective`` (``score`` above ``threshold``); None without threshold.
+        map: Anomaly map at the input's size, ``(H, W)`` float32, in the unit of the scores. It is
+            measured at S x S and resized, bilinear, so that it lies on the input pixel by pixel.
+        map_threshold: Where the map is above it, :meth:`outlines` draws; None where there is none.
+        seen: The depth image that was scored, ``(S, S)`` float32 in {0} or [0.1, 0.9].
+        seconds: From the file, or the array, to this.
+    """
+
+    path: Path | None
+    score: float
+    score_source: float | None
+    score_target: float | None
+    threshold: float | None
+    decision: str | None
+    map: NDArray[np.float32]
+    map_threshold: float | None
+    seen: NDArray[np.float32]
+    seconds: float
+
+    def outlines(self) -> list[Outline]:
+        """Return the outlines of the map's regions above its threshold; none without one."""
+        return [] if self.map_threshold is None else outlines(self.map, self.map_threshold)

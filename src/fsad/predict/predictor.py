@@ -1,0 +1,103 @@
+"""A trained model that is handed files or arrays, and says what it thinks of them."""
+
+import hashlib
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fsad.data.depth import depth_pixels
+from fsad.data.isolate import isolate
+from fsad.errors import DataError
+from fsad.predict.images import depth_of, read_array
+from fsad.predict.prediction import Prediction
+from fsad.predict.scorer import Limits, Scorer
+
+
+class Predictor:
+    """Predicts on one image after the other; an image's prediction does not depend on the others.
+
+    Args:
+        scorer: The trained model.
+        limits: Where good ends.
+        category: What the model was trained on.
+        part_above: The threshold with which ``fsad data prepare`` made the images that the model
+            was trained on, in the unit of their points; None for images as they came. Queries are
+            prepared the same way, which needs points.
+    """
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        limits: Limits,
+        category: str = "",
+        part_above: float | None = None,
+    ) -> None:
+        self.scorer, self.limits = scorer, limits
+        self.category, self.part_above = category, part_above
+
+    def predict(self, image: NDArray[Any] | Path | str) -> Prediction:
+        """Predict on one image.
+
+        Args:
+            image: A file, or an array: depth ``(H, W)``, 0 or not finite where there is none, or
+                organised points ``(H, W, 3)``, whose third channel is depth. Any unit, unless the
+                model was trained on a prepared copy: then that of its points.
+
+        Raises:
+            DataError: The image cannot be read, or has no valid depth.
+        """
+        start = time.perf_counter()
+        path = None if isinstance(image, np.ndarray) else Path(image)
+        array = image if isinstance(image, np.ndarray) else read_array(Path(image))
+        name = str(path or "image")
+        z, region = self._depth(array, name)
+        seen = depth_pixels(z, self.scorer.image_size, region, name)
+        scored = self.scorer.score(np.stack([seen, seen, seen])[None])
+        score, limits = float(scored.score[0]), self.limits
+        decision = None
+        if limits.image is not None:
+            decision = "defective" if score > limits.image else "good"
+        return Prediction(
+            path=path,
+            score=score,
+            score_source=None if scored.source is None else float(scored.source[0]),
+            score_target=None if scored.target is None else float(scored.target[0]),
+            threshold=limits.image,
+            decision=decision,
+            map=resized(scored.maps[0], z.shape),
+            map_threshold=limits.map,
+            seen=seen,
+            seconds=time.perf_counter() - start,
+        )
+
+    def _depth(
+        self, array: NDArray[Any], name: str
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+        """Return depth, prepared as the training images were, and where its holes are filled."""
+        z = depth_of(array, name)
+        if self.part_above is None:
+            return z, None
+        if array.ndim != 3:
+            raise DataError(
+                f"{name}: expected points (H, W, 3), got depth alone. The model was trained on a "
+                "copy by `fsad data prepare`, and the ground is found among points."
+            )
+        seed = hashlib.sha256(np.ascontiguousarray(array).tobytes()).digest()  # of the plane's fit
+        try:
+            points, part = isolate(array, self.part_above, np.random.default_rng(list(seed)))
+        except DataError as error:
+            raise DataError(f"{name}: {str(error).removeprefix('xyz: ')}") from error
+        return depth_of(points, name), part
+
+
+def resized(values: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Resize a map to ``(H, W)``, bilinear; no value lies outside those it is made of."""
+    height, width = shape
+    if values.shape == (height, width):
+        return values
+    image = Image.fromarray(np.ascontiguousarray(values, np.float32))
+    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))

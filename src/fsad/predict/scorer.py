@@ -1,0 +1,60 @@
+"""What predicts: anything that scores depth images as NumPy arrays."""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.float32]
+
+
+class Scored(NamedTuple):
+    """Scores of some images; higher = more anomalous.
+
+    Attributes:
+        score: The method's own image scores, ``(n,)``.
+        source: Scores against the source domain, ``(n,)``; None where the method has none.
+        target: Scores against the target domain.
+        maps: Anomaly maps, ``(n, S, S)``.
+    """
+
+    score: Pixels
+    source: Pixels | None
+    target: Pixels | None
+    maps: Pixels
+
+
+class Scorer(Protocol):
+    """A trained model of one category: a run read back, or an exported one."""
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the images that it takes, in pixels, S."""
+        ...
+
+    def score(self, images: Pixels) -> Scored:
+        """Score depth images.
+
+        Args:
+            images: ``(n, 3, S, S)`` float32 in [0, 1], three times what
+                :func:`~fsad.data.depth.depth_pixels` makes.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where good ends.
+
+    Attributes:
+        image: An image that scores above it is defective; None decides nothing.
+        map: Where the map is above it, a region is outlined; None outlines nothing.
+        false_alarm_rate: Share of good images expected above ``image``; None where unknown.
+        note: What they rest on.
+    """
+
+    image: float | None = None
+    map: float | None = None
+    false_alarm_rate: float | None = None
+    note: str = ""

@@ -1,0 +1,200 @@
+"""One category of a finished run, read back and ready to score images."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf, open_dict
+from torch import Tensor
+
+from fsad.artifacts import trained_plan
+from fsad.assemble import build_extractor, build_method, plainly, refuse_foreign
+from fsad.checkpoint import refuse_other_backbone
+from fsad.config import stored_config
+from fsad.errors import ConfigError, MissingDataError, RunError, WeightsError
+from fsad.nn.extractor import PatchExtractor
+from fsad.plan import Plan
+from fsad.run_record import read_result
+from fsad.scored import Fusion, Scores, complete
+from fsad.stage_module import ScoringModule
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A category's trained scorer, with its banks filled.
+
+    Law (``tests/predict/test_trained.py``): the run's own test images get the scores of its
+    ``scores.csv``, and the maps that it drew.
+
+    Attributes:
+        category: Its name.
+        method: The method's name.
+        config: The run's settings.
+        folder: Where the category's own files lie.
+        plan: What the method laid out; its ``scorer`` is in evaluation mode.
+        fusion: How scores become maps, and two domains' one.
+    """
+
+    category: str
+    method: str
+    config: DictConfig
+    folder: Path
+    plan: Plan
+    fusion: Fusion
+
+    @property
+    def scorer(self) -> ScoringModule:
+        """The module that scores."""
+        return self.plan.scorer
+
+    @property
+    def extractor(self) -> PatchExtractor:
+        """The frozen backbone."""
+        return self.scorer.extractor.extractor
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the images that it scores, and of the maps, in pixels, S."""
+        return self.fusion.size
+
+    @property
+    def beta(self) -> float:
+        """Share of the source domain in the fused score; says nothing with one domain alone."""
+        return self.fusion.beta
+
+    @property
+    def sigma(self) -> float:
+        """Blur of the maps in pixels."""
+        return self.fusion.sigma
+
+    @torch.no_grad()
+    def score(self, images: Tensor) -> dict[str, Scores]:
+        """Score depth images against each domain that the method has.
+
+        Args:
+            images: ``(n, 3, S, S)``, values in [0, 1], as
+                :func:`~fsad.data.depth.depth_image` makes them.
+
+        Returns:
+            Patch scores ``(n, h, w)`` and image scores ``(n,)`` by domain, float32 on the CPU;
+            higher = more anomalous.
+
+        Raises:
+            ShapeError: ``images`` has another shape.
+        """
+        said = complete(self.scorer.score(images.to(self.scorer.device)))
+        return {
+            domain: Scores(each.patches.cpu(), each.images.cpu()) for domain, each in said.items()
+        }
+
+    def fused(self, scores: Mapping[str, Scores]) -> tuple[Tensor, Tensor]:
+        """Put the domains together.
+
+        Args:
+            scores: What :meth:`score` gave.
+
+        Returns:
+            The method's own image scores, ``(n,)``, and anomaly maps, ``(n, S, S)``.
+        """
+        return self.fusion.fuse(scores)
+
+
+def load_trained(
+    run: Path,
+    category: str | None = None,
+    device: str = "cpu",
+    weights_path: Path | None = None,
+) -> Trained:
+    """Read one category of a finished run back. The dataset is not needed.
+
+    Args:
+        run: The run's folder.
+        category: Which; may be omitted where there is one.
+        device: Where to compute, as torch names it.
+        weights_path: The backbone's file of weights, where it lies elsewhere by now.
+
+    Raises:
+        MissingDataError: There is no such run, or it has no finished category, or lacks a file.
+        ConfigError: The category is not among the run's, or has to be chosen.
+        DataError: A file is damaged or foreign. Nothing in it is ever run.
+        RunError: The backbone is another one, or the method scores no single image.
+        WeightsError: The backbone's weights cannot be had.
+
+    Note:
+        ``config.yaml`` says which classes are built. Only classes that are a method or a backbone
+        are, but their packages are imported: read back runs of people you trust.
+    """
+    config = stored_config(str(run), "run")
+    name = choose_category(run, category)
+    folder = Path(config.ckpt or run) / "categories" / name  # a re-test has no banks of its own
+    if weights_path is not None:
+        _set_weights(config, weights_path)
+    refuse_foreign(config)
+    with plainly():
+        method = build_method(config)
+    extractor = _extractor(config, method)
+    refuse_other_backbone(read_result(run / "result.json").backbone, extractor)
+    plan = trained_plan(method, extractor, folder, _device(device))
+    scorer = plan.scorer
+    if type(scorer).score is ScoringModule.score:
+        raise RunError(
+            f"method: expected one that scores an image by itself, got {method.name}. "
+            "It is a control: its scores are those of a run's test images."
+        )
+    with torch.no_grad():
+        scorer.on_test_start()
+    fusion = Fusion(extractor.image_size, plan.sigma, plan.beta)
+    return Trained(name, method.name, config, run / "categories" / name, plan, fusion)
+
+
+def choose_category(run: Path, category: str | None) -> str:
+    """Return the category asked for, or the run's only one.
+
+    Raises:
+        MissingDataError: The run has no finished category.
+        ConfigError: It has not the one asked for, or several and none is asked for.
+    """
+    known = sorted(path.parent.name for path in run.glob("categories/*/category.json"))
+    if not known:
+        raise MissingDataError(
+            f"{run}: expected a run with a finished category, got none. "
+            f"Finish it with: python train.py resume={run}"
+        )
+    if category is None and len(known) == 1:
+        return known[0]
+    if category not in known:
+        got = "none" if category is None else repr(category)
+        raise ConfigError(f"category: expected one of {', '.join(known)}, got {got}")
+    return category
+
+
+def _set_weights(config: DictConfig, path: Path) -> None:
+    """Say where the backbone's weights are by now; of a method with features of its own, there."""
+    group = "method" if "weights_path" in config.method else "backbone"
+    with open_dict(config):
+        OmegaConf.update(config, f"{group}.weights_path", str(path))
+
+
+def _extractor(config: DictConfig, method: Any) -> PatchExtractor:
+    try:
+        with plainly():
+            return build_extractor(config, method)
+    except WeightsError as error:
+        said = str(error).rstrip(".")
+        raise WeightsError(f"{said}. Name the file with --weights-path.") from error
+
+
+def _device(name: str) -> torch.device:
+    """Return a device that is there.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"device: expected cpu or a GPU such as cuda, got {name!r}") from error
+    return device
