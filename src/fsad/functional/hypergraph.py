@@ -238,10 +238,13 @@ class _Smoothing(torch.autograd.Function):
 
 
 def _weighted_sum(indices: Tensor, weights: Tensor, rows: Tensor) -> Tensor:
-    r"""Return :math:`\sum_k w_{ik} r_{ik}`, ``(q, c)``, without a ``(q, k, c)`` temporary."""
+    r"""Return :math:`\sum_k w_{ik} r_{ik}`, ``(q, c)``, without a ``(q, k, c)`` temporary."""  # but when exporting
     if indices.shape != weights.shape:
         raise ShapeError(f"weights: expected {tuple(indices.shape)}, got {tuple(weights.shape)}")
-    return embedding_bag(indices, rows, mode="sum", per_sample_weights=weights.to(rows.dtype))
+    weights = weights.to(rows.dtype)
+    if torch.compiler.is_exporting():  # other programs know no embedding bag
+        return (rows[indices] * weights[..., None]).sum(dim=1)
+    return embedding_bag(indices, rows, mode="sum", per_sample_weights=weights)
 
 
 def _reciprocal(degree: Tensor) -> Tensor:

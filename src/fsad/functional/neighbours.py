@@ -80,6 +80,9 @@ def _padded(
 ) -> Neighbours:
     rows = len(bank.rows)
     available = min(k, rows - 1 if queries_are_bank else rows)
+    if available == k:
+        near, there = nearest(queries, bank, k, queries_are_bank=queries_are_bank)
+        return Neighbours(there + first, near)
     indices = torch.zeros(len(queries), k, dtype=torch.long, device=queries.device)
     distances = bank.norms.new_full((len(queries), k), torch.inf)
     if available > 0:
