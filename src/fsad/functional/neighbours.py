@@ -83,8 +83,8 @@ def _padded(
     if available == k:
         near, there = nearest(queries, bank, k, queries_are_bank=queries_are_bank)
         return Neighbours(there + first, near)
-    indices = torch.zeros(len(queries), k, dtype=torch.long, device=queries.device)
-    distances = bank.norms.new_full((len(queries), k), torch.inf)
+    indices = torch.zeros(queries.shape[0], k, dtype=torch.long, device=queries.device)
+    distances = bank.norms.new_full((queries.shape[0], k), torch.inf)
     if available > 0:
         found = nearest(queries, bank, available, queries_are_bank=queries_are_bank)
         distances[:, :available], indices[:, :available] = found[0], found[1] + first
