@@ -1,0 +1,106 @@
+"""Writing ONNX. The only import of onnxscript, which PyTorch's exporter works with."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+
+from fsad.errors import ConfigError, PackageError, RunError, message_of
+from fsad.export.metadata import KEY, Metadata
+from fsad.export.module import INPUT
+from fsad.files import atomic
+
+OPSET = 18  # the first that the exporter writes, read by onnxruntime since 1.14
+LARGEST = 2**31 - 2**20  # bytes that one file can hold, with some room for the graph
+
+
+def write_onnx(program: ExportedProgram, about: Metadata, path: Path) -> None:
+    """Write a graph as one ONNX file, atomically.
+
+    Args:
+        program: The graph.
+        about: Goes with it, as JSON under the key ``fsad``.
+        path: The file.
+
+    Raises:
+        PackageError: ``onnx`` or ``onnxscript`` is not installed.
+        RunError: ONNX has no equivalent for something the method does.
+        ConfigError: The file would be larger than the format allows.
+        OutputError: The file cannot be written.
+    """
+    for package in ("onnx", "onnxscript"):
+        if find_spec(package) is None:
+            raise PackageError(package, "export")
+    model = _converted(_with_float_bounds(program), about)
+    size = sum(each.const_value.nbytes for each in model.graph.initializers.values())
+    if size > LARGEST:
+        raise ConfigError(
+            f"{path}: expected at most 2 GB, the most that one ONNX file holds, got "
+            f"{size / 1e9:.1f} GB. Use a smaller bank, or --format pt2, which has no such limit."
+        )
+    _forget_where_it_was_made(model)
+    model.metadata_props[KEY] = about.to_json()
+    model.producer_name, model.producer_version = "fsad", about.fsad
+    with atomic(path) as partial:
+        import onnx_ir
+
+        onnx_ir.save(model, partial)
+
+
+def _converted(program: ExportedProgram, about: Metadata) -> Any:
+    outputs = [each.arg.name for each in program.graph_signature.output_specs]
+    names = list(program.call_spec.out_spec.unflatten(outputs))
+    try:
+        with _quietly():
+            found: Any = torch.onnx.export(
+                program,
+                input_names=[INPUT],
+                output_names=names,
+                opset_version=OPSET,
+                dynamic_shapes={INPUT: {0: "n"}},
+                external_data=False,
+                verbose=False,
+            )
+    except Exception as error:  # the exporter raises several types, of its own and others'
+        cause = error.__cause__ or error
+        raise RunError(
+            f"method: expected one that ONNX has the operators of, got {about.method} "
+            f"({message_of(cause)}). Export it with --format pt2."
+        ) from error
+    return found.model
+
+
+def _with_float_bounds(program: ExportedProgram) -> ExportedProgram:
+    """Make whole-numbered bounds of a clamp floats; the exporter stumbles over one of each kind."""
+    for node in program.graph.nodes:
+        if node.target is torch.ops.aten.clamp.default and node.args[0].meta["val"].is_floating_point():
+            values, *bounds = node.args
+            node.args = (values, *(it if it is None else float(it) for it in bounds))
+    return program
+
+
+def _forget_where_it_was_made(model: Any) -> None:
+    """Leave the paths of this machine's source files out."""
+    for graph in (model.graph, *(each.graph for each in model.functions.values())):
+        for node in graph.all_nodes():
+            node.metadata_props.clear()
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep to ourselves what the exporter says of its own inner life."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
