@@ -1,13 +1,13 @@
 """``fsad export``: one category of a finished run as a file that scores images elsewhere."""
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 
-class Format(str, Enum):
+class Format(StrEnum):
     """What the file is."""
 
     onnx = "onnx"
@@ -26,9 +26,7 @@ def export(
             help="onnx: opset 18, needs 'fsad[export]'; pt2: for torch.export.load.",
         ),
     ] = Format.onnx,
-    category: Annotated[
-        str | None, typer.Option(help="Which, where the run has several.")
-    ] = None,
+    category: Annotated[str | None, typer.Option(help="Which, where the run has several.")] = None,
     weights_path: Annotated[
         Path | None,
         typer.Option(help="The backbone's file of weights, where it lies elsewhere by now."),
@@ -43,14 +41,20 @@ def export(
 
     Example: fsad export outputs/RUN -o bolt.onnx && fsad predict bolt.onnx part.tiff
     """
+    from fsad.atomic import make_folder
     from fsad.export.about import about
     from fsad.export.module import traced
-    from fsad.files import make_folder
-    from fsad.trained import load_trained
+    from fsad.predict.from_run import TrainedScorer, load_run
 
     make_folder(output.parent, "--output")  # shows before any work
-    trained = load_trained(run, category, weights_path=weights_path)
-    record = about(trained)
+    if format is Format.onnx:
+        from fsad.export.onnx import refuse_without_packages
+
+        refuse_without_packages()
+    predictor = load_run(run, category, weights_path=weights_path)
+    assert isinstance(predictor.scorer, TrainedScorer)
+    trained = predictor.scorer.trained
+    record = about(trained, predictor.limits, predictor.part_above)
     program = traced(trained)
     if format is Format.onnx:
         from fsad.export.onnx import OPSET, write_onnx

@@ -4,14 +4,22 @@ from importlib.metadata import version
 
 from fsad.export.metadata import Metadata
 from fsad.nn.extractor import PatchExtractor
+from fsad.predict.scorer import Limits
 from fsad.trained import Trained
 
 SHIPPED = "Apache-2.0; its stem, of torchvision's ResNet-18, BSD-3-Clause (fsad/shipped/tiny.md)"
 UNKNOWN = "not known: they were read from a file"
 
 
-def about(trained: Trained) -> Metadata:
-    """Describe a run's category for its exported file."""
+def about(trained: Trained, limits: Limits, part_above: float | None = None) -> Metadata:
+    """Describe a run's category for its exported file.
+
+    Args:
+        trained: The category.
+        limits: Where good ends.
+        part_above: How its images were prepared, as for
+            :class:`~fsad.predict.predictor.Predictor`.
+    """
     extractor = trained.extractor
     return Metadata(
         fsad=version("fsad"),
@@ -26,6 +34,11 @@ def about(trained: Trained) -> Metadata:
             "sha256": extractor.sha256,
             "licence": licence_of(extractor),
         },
+        threshold=limits.image,
+        map_threshold=limits.map,
+        false_alarm_rate=limits.false_alarm_rate,
+        note=limits.note,
+        part_above=part_above,
     )
 
 

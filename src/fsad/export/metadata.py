@@ -8,6 +8,8 @@ from fsad.errors import DataError
 KEY = "fsad"
 """The name of the JSON text among a file's metadata."""
 SCHEMA = 1
+INPUT, SCORE, MAP = "depth", "score", "map"
+"""Names of the input and of the first two outputs."""
 DEPTH = (
     "depth image (n, 1, S, S) float32: nearest resize to S x S; 0.1 + 0.8 (z - min z) / "
     "(max z - min z) over the image's valid pixels, larger = farther; 0.5 if all are equal; a hole "
@@ -31,6 +33,9 @@ class Metadata:
         threshold: Image score above which an image counts as anomalous; None is not known.
         map_threshold: The same for a pixel of the map.
         false_alarm_rate: Share of good images expected above ``threshold``, in [0, 1].
+        note: What these three rest on.
+        part_above: How ``fsad data prepare`` made the images that the run saw: its threshold above
+            the ground, in the unit of their points; None for images as they came.
         depth: How the input is made, in words.
         schema: Of this record.
     """
@@ -45,6 +50,8 @@ class Metadata:
     threshold: float | None = None
     map_threshold: float | None = None
     false_alarm_rate: float | None = None
+    note: str = ""
+    part_above: float | None = None
     depth: str = DEPTH
     schema: int = SCHEMA
 

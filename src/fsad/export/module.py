@@ -5,11 +5,9 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from fsad.errors import ConfigError, RunError, message_of
+from fsad.export.metadata import INPUT, MAP, SCORE
 from fsad.scored import complete
 from fsad.trained import Trained
-
-INPUT = "depth"
-SCORE, MAP = "score", "map"
 
 
 class ScoringGraph(nn.Module):
@@ -39,7 +37,7 @@ class ScoringGraph(nn.Module):
             higher = more anomalous.
         """
         scores = complete(self.scorer.score(depth.expand(-1, 3, -1, -1)))
-        alone = {f"score_{domain}": each.images for domain, each in scores.items()}
+        alone = {f"{SCORE}_{domain}": each.images for domain, each in scores.items()}
         # Enlarging and blurring are linear: fused first, they are done once.
         patches = self.fusion.fused(*(each.patches for each in scores.values()))
         score = self.fusion.fused(*alone.values())

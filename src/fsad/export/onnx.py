@@ -1,7 +1,6 @@
-"""Writing ONNX. The only import of onnxscript, which PyTorch's exporter works with."""
+"""Writing ONNX; PyTorch's exporter works with onnxscript, which brings onnx_ir."""
 
 import logging
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -11,10 +10,9 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
+from fsad.atomic import atomic
 from fsad.errors import ConfigError, PackageError, RunError, message_of
-from fsad.export.metadata import KEY, Metadata
-from fsad.export.module import INPUT
-from fsad.files import atomic
+from fsad.export.metadata import INPUT, KEY, Metadata
 
 OPSET = 18  # the first that the exporter writes, read by onnxruntime since 1.14
 LARGEST = 2**31 - 2**20  # bytes that one file can hold, with some room for the graph
@@ -34,9 +32,7 @@ def write_onnx(program: ExportedProgram, about: Metadata, path: Path) -> None:
         ConfigError: The file would be larger than the format allows.
         OutputError: The file cannot be written.
     """
-    for package in ("onnx", "onnxscript"):
-        if find_spec(package) is None:
-            raise PackageError(package, "export")
+    refuse_without_packages()
     model = _converted(_with_float_bounds(program), about)
     size = sum(each.const_value.nbytes for each in model.graph.initializers.values())
     if size > LARGEST:
@@ -51,6 +47,17 @@ def write_onnx(program: ExportedProgram, about: Metadata, path: Path) -> None:
         import onnx_ir
 
         onnx_ir.save(model, partial)
+
+
+def refuse_without_packages() -> None:
+    """Refuse to start what needs a package that is not there.
+
+    Raises:
+        PackageError: ``onnx`` or ``onnxscript`` is not installed.
+    """
+    for package in ("onnx", "onnxscript"):
+        if find_spec(package) is None:
+            raise PackageError(package, "export")
 
 
 def _converted(program: ExportedProgram, about: Metadata) -> Any:
@@ -79,8 +86,10 @@ def _converted(program: ExportedProgram, about: Metadata) -> Any:
 def _with_float_bounds(program: ExportedProgram) -> ExportedProgram:
     """Make whole-numbered bounds of a clamp floats; the exporter stumbles over one of each kind."""
     for node in program.graph.nodes:
-        if node.target is torch.ops.aten.clamp.default and node.args[0].meta["val"].is_floating_point():
+        if node.target is torch.ops.aten.clamp.default:
             values, *bounds = node.args
+            if not values.meta["val"].is_floating_point():
+                continue
             node.args = (values, *(it if it is None else float(it) for it in bounds))
     return program
 

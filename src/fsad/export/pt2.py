@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from torch.export import ExportedProgram
 
+from fsad.atomic import atomic
 from fsad.export.metadata import KEY, Metadata
-from fsad.files import atomic
 
 
 def write_pt2(program: ExportedProgram, about: Metadata, path: Path) -> None:
