@@ -36,35 +36,43 @@ class Blocked:
 sys.meta_path.insert(0, Blocked())
 """
 PREDICT = """
-from fsad.predict.onnx import load_onnx
-model = load_onnx(__import__("pathlib").Path(sys.argv[1]))
-for path in sys.argv[2:]:
-    said = model.predict(path)
-    print(said.score, said.map.shape, said.decision)
+from fsad.cli import main
+sys.argv[0] = "fsad"
+main()
 """
 
 
-def test_without_the_training_stack_the_file_gives_the_runs_own_scores(onnx_of, tmp_path):
+def predict_without_training(*words):
+    code = [sys.executable, "-c", WITHOUT_TRAINING + PREDICT, "predict", *words]
+    return subprocess.run(code, capture_output=True, text=True, check=False)
+
+
+def test_without_the_training_stack_the_file_predicts_what_the_run_scored(onnx_of, tmp_path):
     trained, path = onnx_of("hypertrans")
     run = trained.folder.parents[1]
     data = instantiate(OmegaConf.load(run / "config.yaml").data, _convert_="all")
     images = [str(sample.depth) for sample in data.for_category("tile").test_samples]
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_TRAINING + PREDICT, str(path), *images],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-    )
+    out = tmp_path / "out"
+    done = predict_without_training(str(path), *images, "--out", str(out), "--no-maps")
     assert done.returncode == 0, done.stderr
-    rows = list(csv.DictReader((run / "scores.csv").read_text().splitlines()))
-    said = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
-    assert [float(score) for score, _ in said] == pytest.approx(
-        [float(row["score"]) for row in rows], rel=1e-4
-    )
-    decisions = [rest.split()[-1] for _, rest in said]
-    above = [float(row["score"]) > LIMITS.image for row in rows]
-    assert decisions == ["defective" if it else "good" for it in above]
+    known = list(csv.DictReader((run / "scores.csv").read_text().splitlines()))
+    said = list(csv.DictReader((out / "predictions.csv").read_text().splitlines()))
+    for name in ("score", "score_source", "score_target"):
+        wanted = [float(row[name]) for row in known]
+        assert [float(row[name]) for row in said] == pytest.approx(wanted, rel=1e-4)
+    above = [float(row["score"]) > LIMITS.image for row in known]
+    assert [row["decision"] for row in said] == ["defective" if it else "good" for it in above]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--category", "tile"), ("--device", "cuda"), ("--weights-path", "w.pth")]
+)
+def test_what_only_a_runs_folder_can_be_asked_is_refused(tmp_path, option, value):
+    words = ["predict", "model.onnx", str(tmp_path), "--out", str(tmp_path / "out"), option, value]
+    (tmp_path / "part.npy").touch()
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 1
+    assert f"error: {option}: expected none with an exported model, got '{value}'" in done.output
 
 
 def test_the_file_says_what_it_is(onnx_of):
