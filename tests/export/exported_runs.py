@@ -25,7 +25,6 @@ SETTINGS = {
         "method.student.hidden=8",
         "method.student.blocks=1",
     ),
-    "sift": (),
     "raw": (),
     "part_mask": (),
 }

@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,15 @@ def test_what_onnx_cannot_do_is_refused_by_the_methods_name_and_the_old_file_sta
         write_onnx(traced(trained), about(trained, Limits()), path)
     assert path.read_bytes() == b"whole"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_features_that_magnify_rounding_are_refused(run_of, tmp_path):
+    trained = load_trained(run_of("raw"))
+    said = about(trained, Limits())
+    sift = replace(said, method="sift", backbone=said.backbone | {"name": "sift"})
+    with pytest.raises(RunError, match=r"scores alike in another program, got sift.*--format pt2"):
+        write_onnx(traced(trained), sift, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_no_graph_can_hold_is_refused_by_the_methods_name(run_of, monkeypatch):
