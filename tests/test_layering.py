@@ -58,6 +58,8 @@ TOP = {
     "cli",
     "config",
     "sweep",
+    "export",
+    "predict",
 }
 
 # Who alone may import a third party, as paths below the root; a folder stands for all in it.
@@ -66,6 +68,10 @@ OWNERS = {
     "dhg": {"src/fsad/nn/res_hgnn.py"},
     "perlin_numpy": {"src/fsad/functional/perlin.py"},
     "torchmetrics": {"src/fsad/metrics"},
+    "onnxruntime": {"src/fsad/predict/onnx.py"},
+    "onnx_ir": {"src/fsad/export/onnx.py"},
+    "onnxscript": set(),
+    "onnx": set(),
     "hydra": {
         "train.py",
         "src/fsad/assemble.py",
@@ -172,6 +178,13 @@ def test_wandb_is_imported_only_when_it_is_asked_for():
         assert "wandb" not in on_import or path.stem == "loggers", name_of(path)
 
 
+@pytest.mark.parametrize("library", ["onnxruntime", "onnx_ir"])
+def test_what_an_extra_brings_is_imported_only_when_it_is_asked_for(library):
+    for path in FILES:
+        on_import = {name.split(".")[0] for name in imports(path, on_import=True)}
+        assert library not in on_import, name_of(path)
+
+
 def test_importing_the_package_imports_nothing():
     brought = {name.split(".")[0] for name in imports(PACKAGE / "__init__.py", on_import=True)}
     assert brought <= {"pathlib", "typing", "fsad"}  # fsad: for types alone
@@ -183,10 +196,10 @@ def test_importing_the_package_imports_nothing():
         ("fsad", {"torch", "hydra", "numpy", "fsad.predict"}),
         ("fsad.predict.loop, fsad.predict.watch, fsad.threshold", {"torch", "lightning", "hydra"}),
         ("train", {"torch", "lightning", "timm", "dhg", "wandb"}),  # what --help imports
-        (
-            "fsad.job",
-            {"timm", "dhg", "wandb", "plotly"},
-        ),  # the backbone and the method bring theirs
+        ("fsad.cli", {"torch", "numpy", "onnxruntime"}),
+        ("fsad.predict.onnx", {"torch", "lightning", "timm", "hydra", "onnxruntime"}),
+        # the backbone and the method bring theirs
+        ("fsad.job", {"timm", "dhg", "wandb", "plotly"}),
     ],
 )
 def test_importing_brings_only_what_is_needed(module, unneeded):

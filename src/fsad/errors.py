@@ -47,6 +47,21 @@ class OutputError(FsadError, OSError):
     """A result cannot be written."""
 
 
+class PackageError(FsadError, ImportError):
+    """A package that is not always needed is not installed.
+
+    Args:
+        package: Its name.
+        extra: Which of this program's extras brings it.
+    """
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(
+            f"{package}: expected the package to be installed, got none. "
+            f"Install it with: pip install 'fsad[{extra}]'"
+        )
+
+
 class RunError(FsadError, RuntimeError):
     """A run cannot start, go on or be read back as asked."""
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from fsad.cli import data, predict, pretrain, report, table
+from fsad.cli import data, export, predict, pretrain, report, table
 
 
 class _Group(TyperGroup):
@@ -35,6 +35,7 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.command("predict")(predict.predict)
+app.command("export")(export.export)
 app.command("table")(table.table)
 app.command("report")(report.report)
 app.command("pretrain")(pretrain.pretrain)

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 
 def predict(
-    run_dir: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    run_dir: Annotated[
+        Path, typer.Argument(help="The folder of a finished run, or its exported .onnx.")
+    ],
     paths: Annotated[
         list[Path],
         typer.Argument(help="Depth images, or folders of them: .tiff (xyz), 16-bit .png, .npy."),
@@ -90,9 +92,7 @@ def _ready(
     """Load the model and tell what it decides by."""
     from dataclasses import replace
 
-    from fsad.predict.from_run import load_run
-
-    predictor = load_run(run_dir, category, device, weights_path)
+    predictor = _loaded(run_dir, category, device, weights_path)
     limits = predictor.limits
     if threshold is not None:
         note = f"threshold {threshold:.6g}, as given; nothing is known of its false-alarm rate"
@@ -102,6 +102,28 @@ def _ready(
     predictor.limits = limits
     typer.echo(limits.note)
     return predictor
+
+
+def _loaded(
+    model: Path, category: str | None, device: str, weights_path: Path | None
+) -> "Predictor":
+    """Read a run's folder, or a file that ``fsad export`` wrote, which needs no torch."""
+    if model.suffix != ".onnx" or model.is_dir():
+        from fsad.predict.from_run import load_run
+
+        return load_run(model, category, device, weights_path)
+    from fsad.errors import ConfigError
+    from fsad.predict.onnx import load_onnx
+
+    chosen = {
+        "--category": category,
+        "--device": None if device == "cpu" else device,
+        "--weights-path": weights_path,
+    }
+    for name, value in chosen.items():
+        if value is not None:
+            raise ConfigError(f"{name}: expected none with an exported model, got '{value}'")
+    return load_onnx(model)
 
 
 def _predict(predictor: "Predictor", files: list[Path], outputs: "Outputs") -> "Summary":

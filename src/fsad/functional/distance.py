@@ -20,6 +20,7 @@ from fsad.functional.full_search import (
     ranked,
     search_in_full,
 )
+from fsad.functional.plain_search import search_plainly
 from fsad.functional.prepared import (
     PreparedBank,
     can_screen,
@@ -50,7 +51,8 @@ def nearest(
     On a CPU that multiplies 8-bit integers fast, these find the rows that can be among the nearest
     at all (:mod:`fsad.functional.screen`), and only they are measured: to distances that are equal
     within the rounding of one float32 measurement. Queries with too many such rows are searched as
-    above.
+    above. In a graph that is being exported, all of this is
+    :func:`~fsad.functional.plain_search.search_plainly` instead.
 
     Laws:
 
@@ -89,6 +91,8 @@ def nearest(
     if k > available:
         raise ConfigError(f"k: expected at most {available} neighbours, got {k}")
     queries = queries.to(prepared.norms.dtype)
+    if torch.compiler.is_exporting() and not queries_are_bank:
+        return search_plainly(queries, prepared, k)
     distances = queries.new_empty(sizes["q"], k)
     indices = torch.empty(sizes["q"], k, dtype=torch.long, device=queries.device)
     places = torch.arange(sizes["q"], device=queries.device)

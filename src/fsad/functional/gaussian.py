@@ -48,6 +48,7 @@ class PositionGaussians:
         mean: ``(p, c)``.
         samples: Centred, ``(p, m, c)``.
         factor: Lower Cholesky factor of :math:`a I + b X X^\top`, ``(p, m, m)``.
+        inverse: The factor's, for exported graphs: other programs solve no triangular system.
         a: ``(p,)``.
         b: The same at all positions.
 
@@ -59,6 +60,7 @@ class PositionGaussians:
     mean: Tensor
     samples: Tensor
     factor: Tensor
+    inverse: Tensor
     a: Tensor
     b: float
 
@@ -85,7 +87,10 @@ class PositionGaussians:
         b = (1 - shrinkage) / sizes["m"]
         small = b * centred @ centred.mT
         small.diagonal(dim1=1, dim2=2).add_(a[:, None])
-        return cls(mean, centred, torch.linalg.cholesky(small), a, b)
+        factor = torch.linalg.cholesky(small)
+        identity = torch.eye(sizes["m"], dtype=factor.dtype, device=factor.device)
+        inverse = torch.linalg.solve_triangular(factor, identity, upper=False)
+        return cls(mean, centred, factor, inverse, a, b)
 
     def distances(self, features: Tensor) -> Tensor:
         """Measure how far features lie from the Gaussian of their position.
@@ -99,7 +104,10 @@ class PositionGaussians:
         check_shape("features", features, "n p c", p=len(self.mean), c=self.mean.shape[1])
         apart = features.double() - self.mean  # (n, p, c)
         along = torch.einsum("pmc,npc->pmn", self.samples, apart)
-        solved = torch.linalg.solve_triangular(self.factor, along, upper=False)
+        if torch.compiler.is_exporting():
+            solved = self.inverse @ along
+        else:
+            solved = torch.linalg.solve_triangular(self.factor, along, upper=False)
         explained = self.b * solved.square().sum(dim=1).T  # (n, p)
         squares = (apart.square().sum(dim=2) - explained) / self.a
         distances: Tensor = squares.clamp(min=0).sqrt()

@@ -241,7 +241,10 @@ def _weighted_sum(indices: Tensor, weights: Tensor, rows: Tensor) -> Tensor:
     r"""Return :math:`\sum_k w_{ik} r_{ik}`, ``(q, c)``, without a ``(q, k, c)`` temporary."""
     if indices.shape != weights.shape:
         raise ShapeError(f"weights: expected {tuple(indices.shape)}, got {tuple(weights.shape)}")
-    return embedding_bag(indices, rows, mode="sum", per_sample_weights=weights.to(rows.dtype))
+    weights = weights.to(rows.dtype)
+    if torch.compiler.is_exporting():  # with the temporary: others know no embedding bag
+        return (rows[indices] * weights[..., None]).sum(dim=1)
+    return embedding_bag(indices, rows, mode="sum", per_sample_weights=weights)
 
 
 def _reciprocal(degree: Tensor) -> Tensor:

@@ -80,8 +80,11 @@ def _padded(
 ) -> Neighbours:
     rows = len(bank.rows)
     available = min(k, rows - 1 if queries_are_bank else rows)
-    indices = torch.zeros(len(queries), k, dtype=torch.long, device=queries.device)
-    distances = bank.norms.new_full((len(queries), k), torch.inf)
+    if available == k:
+        near, there = nearest(queries, bank, k, queries_are_bank=queries_are_bank)
+        return Neighbours(there + first, near)
+    indices = torch.zeros(queries.shape[0], k, dtype=torch.long, device=queries.device)
+    distances = bank.norms.new_full((queries.shape[0], k), torch.inf)
     if available > 0:
         found = nearest(queries, bank, available, queries_are_bank=queries_are_bank)
         distances[:, :available], indices[:, :available] = found[0], found[1] + first

@@ -51,7 +51,8 @@ class PadimModule(ScoringModule):
         features = self.target_bank.normalize(self.encode(images, "target"))
         rows = features.flatten(2).transpose(1, 2)  # (n, h * w, c)
         distances = self._gaussians.distances(rows)
-        return {"target": distances.view(len(images), *features.shape[2:])}
+        n, _, height, width = features.shape  # no len(): it would bind a graph to a batch size
+        return {"target": distances.view(n, height, width)}
 
 
 class Padim:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from time import perf_counter
 from typing import Any, Self
 
@@ -186,7 +186,9 @@ class PatchExtractor(nn.Module, ABC):
     def _widened(self, features: Tensor) -> Tensor:
         return features.float() if features.dtype in (torch.bfloat16, torch.float16) else features
 
-    def _precision(self, device: torch.device) -> torch.autocast:
+    def _precision(self, device: torch.device) -> AbstractContextManager[Any]:
+        if torch.compiler.is_exporting():  # a graph has the precision of its weights
+            return nullcontext()
         return torch.autocast(device.type, self.autocast, enabled=self.autocast is not None)
 
     @contextmanager

@@ -82,9 +82,8 @@ class Coupling(nn.Module):
     def _moved(
         self, number: int, half: Tensor, other: Tensor, condition: Tensor
     ) -> tuple[Tensor, Tensor]:
-        seen = self.nets[number](
-            torch.cat([other, condition.expand(len(other), -1, -1, -1)], dim=1)
-        )
+        condition = condition.expand(other.shape[0], -1, -1, -1)
+        seen = self.nets[number](torch.cat([other, condition], dim=1))
         scale, shift = (self.gain[number] * seen).chunk(2, dim=1)
         scale = self.clamp * (2 / math.pi) * torch.atan(scale / self.clamp)
         return half * scale.exp() + shift, scale.sum(dim=1)

@@ -120,7 +120,7 @@ class Imitator(nn.Module):
 
     def forward(self, cells: Tensor) -> Tensor:
         """Return maps of the cells' shape."""
-        position = self.position.expand(len(cells), -1, -1, -1)
+        position = self.position.expand(cells.shape[0], -1, -1, -1)
         features = nn.functional.leaky_relu(self.enter(torch.cat([cells, position], dim=1)))
         for block in self.blocks:
             features = features + block(features)

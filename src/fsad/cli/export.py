@@ -1,0 +1,71 @@
+"""``fsad export``: one category of a finished run as a file that scores images elsewhere."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Format(StrEnum):
+    """What the file is."""
+
+    onnx = "onnx"
+    pt2 = "pt2"
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The file; replaced when the new one is whole.")
+    ],
+    format: Annotated[
+        Format,
+        typer.Option(
+            "--format",
+            help="onnx: opset 18, needs 'fsad[export]'; pt2: for torch.export.load.",
+        ),
+    ] = Format.onnx,
+    category: Annotated[str | None, typer.Option(help="Which, where the run has several.")] = None,
+    weights_path: Annotated[
+        Path | None,
+        typer.Option(help="The backbone's file of weights, where it lies elsewhere by now."),
+    ] = None,
+) -> None:
+    """Write backbone, banks, scoring and map of a finished run to one file.
+
+    Its input is depth (n, 1, S, S), float32 in [0, 1], of any number of images; its outputs are
+    score (n,) and map (n, S, S), and the score against each domain; higher = more anomalous. What
+    the run was, how depth images are made and the licence of the backbone's weights are in the
+    file's metadata, as JSON under "fsad".
+
+    Example: fsad export outputs/RUN -o bolt.onnx && fsad predict bolt.onnx part.tiff
+    """
+    from fsad.atomic import make_folder
+    from fsad.export.about import about
+    from fsad.export.module import traced
+    from fsad.predict.from_run import TrainedScorer, load_run
+
+    make_folder(output.parent, "--output")  # shows before any work
+    if format is Format.onnx:
+        from fsad.export.onnx import refuse_without_packages
+
+        refuse_without_packages()
+    predictor = load_run(run, category, weights_path=weights_path)
+    assert isinstance(predictor.scorer, TrainedScorer)
+    trained = predictor.scorer.trained
+    record = about(trained, predictor.limits, predictor.part_above)
+    program = traced(trained)
+    if format is Format.onnx:
+        from fsad.export.onnx import OPSET, write_onnx
+
+        write_onnx(program, record, output)
+        kind = f"ONNX, opset {OPSET}"
+    else:
+        from fsad.export.pt2 import write_pt2
+
+        write_pt2(program, record, output)
+        kind = "torch.export"
+    size = output.stat().st_size / 1e6
+    typer.echo(f"wrote {output} ({kind}, {size:.1f} MB, {record.method}, {record.category})")
+    typer.echo(f"weights of {record.backbone['name']}: {record.backbone['licence']}")

@@ -1,0 +1,54 @@
+"""What an exported file says of a run."""
+
+from importlib.metadata import version
+
+from fsad.export.metadata import Metadata
+from fsad.nn.extractor import PatchExtractor
+from fsad.predict.scorer import Limits
+from fsad.trained import Trained
+
+SHIPPED = "Apache-2.0; its stem, of torchvision's ResNet-18, BSD-3-Clause (fsad/shipped/tiny.md)"
+UNKNOWN = "not known: they were read from a file"
+
+
+def about(trained: Trained, limits: Limits, part_above: float | None = None) -> Metadata:
+    """Describe a run's category for its exported file.
+
+    Args:
+        trained: The category.
+        limits: Where good ends.
+        part_above: How its images were prepared, as for
+            :class:`~fsad.predict.predictor.Predictor`.
+    """
+    extractor = trained.extractor
+    return Metadata(
+        fsad=version("fsad"),
+        method=trained.method,
+        category=trained.category,
+        image_size=trained.image_size,
+        beta=trained.beta,
+        sigma=trained.sigma,
+        backbone={
+            "name": extractor.name,
+            "weights": extractor.weights,
+            "sha256": extractor.sha256,
+            "licence": licence_of(extractor),
+        },
+        threshold=limits.image,
+        map_threshold=limits.map,
+        false_alarm_rate=limits.false_alarm_rate,
+        note=limits.note,
+        part_above=part_above,
+    )
+
+
+def licence_of(extractor: PatchExtractor) -> str:
+    """Name the licence of a backbone's weights, as far as it is known."""
+    if extractor.weights == "shipped":
+        return SHIPPED
+    if extractor.weights == "file":
+        return UNKNOWN
+    if extractor.weights == "pretrained":
+        published = getattr(extractor.net, "pretrained_cfg", {})
+        return str(published.get("license") or "not stated by timm")
+    return "none needed"

@@ -1,0 +1,86 @@
+"""What an exported file says of itself. Needs nothing but Python, as those do who read it."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+
+from fsad.errors import DataError
+
+KEY = "fsad"
+"""The name of the JSON text among a file's metadata."""
+SCHEMA = 1
+INPUT, SCORE, MAP = "depth", "score", "map"
+"""Names of the input and of the first two outputs."""
+DEPTH = (
+    "depth image (n, 1, S, S) float32: nearest resize to S x S; 0.1 + 0.8 (z - min z) / "
+    "(max z - min z) over the image's valid pixels, larger = farther; 0.5 if all are equal; a hole "
+    "takes the nearest valid pixel's value, and stays 0 outside a part mask where there is one"
+)
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """An exported file's origin, and how to read its numbers.
+
+    Attributes:
+        fsad: Version of this program.
+        method: The method's name.
+        category: The category's.
+        image_size: Height and width of the images and maps in pixels, S.
+        beta: Share of the source domain in score and map, in [0, 1].
+        sigma: Blur of the map in pixels; it is done already.
+        backbone: ``name``, ``weights`` (where they come from), ``sha256`` of these weights and
+            their ``licence``.
+        threshold: Image score above which an image counts as anomalous; None is not known.
+        map_threshold: The same for a pixel of the map.
+        false_alarm_rate: Share of good images expected above ``threshold``, in [0, 1].
+        note: What these three rest on.
+        part_above: How ``fsad data prepare`` made the images that the run saw: its threshold above
+            the ground, in the unit of their points; None for images as they came.
+        depth: How the input is made, in words.
+        schema: Of this record.
+    """
+
+    fsad: str
+    method: str
+    category: str
+    image_size: int
+    beta: float
+    sigma: float
+    backbone: dict[str, str]
+    threshold: float | None = None
+    map_threshold: float | None = None
+    false_alarm_rate: float | None = None
+    note: str = ""
+    part_above: float | None = None
+    depth: str = DEPTH
+    schema: int = SCHEMA
+
+    def to_json(self) -> str:
+        """Return the record as JSON text."""
+        return json.dumps(asdict(self), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str | None, name: str) -> "Metadata":
+        """Read a record back; keys this version does not know are left out.
+
+        Args:
+            text: What the file holds under :data:`KEY`; None is nothing.
+            name: The file, for the message.
+
+        Raises:
+            DataError: There is no record, or not one of this schema.
+        """
+        remedy = "Export it with: fsad export RUN_DIR -o FILE"
+        try:
+            record = json.loads(text or "null")
+            schema = record["schema"]
+            known = {each.name: record[each.name] for each in fields(cls)}
+        except (ValueError, TypeError, KeyError) as error:
+            raise DataError(
+                f"{name}: expected a model that fsad exported, got one without its record. {remedy}"
+            ) from error
+        if schema != SCHEMA:
+            raise DataError(
+                f"{name}: expected a record with schema {SCHEMA}, got {schema!r}. {remedy}"
+            )
+        return cls(**known)

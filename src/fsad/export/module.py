@@ -1,0 +1,76 @@
+"""The whole way from depth images to scores and a map as one module, and its graph."""
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from fsad.errors import ConfigError, RunError, message_of
+from fsad.export.metadata import INPUT, MAP, SCORE
+from fsad.scored import complete
+from fsad.trained import Trained
+
+
+class ScoringGraph(nn.Module):
+    """A run's backbone, adapters, rectifier and banks, its scores and its map.
+
+    Law (``tests/export``): the scores and maps are those of :meth:`fsad.trained.Trained.fused`
+    within rounding, whatever the number of images.
+
+    Args:
+        trained: One category of a finished run.
+    """
+
+    def __init__(self, trained: Trained) -> None:
+        super().__init__()
+        self.scorer, self.fusion = trained.scorer, trained.fusion
+
+    def forward(self, depth: Tensor) -> dict[str, Tensor]:
+        """Score depth images.
+
+        Args:
+            depth: ``(n, 1, S, S)``, values in [0, 1]: one of the three equal channels that
+                :func:`~fsad.data.depth.depth_image` makes.
+
+        Returns:
+            ``score`` ``(n,)`` and ``map`` ``(n, S, S)``, the method's own, and ``score_source``
+            and ``score_target``, ``(n,)`` each, as far as the method has them. All are float32;
+            higher = more anomalous.
+        """
+        scores = complete(self.scorer.score(depth.expand(-1, 3, -1, -1)))
+        alone = {f"{SCORE}_{domain}": each.images for domain, each in scores.items()}
+        # Enlarging and blurring are linear: fused first, they are done once.
+        patches = self.fusion.fused(*(each.patches for each in scores.values()))
+        score = self.fusion.fused(*alone.values())
+        return {SCORE: score, MAP: self.fusion.maps(patches), **alone}
+
+
+def traced(trained: Trained) -> ExportedProgram:
+    """Record the graph, for any number of images.
+
+    Args:
+        trained: On the CPU.
+
+    Raises:
+        ConfigError: The run computed in half precision, which the graph does not.
+        RunError: The method does something that a graph cannot hold.
+    """
+    if trained.extractor.autocast is not None:
+        precision = trained.config.trainer.precision
+        raise ConfigError(
+            f"trainer.precision: expected a run in 32-true, got {precision}: in full precision its "
+            "images would score otherwise. Run it again with trainer.precision=32-true."
+        )
+    size = trained.image_size
+    example = torch.full((2, 1, size, size), 0.5)  # of its values nothing depends
+    try:
+        with torch.no_grad():
+            return torch.export.export(
+                ScoringGraph(trained).eval(),
+                (example,),
+                dynamic_shapes={INPUT: {0: Dim("n", min=1)}},
+            )
+    except Exception as error:  # tracing runs into whatever the method does
+        raise RunError(
+            f"method: expected one that can be recorded as a graph, got {trained.method} "
+            f"({message_of(error)})"
+        ) from error

@@ -1,0 +1,42 @@
+r"""Search a whole bank without a branch or a loop: the form that an exported graph takes.
+
+Shapes: ``q`` queries, ``b`` bank rows, ``c`` channels, ``k`` neighbours.
+"""
+
+import torch
+from torch import Tensor
+
+from fsad.functional.prepared import PreparedBank
+
+SPARE = 8  # extra candidates whose order rounding could have swapped, measured again exactly
+
+
+def search_plainly(queries: Tensor, bank: PreparedBank, k: int) -> tuple[Tensor, Tensor]:
+    r"""Find the k nearest bank rows of every query by one product over the whole bank.
+
+    As in :func:`~fsad.functional.distance.nearest`, :math:`\|b - m\|^2 - 2\,(q - m)^\top b` chooses
+    candidates, and :math:`\|q - b\|` of these is measured, so that no value suffers from
+    cancellation. Nothing is certified: where more rows than k and ``SPARE`` are nearer to one
+    another than the product's rounding, one of them may come in place of the nearest.
+
+    Args:
+        queries: ``(q, c)``, in the precision of the bank's norms.
+        bank: What is searched.
+        k: Neighbours wanted, at most b.
+
+    Returns:
+        Distances and bank indices, each ``(q, k)``, as from
+        :func:`~fsad.functional.distance.nearest`.
+
+    Note:
+        Holds ``q·b`` numbers, and ``q·(k + SPARE)·c``: for 784 patches and a bank of 10 000 rows
+        31 MB, and for 384 channels and k = 5 another 16 MB, for each image.
+    """
+    rows = bank.rows.to(queries.dtype)
+    values = bank.norms - 2 * (queries - bank.centre) @ rows.T
+    wanted = min(k + SPARE, len(bank.rows))
+    candidates = values.topk(wanted, dim=1, largest=False).indices
+    candidates = candidates.sort(dim=1).values  # equal distances come by bank index
+    distances = torch.linalg.vector_norm(rows[candidates] - queries[:, None], dim=2)
+    nearest = distances.topk(k, dim=1, largest=False)
+    return nearest.values, candidates.gather(1, nearest.indices)

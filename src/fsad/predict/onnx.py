@@ -1,0 +1,81 @@
+"""An exported ONNX model as a predictor. The only import of onnxruntime; torch is not needed."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fsad.errors import DataError, MissingDataError, NonFiniteError, PackageError, message_of
+from fsad.export.metadata import INPUT, KEY, MAP, SCORE, Metadata
+from fsad.predict.predictor import Predictor
+from fsad.predict.scorer import Limits, Pixels, Scored
+
+
+class OnnxScorer:
+    """A model that ``fsad export`` wrote, as a :class:`~fsad.predict.scorer.Scorer`.
+
+    Args:
+        path: The file. It is data: no code in it is run.
+
+    Attributes:
+        metadata: What the file says of itself.
+
+    Raises:
+        PackageError: ``onnxruntime`` is not installed.
+        MissingDataError: There is no such file.
+        DataError: It cannot be read, or ``fsad`` did not write it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if find_spec("onnxruntime") is None:
+            raise PackageError("onnxruntime", "onnx")
+        if not path.is_file():
+            raise MissingDataError(f"{path}: expected a model's file, got none")
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # errors
+        try:
+            # Without a GPU wherever it runs: the numbers are those that were exported
+            self._session: Any = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # of many types, and none of them documented
+            raise DataError(f"{path}: expected an ONNX model, got '{message_of(error)}'") from error
+        record = self._session.get_modelmeta().custom_metadata_map.get(KEY)
+        self.metadata = Metadata.from_json(record, str(path))
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the images that it takes, in pixels, S."""
+        return self.metadata.image_size
+
+    def score(self, images: Pixels) -> Scored:
+        """Score depth images ``(n, 3, S, S)``; their channels are equal, and one is looked at.
+
+        Raises:
+            NonFiniteError: A score is NaN or infinite.
+        """
+        names = [each.name for each in self._session.get_outputs()]
+        values = self._session.run(names, {INPUT: np.ascontiguousarray(images[:, :1])})
+        said = dict(zip(names, values, strict=True))
+        if not np.isfinite(said[SCORE]).all():
+            raise NonFiniteError(
+                "score: expected a finite number, got NaN or infinity. Look at the image."
+            )
+        return Scored(
+            said[SCORE], said.get(f"{SCORE}_source"), said.get(f"{SCORE}_target"), said[MAP]
+        )
+
+
+def load_onnx(path: Path) -> Predictor:
+    """Read an exported model, ready to predict.
+
+    Raises:
+        FsadError: As :class:`OnnxScorer`.
+    """
+    scorer = OnnxScorer(path)
+    said = scorer.metadata
+    limits = Limits(said.threshold, said.map_threshold, said.false_alarm_rate, said.note)
+    return Predictor(scorer, limits, said.category, said.part_above)

@@ -1,0 +1,51 @@
+"""Finished runs of a shallow backbone and the files exported of them, each made once."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+from exported_runs import LIMITS, SETTINGS, SHALLOW
+
+from fsad.export.about import about
+from fsad.export.module import traced
+from fsad.export.onnx import write_onnx
+from fsad.trained import load_trained
+
+_PATH = Path(__file__).parents[1] / "runs" / "conftest.py"
+_SPEC = importlib.util.spec_from_file_location("runs_conftest_of_export", _PATH)
+_RUNS = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(_RUNS)
+cache, run = _RUNS.cache, _RUNS.run
+
+
+@pytest.fixture(scope="session")
+def run_of(run, tmp_path_factory):
+    """``run_of("raw")``: a finished run, the same one every time."""
+    made = {}
+
+    def get(name):
+        if name not in made:
+            words = SETTINGS[name]
+            if not any(word.startswith("method=") for word in words):
+                words = (f"method={name}", *words)
+            folder = tmp_path_factory.mktemp(name.replace(" ", "_"))
+            made[name] = run(folder, *SHALLOW, *words, without="method.")
+        return made[name]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def onnx_of(run_of, tmp_path_factory):
+    """``onnx_of("raw")``: its run, read back, and the ONNX file of it."""
+    made = {}
+
+    def get(name):
+        if name not in made:
+            trained = load_trained(run_of(name))
+            path = tmp_path_factory.mktemp("onnx") / "model.onnx"
+            write_onnx(traced(trained), about(trained, LIMITS), path)
+            made[name] = trained, path
+        return made[name]
+
+    return get

@@ -1,0 +1,57 @@
+"""What an exported file says is what PyTorch says."""
+
+import pytest
+import torch
+from exported_runs import LIMITS, SETTINGS
+from torch.testing import assert_close
+
+from fsad.export.about import about
+from fsad.export.module import traced
+from fsad.export.pt2 import write_pt2
+from fsad.predict.onnx import OnnxScorer
+from fsad.trained import load_trained
+
+NEVER = {"part_mask": "no function of an image", "masked": "ONNX has no singular values"}
+
+
+@pytest.fixture(scope="session")
+def depth():
+    """Eight depth images of 64 pixels, as many channels as a run takes."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(8, 1, 9, 9, generator=generator) * 0.8 + 0.1
+    smooth = torch.nn.functional.interpolate(coarse, 64, mode="bilinear")
+    return smooth.expand(-1, 3, -1, -1).contiguous()
+
+
+@pytest.mark.parametrize("name", [name for name in SETTINGS if name not in NEVER])
+def test_onnxruntime_scores_as_pytorch_does_however_many_images(onnx_of, depth, name):
+    trained, path = onnx_of(name)
+    scores = trained.score(depth)
+    score, maps = trained.fused(scores)
+    exported = OnnxScorer(path)
+    for count in (1, 3, 8):
+        said = exported.score(depth[:count].numpy())
+        assert_close(torch.from_numpy(said.score), score[:count], rtol=1e-4, atol=0)
+        bound = 1e-3 * max(1.0, float(maps.max()))
+        assert_close(torch.from_numpy(said.maps), maps[:count], rtol=0, atol=bound)
+        for domain in ("source", "target"):
+            ours = getattr(said, domain)
+            assert (ours is None) == (domain not in scores)
+            if ours is not None:
+                theirs = scores[domain].images[:count]
+                assert_close(torch.from_numpy(ours), theirs, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["hypertrans", "masked"])
+def test_pytorchs_own_format_scores_as_the_run_does(run_of, depth, tmp_path, name):
+    trained = load_trained(run_of(name))
+    record = about(trained, LIMITS)
+    write_pt2(traced(trained), record, tmp_path / "model.pt2")
+    extra = {"fsad": ""}
+    loaded = torch.export.load(tmp_path / "model.pt2", extra_files=extra).module()
+    assert extra["fsad"] == record.to_json()
+    score, maps = trained.fused(trained.score(depth))
+    for count in (1, 3, 8):
+        said = loaded(depth[:count, :1])
+        assert_close(said["score"], score[:count], rtol=1e-4, atol=0)
+        assert_close(said["map"], maps[:count], rtol=0, atol=1e-4 * float(maps.max()))
