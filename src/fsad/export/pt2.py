@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from torch.export import ExportedProgram
 
 from fsad.atomic import atomic
@@ -24,5 +25,8 @@ def write_pt2(program: ExportedProgram, about: Metadata, path: Path) -> None:
         ``torch.export.load`` may unpickle: it is for files of one's own. This program never calls
         it.
     """
+    for name, value in program.constants.items():
+        if isinstance(value, Tensor):  # a view, as of a bank in both banks, would bring the whole
+            program.constants[name] = value.clone()
     with atomic(path) as partial, partial.open("wb") as file:
         torch.export.save(program, file, extra_files={KEY: about.to_json()})
