@@ -15,7 +15,17 @@ IF_VARIED = ("method.alpha", "method.beta")
 NOT_SETTINGS = {"root", "weights_path", "default_root_dir", "num_workers", "workers"}
 NOT_SETTINGS |= {"devices", "strategy"}  # several processes yield the numbers of one
 SEEDS = {"seed", "data.seed", "method.seed"}  # of the run; a generated dataset has its own
-OBSERVERS = {"paths", "cache", "logger", "callbacks", "hydra", "maps", "ckpt", "resume"}
+OBSERVERS = {
+    "paths",
+    "cache",
+    "logger",
+    "callbacks",
+    "hydra",
+    "maps",
+    "threshold",
+    "ckpt",
+    "resume",
+}
 RANDOM = "random weights"
 PLUS = "method.plus."
 """Switches beyond the paper; all off is as if there were none."""
