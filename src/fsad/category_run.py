@@ -378,9 +378,8 @@ class CategoryRun:
         )
         self.extractor.to("cpu")
         log.info("%s: %s", self.folder.name, threshold.note)
-        entry = threshold.to_json()
-        write_json(self.folder / THRESHOLD, entry)
-        return entry
+        threshold.write(self.folder / THRESHOLD)
+        return threshold.to_json()
 
     def _log(self, numbers: Mapping[str, float]) -> None:
         for logger in self.around.loggers:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fsad.atomic import write_json
 from fsad.errors import DataError
 
 THRESHOLD = "threshold.json"
@@ -83,12 +84,22 @@ class Threshold:
         return cls(None, None, None, note=f"no threshold: {why}")
 
     def to_json(self) -> dict[str, Any]:
-        """Return what ``threshold.json`` holds."""
-        return {"schema": SCHEMA, "shots": len(self.held_out), **asdict(self)}
+        """Return what a result says of it: all but the seconds, which no two runs share."""
+        entry = {"schema": SCHEMA, "shots": len(self.held_out), **asdict(self)}
+        del entry["seconds"]
+        return entry
+
+    def write(self, path: Path) -> None:
+        """Write ``threshold.json``.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
+        write_json(path, {**self.to_json(), "seconds": self.seconds})
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> "Threshold":
-        """Read back what :meth:`to_json` gave.
+        """Read back what :meth:`write` wrote.
 
         Raises:
             KeyError: A key is missing.
