@@ -12,6 +12,12 @@ from fsad.predict.onnx import OnnxScorer
 from fsad.trained import load_trained
 
 NEVER = {"part_mask": "no function of an image", "masked": "ONNX has no singular values"}
+ALIKE = ("hypertrans_plus", "raw banks", "source_bank", "depth_inet")  # the rest shows most of it
+PARITY = [
+    pytest.param(name, marks=pytest.mark.slow if name in ALIKE else ())
+    for name in SETTINGS
+    if name not in NEVER
+]
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +29,7 @@ def depth():
     return smooth.expand(-1, 3, -1, -1).contiguous()
 
 
-@pytest.mark.parametrize("name", [name for name in SETTINGS if name not in NEVER])
+@pytest.mark.parametrize("name", PARITY)
 def test_onnxruntime_scores_as_pytorch_does_however_many_images(onnx_of, depth, name):
     trained, path = onnx_of(name)
     scores = trained.score(depth)
