@@ -166,7 +166,10 @@ def choose_category(run: Path, category: str | None) -> str:
         return known[0]
     if category not in known:
         got = "none" if category is None else repr(category)
-        raise ConfigError(f"category: expected one of {', '.join(known)}, got {got}")
+        raise ConfigError(
+            f"category: expected one of {', '.join(known)}, got {got}. Pass one: --category NAME, "
+            "or category= in Python."
+        )
     return category
 
 

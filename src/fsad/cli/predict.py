@@ -55,17 +55,13 @@ def predict(
 
     if watch:
         _check_watched(paths)
+    files = [] if watch else find_images(paths)
+    predictor = _ready(run_dir, category, device, weights_path, threshold, map_threshold)
+    if watch:
         outputs = Outputs(out, paths[0].absolute(), maps, go_on=True)
-        summary = _watch(
-            _ready(run_dir, category, device, weights_path, threshold, map_threshold),
-            paths[0],
-            outputs,
-        )
+        summary = _watch(predictor, paths[0], outputs)
     else:
-        files = find_images(paths)
-        outputs = Outputs(out, base_of(files), maps)
-        predictor = _ready(run_dir, category, device, weights_path, threshold, map_threshold)
-        summary = _predict(predictor, files, outputs)
+        summary = _predict(predictor, files, Outputs(out, base_of(files), maps))
     for line in summary.lines():
         typer.echo(line)
     typer.echo(f"wrote {out}")
