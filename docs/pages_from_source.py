@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-LINE = re.compile(r"^(?P<indent> *)(?P<key>[A-Za-z_][\w/]*): *(?P<value>[^#]*?)(?: *# *(?P<about>.*))?$")
+LINE = re.compile(
+    r"^(?P<indent> *)(?P<key>[A-Za-z_][\w/]*): *(?P<value>[^#]*?)(?: *# *(?P<about>.*))?$"
+)
 HEADER = "# @package _global_"
 
 
@@ -32,8 +34,9 @@ def on_files(files: Any, config: Any) -> Any:
 def configuration() -> str:
     """Return a table for each file under ``conf/``: key, value, what the file says of it."""
     parts = [
-        "# Configuration\n\nEvery setting, from the files under `conf/`. Change one on the command line by "
-        "its group and name: `method.alpha=0.5`; choose another file of a group by `group=name`.\n"
+        "# Configuration\n\nEvery setting, from the files under `conf/`. Change one on the command "
+        "line by its group and name: `method.alpha=0.5`; choose another file of a group by "
+        "`group=name`.\n"
     ]
     files = sorted((ROOT / "conf").rglob("*.yaml"), key=lambda file: (len(file.parts), file))
     for file in files:
@@ -74,8 +77,8 @@ def _code(value: str) -> str:
 def troubleshooting() -> str:
     """Return every message of an ``FsadError`` with its remedy, by module."""
     parts = [
-        "# Troubleshooting\n\nEvery message reads `name: expected what, got what`, and where it is known the remedy "
-        "follows. Words in braces stand for what the program fills in. A message without a "
+        "# Troubleshooting\n\nEvery message reads `name: expected what, got what`, and where it is "
+        "known the remedy follows. Words in braces stand for what the program fills in. A message without a "
         "traceback is something to mend on this side; `fsad --debug` shows where it came from.\n"
     ]
     for file in sorted((ROOT / "src/fsad").rglob("*.py")):

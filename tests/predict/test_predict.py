@@ -262,12 +262,14 @@ def test_without_images_or_a_run_it_is_one_line(finished, cli, folder, tmp_path)
     for words, message in (
         ((finished, empty), f"error: {empty}: expected xyz .tiff"),
         ((tmp_path / "gone", folder), "error: run: expected a run's folder with config.yaml"),
+        ((finished, folder, "--threshold", "nan"), "error: --threshold: expected a finite number"),
         ((finished, folder / "0.npy", "--watch"), "error: --watch: expected one folder, got"),
     ):
         result = cli(*words, "--out", tmp_path / "out")
         assert result.exit_code == 1
         assert result.stderr.startswith(message)
         assert result.stderr.count("\n") == 1
+        assert not (tmp_path / "out").exists()
 
 
 def test_watching_stops_with_ctrl_c_and_keeps_what_was_written(

@@ -53,13 +53,12 @@ def predict(
     from fsad.predict.images import find_images
     from fsad.predict.outputs import Outputs, base_of
 
-    if watch:
-        _check_watched(paths)
-    files = [] if watch else find_images(paths)
+    files = _watched(paths) if watch else find_images(paths)
     predictor = _ready(run_dir, category, device, weights_path, threshold, map_threshold)
+    # Only now, so that a mistake in the above leaves no folder behind.
     if watch:
-        outputs = Outputs(out, paths[0].absolute(), maps, go_on=True)
-        summary = _watch(predictor, paths[0], outputs)
+        outputs = Outputs(out, files[0].absolute(), maps, go_on=True)
+        summary = _watch(predictor, files[0], outputs)
     else:
         summary = _predict(predictor, files, Outputs(out, base_of(files), maps))
     for line in summary.lines():
@@ -69,12 +68,13 @@ def predict(
         raise typer.Exit(1)
 
 
-def _check_watched(paths: list[Path]) -> None:
+def _watched(paths: list[Path]) -> list[Path]:
     from fsad.errors import MissingDataError
 
     if len(paths) != 1 or not paths[0].is_dir():
         named = ", ".join(f"'{path}'" for path in paths)
         raise MissingDataError(f"--watch: expected one folder, got {named}")
+    return paths
 
 
 def _ready(
@@ -86,8 +86,14 @@ def _ready(
     map_threshold: float | None,
 ) -> "Predictor":
     """Load the model and tell what it decides by."""
+    import math
     from dataclasses import replace
 
+    from fsad.errors import ConfigError
+
+    for name, value in (("--threshold", threshold), ("--map-threshold", map_threshold)):
+        if value is not None and not math.isfinite(value):
+            raise ConfigError(f"{name}: expected a finite number, got {value}")
     predictor = _loaded(run_dir, category, device, weights_path)
     limits = predictor.limits
     if threshold is not None:
