@@ -79,7 +79,8 @@ def troubleshooting() -> str:
     parts = [
         "# Troubleshooting\n\nEvery message reads `name: expected what, got what`, and where it is "
         "known the remedy follows. Words in braces stand for what the program fills in. A message "
-        "without a traceback is something to mend on this side; `fsad --debug` shows where it came from.\n"
+        "without a traceback is something to mend on this side; `fsad --debug` shows where it came "
+        "from.\n"
     ]
     for file in sorted((ROOT / "src/fsad").rglob("*.py")):
         rows = [_split(message) for message in messages(file)]
