@@ -227,3 +227,12 @@ def test_main_is_the_console_script(monkeypatch, capsys):
         main()
     assert leaving.value.code == 0
     assert capsys.readouterr().out.startswith("fsad ")
+
+
+def test_a_report_says_at_once_what_it_cannot_use(run, tmp_path):
+    result = run("report", tmp_path, "--data-root", tmp_path / "gone")
+    assert result.exit_code == 1
+    assert "error: --data-root: expected the data set's folder, got" in result.output
+    result = run("report", tmp_path, "--out", tmp_path)
+    assert result.exit_code == 1
+    assert "error: --out: expected the name of a file, got the folder" in result.output

@@ -72,9 +72,9 @@ class CategoryRun:
 
     The folder holds ``<stage>.safetensors`` for each finished stage, ``<stage>.ckpt`` for an
     unfinished one, ``banks.safetensors``, ``patch_scores.safetensors``, ``scores.csv``,
-    ``embeddings.safetensors`` where there is something to show, and, last, ``category.json``; a run
-    that finds them goes on from there. The safetensors files are shared with other runs that would
-    make the same.
+    ``embeddings.safetensors`` where there is something to show, ``category.json``, which ends it,
+    and ``threshold.json``; a run that finds them goes on from there. The safetensors files are
+    shared with other runs that would make the same.
 
     Args:
         method: What to run.
@@ -142,9 +142,10 @@ class CategoryRun:
             result = self._measure(plan, scores, seconds, diagnostics, backbone_before)
         self._keep_embeddings(plan, memos[EMBEDDINGS])
         if is_first():
+            write_json(self.record, result.to_json())
             if self.around.threshold:  # after everything else, of which it must change nothing
                 result = replace(result, threshold=self._threshold(plan, memos))
-            write_json(self.record, result.to_json())
+                write_json(self.record, result.to_json())
         agree(None)  # the others wait until it is there
         return result if is_first() else self._recorded()
 

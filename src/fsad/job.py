@@ -96,9 +96,9 @@ def run_job(cfg: DictConfig) -> float | None:
 
 def write_page(output: Path) -> None:
     """Write a finished run's report; the results are written, and it must not spoil them."""
-    from fsad.report import write_report  # plotly takes a second to import
-
     try:
+        from fsad.report import write_report  # plotly takes a second to import
+
         log.info("report in %s", write_report([output]))
     except Exception as error:
         log.error(

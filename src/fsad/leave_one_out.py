@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fsad.data.datamodule import PairDataModule
-from fsad.errors import FsadError, message_of
+from fsad.errors import BankError, ConfigError, ShapeError, message_of
 from fsad.nn.bank_stream import BankStream
 from fsad.plan import Plan
 from fsad.progress import track
@@ -63,19 +63,22 @@ def set_threshold(
         return Threshold.none(why)
     start = time.perf_counter()
     entry = shelf.store.get(shelf.key) if shelf.store else None
-    try:
-        if entry is None:
-            with torch.random.fork_rng(devices=[]):  # loaders draw from it
-                images = torch.cat([batch.image for batch in data.target_dataloader()])
+    if entry is None:
+        with torch.random.fork_rng(devices=[]):  # loaders draw from it
+            images = torch.cat([batch.image for batch in data.target_dataloader()])
+            try:
                 scores = leave_one_out(again, images)
-            seconds = time.perf_counter() - start
-            if shelf.store:
-                columns = _columns(scores)
-                shelf.store.put(shelf.key, columns, {"seconds": str(seconds)})
-        else:
-            scores, seconds = scores_by_domain(entry.tensors), float(entry.metadata["seconds"])
-    except FsadError as error:  # one shot fewer can be too few for a method
-        return Threshold.none(f"the shots cannot be held out ({message_of(error)})")
+            except (
+                ConfigError,
+                BankError,
+                ShapeError,
+            ) as error:  # too few
+                return Threshold.none(f"the shots cannot be held out ({message_of(error)})")
+        seconds = time.perf_counter() - start
+        if shelf.store:
+            shelf.store.put(shelf.key, _columns(scores), {"seconds": str(seconds)})
+    else:
+        scores, seconds = scores_by_domain(entry.tensors), float(entry.metadata["seconds"])
     return Threshold.of(_rows(scores, fusion, names), seconds)
 
 
@@ -85,6 +88,8 @@ def _why_not(plan: Plan, shots: int) -> str:
         return "the method scores no image by itself"
     if "target" not in plan.builder.ratios and plan.stages:
         return "the method learns from the shots without a bank of them: none can be held out"
+    if plan.scorer.unit_of_shots:
+        return "scores are in units of what the shots score, which change with each held out"
     if shots < 2:
         return "a single shot cannot be held out and compared with others; pass --threshold"
     return ""
@@ -107,7 +112,7 @@ def leave_one_out(again: Callable[[], Plan], images: Tensor) -> dict[str, Scores
         By domain, in the order of the shots, on the CPU.
 
     Raises:
-        FsadError: The method cannot do with one shot fewer.
+        ConfigError, BankError, ShapeError: The method cannot do with one shot fewer.
     """
     rows: Tensor | None = None
     said = []

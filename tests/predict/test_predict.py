@@ -157,6 +157,35 @@ def test_images_of_one_name_in_two_folders_do_not_overwrite_each_other(predictor
         assert (tmp_path / "out" / "maps" / name / "xyz" / "000.npy.png").exists()
 
 
+def test_pictures_stay_in_the_output_folder_however_a_path_is_spelt(
+    predictor, z, tmp_path, monkeypatch
+):
+    for name in ("good", "here"):
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / "0.npy", z)
+    monkeypatch.chdir(tmp_path / "here")
+    files = [Path("../good/0.npy"), Path("0.npy")]
+    predict_files(predictor, files, Outputs(tmp_path / "out", base_of(files)), print)
+    for kind in ("maps", "overlays"):
+        for name in ("good", "here"):
+            assert (tmp_path / "out" / kind / name / "0.npy.png").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"good", "here", "out"}
+
+
+def test_maps_gone_on_with_keep_their_scale(z, folder, tmp_path):
+    predictor = Predictor(Brightest(), Limits(None, None, None, "no threshold"))
+    files = sorted(folder.iterdir())
+    predict_files(predictor, files[:1], Outputs(tmp_path / "out", folder), print)
+    scale = (tmp_path / "out" / "map_scale.json").read_text()
+    np.save(files[1], 1 - z)  # another highest value
+    goes_on = Outputs(tmp_path / "out", folder, go_on=True)
+    predict_files(predictor, files[1:], goes_on, print)
+    assert (tmp_path / "out" / "map_scale.json").read_text() == scale
+    (tmp_path / "out" / "map_scale.json").write_text("{")
+    with pytest.raises(DataError, match=r"map_scale\.json: expected the scale of the maps"):
+        predict_files(predictor, files, Outputs(tmp_path / "out", folder, go_on=True), print)
+
+
 def test_a_folder_with_predictions_is_not_overwritten_unless_gone_on_with(tmp_path, folder):
     Outputs(tmp_path / "out", folder)
     with pytest.raises(RunError, match="--out: expected a folder without predictions, got"):
@@ -306,6 +335,9 @@ def test_a_run_remembers_how_its_images_were_prepared(finished, tmp_path):
     assert record["prepared"] == {}
     path.write_text(json.dumps(record | {"prepared": {"threshold": 0.004}}))
     assert fsad.load(copy, "tile").part_above == 0.004
+    path.write_text(json.dumps(record | {"prepared": {"threshold": None}}))
+    with pytest.raises(DataError, match=r"expected fsad_prepared\.json beside prepared images"):
+        fsad.load(copy)
     path.write_text("{")
     with pytest.raises(DataError, match=r"category\.json: expected a finished category's result"):
         fsad.load(copy)

@@ -203,7 +203,7 @@ def test_a_setting_that_the_class_does_not_know_is_named(copy):
         load_trained(copy)
 
 
-@pytest.mark.parametrize("device", ["tpu-that-is-not", "cuda:77"])
+@pytest.mark.parametrize("device", ["tpu-that-is-not", "cuda:77", "meta"])
 def test_a_device_that_is_not_there_is_refused(finished, device):
     with pytest.raises(ConfigError, match="device: expected cpu or a GPU such as cuda, got"):
         load_trained(finished, device=device)

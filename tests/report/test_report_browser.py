@@ -89,7 +89,7 @@ def test_the_confusion_matrix_is_that_of_python_at_every_score(here, made):
     for name, category in made[1].items():
         scores = scores_of(category, 0.3)
         for threshold in scores.tolist():
-            called = scores >= threshold
+            called = scores > threshold
             counts = here.js(
                 f"([name, beta, at]) => explorer.confusion([{NAMED}], beta, at)",
                 [name, 0.3, threshold],

@@ -26,6 +26,14 @@ def report(
 
     Example: fsad report outputs/DATE/TIME
     """
+    if data_root is not None and not data_root.is_dir():
+        from fsad.errors import MissingDataError
+
+        raise MissingDataError(f"--data-root: expected the data set's folder, got '{data_root}'")
+    if out is not None and out.is_dir():
+        from fsad.errors import OutputError
+
+        raise OutputError(f"--out: expected the name of a file, got the folder '{out}'")
     from fsad.report import write_report
 
     typer.echo(f"wrote {write_report(paths, out, reference, data_root)}")

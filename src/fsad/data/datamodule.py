@@ -172,8 +172,14 @@ class PairDataModule(LightningDataModule):
 
     @property
     def prepared(self) -> dict[str, Any]:
-        """How ``fsad data prepare`` made the images; empty for images as they came."""
-        return prepared_as(self.reader.root)
+        """How ``fsad data prepare`` made the images; empty for images as they came.
+
+        The threshold is None where the images are prepared and the record of it is not there.
+        """
+        known = prepared_as(self.reader.root)
+        if not known and any(sample.part for sample in self.shot_samples):
+            return {"threshold": None}
+        return known
 
     def digest(self, read: Read, split: str) -> str:
         """Digest what a run reads of the ``source``, the ``shots`` or the ``test`` images.

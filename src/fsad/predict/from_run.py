@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from fsad.data.record import prepared_as
+from fsad.data.record import PREPARED, prepared_as
 from fsad.errors import DataError
 from fsad.predict.predictor import Predictor
 from fsad.predict.scorer import Limits, Pixels, Scored
@@ -71,9 +71,17 @@ def _part_above(trained: Trained) -> float | None:
         prepared = record.get("prepared")
         if prepared is None:
             prepared = prepared_as(Path(trained.config.data.root))
-        return float(prepared["threshold"]) if prepared else None
+        if not prepared:
+            return None
+        above = None if prepared["threshold"] is None else float(prepared["threshold"])
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
         raise DataError(
             f"{path}: expected a finished category's result, got a file that cannot be read. "
             "Copy the whole folder of the run."
         ) from error
+    if above is None:
+        raise DataError(
+            f"{trained.config.data.root}: expected {PREPARED} beside prepared images, got none: "
+            "new images cannot be prepared as these were. Copy it there and run again."
+        )
+    return above

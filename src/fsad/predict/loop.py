@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fsad.errors import DataError
+from fsad.errors import DataError, NonFiniteError
 from fsad.predict.outputs import Outputs
 from fsad.predict.predictor import Predictor
 
@@ -74,7 +74,7 @@ def predict_files(
         start = time.perf_counter()
         try:
             prediction = predictor.predict(path)
-        except DataError as error:
+        except (DataError, NonFiniteError) as error:
             summary.failed.append(str(error))
             complain(str(error))
             continue

@@ -1,6 +1,7 @@
 """The folder that predictions are written into."""
 
 import csv
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -69,19 +70,32 @@ class Outputs:
             prediction.decision,
         )
         _write_rows(self.folder / TABLE, [(str(path), *known)], "a")
-        self.done.add(str(path))
+        self.done.add(os.path.abspath(path))
 
     def _write_pictures(self, prediction: Prediction, path: Path) -> None:
         if self._scale is None:
-            self._scale = MapScale.of(prediction)
+            self._scale = self._stored_scale() or MapScale.of(prediction)
             write_json(self.folder / SCALE, self._scale.to_json())
-        place = Path(os.path.relpath(path.absolute(), self.base))
+        place = Path(os.path.relpath(os.path.abspath(path), self.base))
         _save(
             self._file("maps", place, ".png"), Image.fromarray(self._scale.encode(prediction.map))
         )
         _save(self._file("overlays", place, ".png"), overlay(prediction, self._scale))
         if prediction.map_threshold is not None:
             write_json(self._file("outlines", place, ".json"), _described(prediction, path))
+
+    def _stored_scale(self) -> MapScale | None:
+        """Return the scale of the maps that are there already: one folder has one."""
+        path = self.folder / SCALE
+        if not path.exists():
+            return None
+        try:
+            return MapScale(float(json.loads(path.read_text(encoding="utf-8"))["reference"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{path}: expected the scale of the maps beside it, got a file that cannot be "
+                "read. Choose another --out."
+            ) from error
 
     def _file(self, kind: str, place: Path, suffix: str) -> Path:
         folder = make_folder(self.folder / kind / place.parent, "--out")
@@ -90,7 +104,7 @@ class Outputs:
 
 def base_of(paths: Iterable[Path]) -> Path:
     """Return the folder that all files lie below."""
-    return Path(os.path.commonpath([path.absolute().parent for path in paths]))
+    return Path(os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths]))
 
 
 def _described(prediction: Prediction, path: Path) -> dict[str, Any]:
@@ -132,7 +146,7 @@ def _paths_in(table: Path) -> set[str]:
             reader = csv.DictReader(file)
             if tuple(reader.fieldnames or ()) != COLUMNS:
                 raise ValueError("other columns")
-            return {row["path"] for row in reader}
+            return {os.path.abspath(row["path"]) for row in reader}
     except (OSError, ValueError) as error:
         raise DataError(
             f"{table}: expected predictions to go on with, got a file that cannot be read. "

@@ -1,5 +1,6 @@
 """A folder that a camera writes into."""
 
+import os
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ def arriving(folder: Path, done: Collection[str], pause: float = 0.5) -> Iterato
 
     Args:
         folder: Which.
-        done: Files that are not wanted any more; may grow meanwhile.
+        done: Absolute paths that are not wanted any more; may grow meanwhile.
         pause: Seconds between two looks.
 
     Raises:
@@ -29,7 +30,7 @@ def arriving(folder: Path, done: Collection[str], pause: float = 0.5) -> Iterato
     while True:
         now = _states(folder)
         for path, state in now.items():
-            waits = str(path) not in done and taken.get(path) != state
+            waits = os.path.abspath(path) not in done and taken.get(path) != state
             if waits and state[0] > 0 and before.get(path) == state:
                 taken[path] = state
                 yield path

@@ -100,8 +100,9 @@ def mistakes(scores: Tensor, labels: Tensor) -> Tensor:
     that score lower, for a defective one the share of good ones that score higher; ties count
     half. It needs no threshold, and categories of different scales can be compared.
 
-    Laws (``tests/report/test_scores.py``): 0 everywhere exactly if the two kinds are separated; the
-    mean over the good images, and over the defective ones, is one less the image AUROC.
+    Laws (``tests/report/test_report_scores.py``): 0 everywhere exactly if the two kinds are
+    separated; the mean over the good images, and over the defective ones, is one less the image
+    AUROC.
 
     Args:
         scores: ``(n,)``, higher = more anomalous.

@@ -58,6 +58,7 @@ class HypergraphRectificationModule(ScoringModule):
         self.settings = settings
         self.knn, self.rectify, self.rectify_banks = knn, rectify, rectify_banks
         self.plus = plus
+        self.unit_of_shots = plus.calibrate
         self.seed = seed
         self.rectifier = ResHGNN(
             extractor.extractor.channels, settings.hidden, alpha, settings.dropout, seed

@@ -131,7 +131,7 @@ const explorer = (() => {
 
   function paintCard(row) {
     const { category, place } = row, { verdict, score, canvases } = card(row);
-    const called = row.score >= state.threshold, defective = category.labels[place];
+    const called = row.score > state.threshold, defective = category.labels[place];
     const wrong = called !== Boolean(defective);
     verdict.textContent = defective ? (called ? "found" : "missed") : (called ? "false alarm" : "passed");
     verdict.classList.toggle("wrong", wrong);

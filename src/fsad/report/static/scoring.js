@@ -56,12 +56,12 @@ const fsad = (() => {
     return { x: x.map((it) => it / good), y: y.map((it) => it / defective) };
   }
 
-  /** Count images; one is called defective from the threshold on. */
+  /** Count images; one is called defective above the threshold. */
   function confusion(scores, labels, threshold) {
     const counts = { found: 0, missed: 0, alarms: 0, passed: 0 };
     scores.forEach((score, i) => {
-      if (labels[i]) counts[score >= threshold ? "found" : "missed"]++;
-      else counts[score >= threshold ? "alarms" : "passed"]++;
+      if (labels[i]) counts[score > threshold ? "found" : "missed"]++;
+      else counts[score > threshold ? "alarms" : "passed"]++;
     });
     return counts;
   }
@@ -149,17 +149,17 @@ const fsad = (() => {
     return [1, 2].map((i) => before[i] + share * (next[i] - before[i]));
   }
 
-  // The colours of fsad.maps: dark blue over green to yellow.
+  // The colours of fsad.colours: dark blue over green to yellow.
   const STOPS = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
 
-  /** Colour a map on a canvas, and outline what is at or above the threshold. */
+  /** Colour a map on a canvas, and outline what is above the threshold. */
   function paint(canvas, map, size, [low, high], threshold) {
     canvas.width = canvas.height = size;
     const context = canvas.getContext("2d"), image = context.createImageData(size, size);
-    const inside = (x, y) => x < 0 || y < 0 || x >= size || y >= size || map[y * size + x] >= threshold;
+    const inside = (x, y) => x < 0 || y < 0 || x >= size || y >= size || map[y * size + x] > threshold;
     for (let y = 0, at = 0; y < size; y++) {
       for (let x = 0; x < size; x++, at++) {
-        const edge = map[at] >= threshold &&
+        const edge = map[at] > threshold &&
           !(inside(x - 1, y) && inside(x + 1, y) && inside(x, y - 1) && inside(x, y + 1));
         const level = Math.min(1, Math.max(0, (map[at] - low) / Math.max(high - low, 1e-12))) * 4;
         const stop = Math.min(3, Math.floor(level)), share = level - stop;
