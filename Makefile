@@ -9,7 +9,7 @@ REFERENCE ?=
 RUNS ?= $(wildcard outputs multirun)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test lint types check sweep table bench bench-peer clean
+.PHONY: help train test lint types check sweep table docs bench bench-peer clean
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,10 @@ table: .venv/installed  ## turn every result.json below RUNS into tables/table.m
 	$(if $(RUNS),,$(error table: expected runs, got none. Run make train first, or say make table RUNS=FOLDER))
 	$(BIN)/fsad table $(RUNS) --out $(OUT)$(if $(REFERENCE), --reference $(REFERENCE))
 
+docs: .venv/installed  ## build the documentation into site/; open site/index.html
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+
 bench: .venv/installed  ## measure speed and memory beside plain references; ARGS="--quick", or items: ARGS="coreset nearest"
 	$(BIN)/python -m benchmarks $(ARGS)
 
@@ -56,5 +60,5 @@ bench-peer: .venv/installed  ## install anomalib in .venv-peer, for make bench t
 		torch==$$($(BIN)/python -c 'from importlib.metadata import version; print(version("torch"))')
 
 clean:  ## remove the environment and caches; results stay
-	rm -rf .venv .venv-peer .cache .mypy_cache .pytest_cache .ruff_cache src/*.egg-info
+	rm -rf .venv .venv-peer site .cache .mypy_cache .pytest_cache .ruff_cache src/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

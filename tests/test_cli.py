@@ -1,6 +1,7 @@
 """The ``fsad`` command: what it prints, and its exit codes."""
 
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from fsad.cli import app, main
@@ -50,18 +52,53 @@ def test_version_is_the_packages(run):
 @pytest.mark.parametrize(
     ("words", "example"),
     [
+        ([], "fsad report outputs/DATE/TIME"),
+        (["data"], "fsad data check data/mvtec3d"),
         (["data", "prepare"], "fsad data prepare downloads/mvtec_3d data/mvtec3d"),
         (["data", "check"], "fsad data check data/mvtec3d"),
+        (["data", "audit"], "fsad data audit data/mvtec3d"),
+        (["predict"], "fsad predict outputs/RUN new_parts --out checked"),
+        (["export"], "fsad export outputs/RUN -o bolt.onnx"),
         (["table"], "fsad table outputs multirun --out tables"),
         (["report"], "fsad report outputs/DATE/TIME"),
         (["pretrain"], "fsad pretrain resnet18.safetensors --out pretrained"),
     ],
-    ids=["prepare", "check", "table", "report", "pretrain"],
+    ids=lambda value: " ".join(value) or "fsad" if isinstance(value, list) else "",
 )
 def test_help_has_an_example(run, words, example):
     result = run(*words, "--help")
     assert result.exit_code == 0
     assert example in result.stdout
+
+
+def commands(group=None, *above):
+    """Yield the words of every command there is."""
+    group = group or get_command(app)
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, *above, name)
+        else:
+            yield [*above, name]
+
+
+@pytest.mark.parametrize("words", list(commands()), ids=" ".join)
+def test_every_commands_help_is_short_and_ends_in_an_example(run, words):
+    shown = run(*words, "--help").stdout
+    assert len(shown.splitlines()) < 45
+    assert "Example: fsad " + " ".join(words) in " ".join(shown.split())
+
+
+def test_help_names_the_extra_that_export_needs(run):
+    assert "fsad[export]" in run("export", "--help").stdout
+
+
+def test_a_shell_is_told_how_to_complete_a_command():
+    code = "import sys; sys.argv = ['fsad']; from fsad.cli import main; main()"
+    asked = {"_FSAD_COMPLETE": "complete_bash", "COMP_WORDS": "fsad data ", "COMP_CWORD": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | asked, capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["prepare", "check", "audit"]
 
 
 def test_help_does_not_load_torch():
@@ -156,9 +193,33 @@ def test_debug_shows_the_traceback(run, tmp_path):
     assert isinstance(result.exception, DataError)
 
 
-def test_other_errors_keep_their_traceback(run, tmp_path, monkeypatch):
+def test_a_mistake_of_the_program_is_one_line_too_and_debug_shows_where(run, tmp_path, monkeypatch):
     monkeypatch.setattr("fsad.data.check.check", lambda *_: 1 / 0)
-    assert isinstance(run("data", "check", tmp_path).exception, ZeroDivisionError)
+    result = run("data", "check", tmp_path)
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "error: fsad: expected no such error, got ZeroDivisionError: division by zero. "
+        "The mistake is the program's; fsad --debug shows where.\n"
+    )
+    assert isinstance(run("--debug", "data", "check", tmp_path).exception, ZeroDivisionError)
+
+
+def test_a_mistake_of_the_program_without_a_message_is_named_by_its_class(
+    run, tmp_path, monkeypatch
+):
+    def fail(*_):
+        raise NotImplementedError
+
+    monkeypatch.setattr("fsad.data.check.check", fail)
+    assert "got NotImplementedError. The" in run("data", "check", tmp_path).stderr
+
+
+def test_a_reader_that_leaves_is_no_mistake(run, tmp_path, monkeypatch):
+    def leave(*_):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("fsad.data.check.check", leave)
+    assert "mistake" not in run("data", "check", tmp_path).stderr
 
 
 def test_a_wrong_command_line_ends_with_2(run):

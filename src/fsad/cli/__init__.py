@@ -12,7 +12,7 @@ from fsad.cli import data, export, predict, pretrain, report, table
 
 
 class _Group(TyperGroup):
-    """Turns a user's mistake into one line; everything else keeps its traceback."""
+    """Turns an error into one line; its traceback is shown with ``--debug`` alone."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -20,16 +20,30 @@ class _Group(TyperGroup):
         except Exception as error:
             from fsad.errors import FsadError, message_of
 
-            if ctx.params["debug"] or not isinstance(error, FsadError):
+            if ctx.params["debug"] or _is_typers(error):
                 raise
-            typer.echo(f"error: {message_of(error)}", err=True)
+            said = message_of(error)
+            if not isinstance(error, FsadError):
+                name = type(error).__name__
+                about = name if said == name else f"{name}: {said}"
+                said = (
+                    f"fsad: expected no such error, got {about}. "
+                    "The mistake is the program's; fsad --debug shows where."
+                )
+            typer.echo(f"error: {said}", err=True)
             raise typer.Exit(1) from error
+
+
+def _is_typers(error: Exception) -> bool:
+    """Tell whether typer ends the command itself: help, a wrong option, a reader that has left."""
+    return type(error).__module__.startswith(("typer.", "click.")) or isinstance(
+        error, BrokenPipeError
+    )
 
 
 app = typer.Typer(
     cls=_Group,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -60,7 +74,9 @@ def fsad(
 ) -> None:
     """Few-shot anomaly detection: prepare and check data, predict, show results, pretrain.
 
-    Runs themselves are started with train.py.
+    Runs themselves are started with train.py. fsad COMMAND --help tells more of each command.
+
+    Example: fsad report outputs/DATE/TIME
     """
 
 

@@ -10,7 +10,10 @@ if TYPE_CHECKING:
 
     from fsad.data.check import Report
 
-app = typer.Typer(no_args_is_help=True, help="Prepare and check datasets.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Prepare and check datasets.\n\nExample: fsad data check data/mvtec3d",
+)
 
 Format = Annotated[
     str, typer.Option("--format", help="The dataset's layout: mvtec3d, eyecandies, or auto.")

@@ -23,7 +23,7 @@ def export(
         Format,
         typer.Option(
             "--format",
-            help="onnx: opset 18, needs 'fsad[export]'; pt2: for torch.export.load.",
+            help="onnx: opset 18, needs 'fsad\\[export]'; pt2: for torch.export.load.",
         ),
     ] = Format.onnx,
     category: Annotated[str | None, typer.Option(help="Which, where the run has several.")] = None,
