@@ -68,8 +68,12 @@ def test_an_equation_keeps_its_signs_and_its_number():
 
 
 def keys(node, prefix=""):
-    """Yield every dotted key of a tree, leaves and not."""
+    """Yield every dotted key of a tree, leaves and not, and the groups that it chooses."""
     for name, value in node.items():
+        if name == "defaults":
+            chosen = [group for each in value if isinstance(each, dict) for group in each]
+            yield from (each.split()[-1] for each in chosen if not each.startswith("override"))
+            continue
         key = f"{prefix}{name}"
         yield key
         if isinstance(value, dict):

@@ -1,5 +1,7 @@
 """The page that lists every setting, read from the files under ``conf/``."""
 
+import itertools
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,13 +76,9 @@ def page() -> str:
 def _file(file: Path, folder: str) -> str:
     """Return what one file says."""
     lines = file.read_text(encoding="utf-8").splitlines()
-    head = []
-    for line in lines:
-        if not line.startswith("#"):
-            break
-        head.append(line.removeprefix("#").strip())
-    whole = "@package _global_" in head
-    said = " ".join(line for line in head if line and not line.startswith("@package"))
+    head = [line[1:] for line in itertools.takewhile(lambda line: line.startswith("#"), lines)]
+    whole = " @package _global_" in head
+    said = [line[1:] for line in head if line != " @package _global_"]
     prefix = "" if whole or not folder else folder.replace("/", ".")
     title = f"### `{folder}={file.stem}`\n\n" if folder else ""
     if file.stem.startswith("_"):
@@ -90,7 +88,18 @@ def _file(file: Path, folder: str) -> str:
     )
     if table:
         table = f"| key | default | |\n| --- | --- | --- |\n{table}\n"
-    return f"{title}{_cell(said)}\n\n{table}"
+    return f"{title}{_about(said)}\n\n{table}"
+
+
+def _about(lines: list[str]) -> str:
+    """Return the comment at a file's head; an indented line of it is code."""
+    parts = []
+    for is_code, some in itertools.groupby(lines, lambda line: line.startswith("  ")):
+        if is_code:
+            parts.append("```bash\n" + textwrap.dedent("\n".join(some)) + "\n```")
+        else:
+            parts.append(_cell(" ".join(some)))
+    return "\n\n".join(parts)
 
 
 def rows(file: Path, prefix: str = "") -> list[Row]:
@@ -119,12 +128,18 @@ def _rows(node: yaml.MappingNode, prefix: str, text: str, lines: list[str]) -> I
 def _list(
     name: str, about: str, node: yaml.SequenceNode, text: str, lines: list[str]
 ) -> Iterator[Row]:
-    """Yield a list, one row for each entry."""
-    for number, entry in enumerate(node.value):
+    """Yield a list; one of groups and their files yields a row for each group."""
+    entries = []
+    for entry in node.value:
         start, end = entry.start_mark, entry.end_mark
-        written = " ".join(text[start.index : end.index].split("#")[0].split())
-        comment = _after_hash(lines[start.line])
-        yield Row(name, written, " ".join(filter(None, [about if not number else "", comment])))
+        written = text[start.index : end.index].split("#")[0].strip()
+        group, _, file = written.removeprefix("optional ").partition(": ")
+        if name == "defaults" and file and not group.startswith("override "):
+            yield Row(group, file, _after_hash(lines[start.line]))
+        elif written not in ("_self_", "schema"):  # Hydra's business
+            entries.append(written)
+    if entries:
+        yield Row(name, ", ".join(entries), about or _after_hash(lines[start.line]))
 
 
 def _comment(key: yaml.Node, value: yaml.Node, lines: list[str]) -> str:
