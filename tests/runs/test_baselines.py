@@ -147,11 +147,15 @@ def test_beyond_the_paper_a_run_calls_itself_so_and_can_be_tested_again(run, tmp
             r"method\.rectify_banks: expected true with method\.plus, got false",
         ),
         (
-            ["method=hypertrans_plus", "method.banks.target_ratio=0.5"],
+            [
+                "method=hypertrans_plus",
+                "method.plus.calibrate=true",
+                "method.banks.target_ratio=0.5",
+            ],
             r"method\.plus\.calibrate: expected a target bank of every patch, got .*ratio=0\.5",
         ),
         (
-            ["method=hypertrans_plus", "method.bank_max_rows=100"],
+            ["method=hypertrans_plus", "method.plus.calibrate=true", "method.bank_max_rows=100"],
             r"method\.plus\.calibrate: expected .* method\.bank_max_rows=100",
         ),
         (
