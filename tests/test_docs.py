@@ -55,6 +55,7 @@ def test_no_page_loads_anything_from_elsewhere(site):
 def test_the_page_of_the_api_has_equations_and_no_markup_of_another_language(site):
     text = (site / "api.html").read_text(encoding="utf-8")
     assert "<math" in text
+    assert not re.search(r"^<math", text, re.M)  # Markdown would have ended the line of text
     assert not re.findall(r":(?:math|func|class|meth|attr|data|mod):|\.\. math|```", text)
 
 

@@ -11,13 +11,15 @@ PAGES = {  # page of the site: file it is taken from
     "tiny.md": "src/fsad/shipped/tiny.md",
 }
 SECTIONS = {"departures.md": "Departures from the paper"}  # where a page is a part of its file
+UNSEARCHED = "---\nsearch:\n  exclude: true\n---\n\n"
 LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]+)\]\((?P<target>[^)\s#]+)(?P<anchor>#[^)\s]*)?\)")
 
 
 def page(name: str) -> str:
     """Return a page's Markdown."""
     text = (ROOT / PAGES[name]).read_text(encoding="utf-8")
-    return section(text, SECTIONS[name]) if name in SECTIONS else text
+    head = UNSEARCHED if name == "benchmarks.md" else ""  # its one table answers to every word
+    return head + (section(text, SECTIONS[name]) if name in SECTIONS else text)
 
 
 def section(text: str, title: str) -> str:

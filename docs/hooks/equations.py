@@ -24,8 +24,8 @@ def block(tex: str) -> str:
 
 
 def inline(tex: str) -> str:
-    """Return an equation within a line of text."""
-    return _mathml(tex, "inline")
+    """Return an equation within a line of text; Markdown takes a bare ``<math>`` for a block."""
+    return f"<span>{_mathml(tex, 'inline')}</span>"
 
 
 def _mathml(tex: str, display: str) -> str:
