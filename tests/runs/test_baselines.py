@@ -30,6 +30,7 @@ MORE = {
     "depth_inet": ("method.timm_name=resnet18", "method.pretrained=false"),
     "anomalydino": ("method.rotations=2", "method.threshold=0.1"),
 }
+CALIBRATED = ("method=hypertrans_plus", "method.plus.calibrate=true")
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +156,7 @@ def test_beyond_the_paper_a_run_calls_itself_so_and_can_be_tested_again(run, tmp
             r"method\.plus\.calibrate: expected a target bank of every patch, got .*ratio=0\.5",
         ),
         (
-            ["method=hypertrans_plus", "method.plus.calibrate=true", "method.bank_max_rows=100"],
+            [*CALIBRATED, "method.bank_max_rows=100"],
             r"method\.plus\.calibrate: expected .* method\.bank_max_rows=100",
         ),
         (
