@@ -18,6 +18,20 @@ CATEGORY = "categories/tile"
 FILE = f"{CATEGORY}/embeddings.safetensors"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_page():
+    """Keep what a report is drawn from, and draw none: t-SNE takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fsad.job.write_page", lambda _: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def finished(run, tmp_path_factory):
+    """A finished run with every stage on, for a report."""
+    return run(tmp_path_factory.mktemp("kept"), "report=true")
+
+
 def same(first, second):
     ours, theirs = (read_embeddings(folder / CATEGORY) for folder in (first, second))
     return ours.keys() == theirs.keys() and all(
@@ -36,7 +50,7 @@ def test_bank_rows_that_are_kept_are_rows_of_the_banks(finished):
 
 @pytest.mark.parametrize("off", ["report=false", "maps=false"])
 def test_without_them_scores_and_results_are_the_same_to_the_last_bit(finished, run, tmp_path, off):
-    run(tmp_path, off)
+    run(tmp_path, "report=true", off)
     assert not (tmp_path / FILE).exists()
     assert numbers(tmp_path) == numbers(finished)
     for name in ("scores.csv", f"{CATEGORY}/scores.csv"):
@@ -65,7 +79,7 @@ def test_a_resumed_run_whose_stages_are_there_keeps_the_same(finished, run, tmp_
 def test_a_run_that_takes_everything_from_the_cache_takes_them_too(
     finished, run, tmp_path, cache, monkeypatch
 ):
-    own = ("cache=default", f"paths.cache_dir={tmp_path / 'own'}")
+    own = ("report=true", "cache=default", f"paths.cache_dir={tmp_path / 'own'}")
     generated = f"data.root={cache}/synthetic"  # written once for all tests
     first = run(tmp_path / "first", *own, generated)
     assert same(first, finished)
@@ -75,7 +89,7 @@ def test_a_run_that_takes_everything_from_the_cache_takes_them_too(
 
 
 def test_a_method_that_trains_nothing_keeps_none(run, tmp_path):
-    run(tmp_path, "method=patchcore", without="method.")
+    run(tmp_path, "method=patchcore", "report=true", without="method.")
     assert not (tmp_path / FILE).exists()
     assert diagnostics([read_result(tmp_path / "result.json")]) == []
 
