@@ -25,7 +25,6 @@ def table(
 
     Example: fsad table outputs multirun --out tables
     """
-    from fsad.errors import DataError
     from fsad.table import (
         collect,
         compare,
@@ -36,9 +35,7 @@ def table(
     )
 
     runs = collect(paths)
-    if runs.problems and not runs.results:
-        more = f" (and {len(runs.problems) - 1} more)" if len(runs.problems) > 1 else ""
-        raise DataError(f"{runs.problems[0]}{more}")
+    runs.refuse_unreadable()
     print_table(runs)
     written = [*write_table(out, runs)]
     if reference:

@@ -57,8 +57,9 @@ def audit(found: list[Trivial]) -> Section:
         for name, row in by_category.items()
     ]
     names = ["category", *(f"{modality}: {name}" for modality, name in STATISTICS)]
-    html += "".join(paragraph(text, "banner") for text in warnings(found))
-    if not warnings(found):
+    said = warnings(found)
+    html += "".join(paragraph(text, "banner") for text in said)
+    if not said:
         html += paragraph("No trivial statistic separates the test images.")
     html += table("Image AUROC of trivial statistics", names, lines)
     return Section("audit", "Trivial statistics", html)

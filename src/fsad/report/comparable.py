@@ -1,10 +1,10 @@
 """Whether a run may be read beside the paper's Table 1, and why not."""
 
 from fsad.run_record import RunResult
+from fsad.table.settings import RANDOM
 
 BACKBONE = "dino_vitb8"
 """The paper's: DINO ViT-B/8."""
-RANDOM = "random weights"
 WHOLE = {
     "bagel": (244, 110),
     "cable_gland": (223, 108),
@@ -44,7 +44,7 @@ def reasons(result: RunResult, category: str) -> list[str]:
     """
     found = []
     if is_random(result):
-        found.append("random weights")
+        found.append(RANDOM)
     elif is_stand_in(result):
         found.append(f"backbone {result.backbone.get('name')}, not DINO ViT-B/8")
     ours, whole = result.categories.get(category), WHOLE.get(category)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from fsad.errors import DataError, FsadError, MissingDataError, message_of
+from fsad.errors import FsadError, MissingDataError, message_of
 from fsad.files import make_folder, write_text
 from fsad.report.audit import audit, audited, warnings
 from fsad.report.cards import Images, images_of
@@ -51,10 +51,8 @@ def write_report(
         About 5 MB for plotly.js and up to 16 MB of images.
     """
     runs = collect(folders)
+    runs.refuse_unreadable()
     if not runs.results:
-        if runs.problems:
-            more = f" (and {len(runs.problems) - 1} more)" if len(runs.problems) > 1 else ""
-            raise DataError(f"{runs.problems[0]}{more}")
         raise MissingDataError(
             f"{runs.missing[0]}: expected a run with a result, got one without result.json. "
             "Go on with it: python train.py resume=RUN_DIR."

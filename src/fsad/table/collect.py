@@ -26,6 +26,16 @@ class Runs:
     missing: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
+    def refuse_unreadable(self) -> None:
+        """Refuse runs of which not one could be read.
+
+        Raises:
+            DataError: There are problems and no results.
+        """
+        if self.problems and not self.results:
+            more = f" (and {len(self.problems) - 1} more)" if len(self.problems) > 1 else ""
+            raise DataError(f"{self.problems[0]}{more}")
+
 
 def _jobs_without_result(root: Path, done: set[Path]) -> list[Path]:
     """List the outermost configured folders without a result in, above or below them.
