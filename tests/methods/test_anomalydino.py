@@ -6,7 +6,7 @@ from small_backbone import small_backbone
 from torch.testing import assert_close
 
 from fsad.errors import ConfigError
-from fsad.methods.anomalydino import AnomalyDino, AnomalyDinoModule, top_mean, turned
+from fsad.methods.anomalydino import AnomalyDino, AnomalyDinoModule, top_mean
 from fsad.nn.adapter import AdaptedExtractor
 
 
@@ -51,22 +51,6 @@ def test_a_shot_turned_by_a_quarter_is_known():
     shots = images(1, seed=1)
     _, _, found = scored(4, torch.rot90(shots, 1, (2, 3)), shots)
     assert float(found["target"].max()) < 1e-4
-
-
-def test_a_quarter_turn_moves_every_pixel_and_changes_none():
-    pixels = images(2)
-    assert_close(turned(pixels, 90.0), torch.rot90(pixels, 1, (2, 3)), rtol=0, atol=1e-5)
-    assert turned(pixels, 0.0) is pixels
-
-
-@pytest.mark.parametrize("degrees", [30.0, 45.0])
-def test_the_corners_of_a_turned_image_mirror_its_border(degrees):
-    pixels = torch.full((1, 3, 32, 32), 0.25)
-    pixels[..., 8:24, 8:24] = 1.0
-    around = turned(pixels, degrees)
-    assert around.shape == pixels.shape
-    corners = around[..., [0, 0, -1, -1], [0, -1, 0, -1]]
-    assert_close(corners, torch.full_like(corners, 0.25))
 
 
 def test_an_image_scores_the_mean_of_its_worst_patches():

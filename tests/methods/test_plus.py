@@ -90,6 +90,19 @@ def test_a_reduced_target_bank_cannot_be_calibrated(banks):
         scores((banks[0], banks[1][:-3]), calibrate=True)
 
 
+def test_turned_shots_cannot_be_calibrated():
+    with pytest.raises(
+        ConfigError,
+        match=r"method\.plus\.calibrate: expected method\.plus\.rotations=1 with it, got 4",
+    ):
+        Plus(calibrate=True, rotations=4)
+
+
+def test_a_shot_has_at_least_one_view():
+    with pytest.raises(ConfigError, match=r"method\.plus\.rotations: expected .*at least 1, got 0"):
+        Plus(rotations=0)
+
+
 def test_switches_are_true_or_false():
     with pytest.raises(ConfigError, match=r"method\.plus\.excess: expected true or false"):
         Plus(excess="maybe")

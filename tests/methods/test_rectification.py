@@ -34,8 +34,10 @@ def images(count, seed=0):
 @torch.no_grad()
 def with_banks(module):
     for bank, seed in ((module.source_bank, 1), (module.target_bank, 2)):
-        maps = module.encode(images(6, seed), bank.domain)
-        rows = maps.permute(0, 2, 3, 1).flatten(0, 2)
+        domain = bank.domain
+        views = range(module.bank_views(domain))
+        seen = torch.cat([module.bank_view(images(6, seed), domain, view) for view in views])
+        rows = module.encode(seen, domain).permute(0, 2, 3, 1).flatten(0, 2)
         bank.fill((rows - rows.mean()) / rows.std(), rows.mean(), rows.std())
     module.on_test_start()
     return module
@@ -57,6 +59,17 @@ def test_without_rectifier_a_shots_own_patches_score_zero():
     module = with_banks(make(rectify=False))
     scores = module.score(images(6, seed=2))
     assert float(scores["target"].max()) < 1e-3
+
+
+@torch.no_grad()
+def test_with_turned_shots_a_shot_turned_by_a_quarter_scores_zero():
+    quarter = torch.rot90(images(6, seed=2), 1, (2, 3))
+    once, often = (
+        with_banks(make(rectify=False, plus=Plus(rotations=turns))).score(quarter)
+        for turns in (1, 4)
+    )
+    assert float(once["target"].max()) > 0.1
+    assert float(often["target"].max()) < 1e-3
 
 
 @torch.no_grad()

@@ -85,7 +85,8 @@ def test_a_single_shot_has_no_estimate(run, tmp_path):
 
 
 def test_scores_in_units_of_the_shots_have_no_estimate(run, tmp_path):
-    words = ("method=hypertrans_plus", "method.plus.calibrate=true", "maps=false")
+    calibrated = ("method.plus.calibrate=true", "method.plus.rotations=1")
+    words = ("method=hypertrans_plus", *calibrated, "maps=false")
     found = read_threshold(run(tmp_path, *words) / CATEGORY / "threshold.json")
     assert found.image is None
     assert "scores are in units of what the shots score" in found.note

@@ -30,7 +30,7 @@ MORE = {
     "depth_inet": ("method.timm_name=resnet18", "method.pretrained=false"),
     "anomalydino": ("method.rotations=2", "method.threshold=0.1"),
 }
-CALIBRATED = ("method=hypertrans_plus", "method.plus.calibrate=true")
+CALIBRATED = ("method=hypertrans_plus", "method.plus.calibrate=true", "method.plus.rotations=1")
 
 
 @pytest.fixture(scope="module")
@@ -129,12 +129,14 @@ def test_reweighting_changes_image_scores_alone(run, runs, tmp_path):
 
 
 def test_beyond_the_paper_a_run_calls_itself_so_and_can_be_tested_again(run, tmp_path):
-    switches = ("method.plus.excess=true", "method.plus.calibrate=true")
-    folder = run(tmp_path / "run", "method=hypertrans_plus", *switches)
+    folder = run(tmp_path / "run", *CALIBRATED)
     result = result_of(folder)
     assert result["method"] == "hypertrans_plus"
     again = result_of(run(tmp_path / "again", f"ckpt={folder}", "method.beta=0.6"))
     assert again["mean"] == result["mean"]
+    turned = result_of(run(tmp_path / "turned", "method=hypertrans_plus"))
+    rows = [each["categories"]["tile"]["bank_rows"]["target"] for each in (result, turned)]
+    assert rows[1] == 4 * rows[0]
     plain = result_of(run(tmp_path / "plain"))
     assert plain["method"] == "hypertrans"
     assert plain["mean"] != result["mean"]
@@ -148,11 +150,11 @@ def test_beyond_the_paper_a_run_calls_itself_so_and_can_be_tested_again(run, tmp
             r"method\.rectify_banks: expected true with method\.plus, got false",
         ),
         (
-            [
-                "method=hypertrans_plus",
-                "method.plus.calibrate=true",
-                "method.banks.target_ratio=0.5",
-            ],
+            ["method=hypertrans_plus", "method.plus.calibrate=true"],
+            r"method\.plus\.calibrate: expected method\.plus\.rotations=1 with it, got 4",
+        ),
+        (
+            [*CALIBRATED, "method.banks.target_ratio=0.5"],
             r"method\.plus\.calibrate: expected a target bank of every patch, got .*ratio=0\.5",
         ),
         (

@@ -4,14 +4,14 @@ import math
 from pathlib import Path
 
 from torch import Tensor
-from torch.nn.functional import normalize, pad
-from torchvision.transforms.functional import InterpolationMode, center_crop, rotate
+from torch.nn.functional import normalize
 
 from fsad.callbacks.bank_builder import MemoryBankBuilder
 from fsad.errors import check_at_least, check_fraction, check_not_negative, check_positive
 from fsad.functional.foreground import foreground
 from fsad.functional.prepared import prepare
 from fsad.functional.scoring import patch_scores
+from fsad.functional.turned import turned
 from fsad.nn.adapter import AdaptedExtractor
 from fsad.nn.extractor import PatchExtractor
 from fsad.plan import Plan
@@ -81,21 +81,6 @@ def top_mean(patches: Tensor, share: float) -> Tensor:
     flat = patches.flatten(1)
     count = max(1, math.floor(share * flat.shape[1]))
     return flat.topk(count, dim=1).values.mean(dim=1)
-
-
-def turned(images: Tensor, degrees: float) -> Tensor:
-    """Turn images ``(n, c, H, W)`` about their middle; the corners mirror what is inside.
-
-    Law: a quarter turn of a square image moves every pixel and changes none.
-    """
-    if degrees == 0:
-        return images
-    height, width = images.shape[2:]
-    margin = math.ceil((math.sqrt(2) - 1) / 2 * max(height, width)) + 1
-    mirrored = pad(images, (margin,) * 4, mode="reflect")
-    turned = rotate(mirrored, degrees, InterpolationMode.BILINEAR)
-    whole: Tensor = center_crop(turned, [height, width])
-    return whole
 
 
 class AnomalyDino:

@@ -144,9 +144,14 @@ class HyperTrans:
             builder,
             beta=self.beta if self.stages.cross_domain else 0.0,
             sigma=self.sigma,
-            banks_depend={"banks": asdict(self.banks), "max_rows": self.bank_max_rows},
+            banks_depend={
+                "banks": asdict(self.banks),
+                "max_rows": self.bank_max_rows,
+                "rotations": self.plus.rotations,
+            },
             scores_depend={
-                "plus": asdict(self.plus),
+                "excess": self.plus.excess,
+                "calibrate": self.plus.calibrate,
                 **({"rectify_banks": self.rectify_banks} if self.stages.rectify else {}),
             },
         )

@@ -9,6 +9,7 @@ from fsad.checkpoint import check_loss
 from fsad.data.datamodule import PairDataModule
 from fsad.embeddings import ROWS, choose
 from fsad.functional.prepared import prepare
+from fsad.functional.turned import turned
 from fsad.methods.hypertrans.graph import BankGraph, gap_over_norm
 from fsad.methods.hypertrans.normal import NormalScores
 from fsad.methods.hypertrans.settings import Plus, Rectify
@@ -64,6 +65,14 @@ class HypergraphRectificationModule(ScoringModule):
             extractor.extractor.channels, settings.hidden, alpha, settings.dropout, seed
         )
         self.graph: BankGraph | None = None
+
+    def bank_views(self, domain: str) -> int:
+        """Return how many views of each image the banks hold: the turns of a shot."""
+        return self.plus.rotations if domain == "target" else 1
+
+    def bank_view(self, images: Tensor, domain: str, number: int) -> Tensor:
+        """Turn images."""
+        return turned(images, 360 * number / self.bank_views(domain))
 
     def setup(self, stage: str) -> None:  # noqa: ARG002 (Lightning's signature)
         """Leave the adapters as they are: they are not this stage's to train."""

@@ -2,7 +2,14 @@
 
 from dataclasses import dataclass
 
-from fsad.errors import check_at_least, check_bool, check_choice, check_fraction, check_positive
+from fsad.errors import (
+    ConfigError,
+    check_at_least,
+    check_bool,
+    check_choice,
+    check_fraction,
+    check_positive,
+)
 from fsad.functional.coreset import check_slack
 
 
@@ -110,11 +117,19 @@ class Plus:
         calibrate: Measure both domains' scores in robust deviations of what the shots themselves
             score, each against the others, before they are fused, so that beta weighs like with
             like. A shot sees one shot less than a query does: its scores are a little higher.
+        rotations: Angles at which the target bank holds each shot, evenly spread over a turn.
     """
 
     excess: bool = False
     calibrate: bool = False
+    rotations: int = 1
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            check_bool(f"method.plus.{name}", value)
+        for name in ("excess", "calibrate"):
+            check_bool(f"method.plus.{name}", getattr(self, name))
+        check_at_least("method.plus.rotations", self.rotations, 1)
+        if self.calibrate and self.rotations > 1:  # a shot's own turns are not held out with it
+            raise ConfigError(
+                "method.plus.calibrate: expected method.plus.rotations=1 with it, "
+                f"got {self.rotations}"
+            )
