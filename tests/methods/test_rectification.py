@@ -73,6 +73,20 @@ def test_with_turned_shots_a_shot_turned_by_a_quarter_scores_zero():
 
 
 @torch.no_grad()
+def test_turned_shots_make_the_hypergraph_no_larger_and_score_zero_beside_it():
+    once = with_banks(make())
+    often = with_banks(make(plus=Plus(rotations=4)))
+    assert len(often.graph.target) == len(once.graph.target)
+    assert len(often._target.rows) == 4 * len(once._target.rows)
+    beside = ~often._members(len(often._target.rows))
+    assert int(beside.sum()) == 3 * len(once.graph.target)
+    every = torch.cat([torch.rot90(images(6, seed=2), -turn, (2, 3)) for turn in range(4)])
+    scores = often.score(every)["target"].flatten()
+    # what is no vertex passes through R as a query on both sides
+    assert float(scores.sort().values[int(beside.sum()) - 1]) < 1e-3
+
+
+@torch.no_grad()
 def test_alpha_zero_scores_as_without_rectifier():
     plain, identity = with_banks(make(rectify=False)), with_banks(make(alpha=0.0))
     torch.testing.assert_close(identity.score(images(2)), plain.score(images(2)))

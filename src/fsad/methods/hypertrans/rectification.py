@@ -87,9 +87,26 @@ class HypergraphRectificationModule(ScoringModule):
         self.graph = self._build_graph()
 
     def _build_graph(self) -> BankGraph:
+        rows = self.target_bank.rows
         return BankGraph(
-            self.source_bank.rows, self.target_bank.rows, self.knn, self.settings.scale
+            self.source_bank.rows, rows[self._members(len(rows))], self.knn, self.settings.scale
         )
+
+    def _members(self, count: int) -> Tensor:
+        """Choose the target's rows that the hypergraph holds: as many as without turned shots.
+
+        Of turned shots it would cost as many times as much to train on all. The others pass
+        through R as queries do.
+
+        Args:
+            count: Of all rows.
+
+        Returns:
+            Whether each row is one, ``(count,)``.
+        """
+        members = torch.zeros(count, dtype=torch.bool)
+        members[choose(count, -(-count // self.plus.rotations), self.seed, "members")] = True
+        return members.to(self.device)
 
     def training_step(self, batch: Tensor) -> Tensor:  # noqa: ARG002 (empty by design)
         """Return L_dr over the whole hypergraph."""
@@ -134,7 +151,11 @@ class HypergraphRectificationModule(ScoringModule):
             self.graph = self.graph or self._build_graph()
             self._states = self.graph.states(self.rectifier)
             if self.rectify_banks:
+                others = target[~self._members(len(target))]
                 source, target = self.graph.banks_as_queries(self.rectifier, self._states)
+                if len(others):
+                    others = self.graph.rectify(self.rectifier, self._states, others)
+                    target = torch.cat([target, others])
         self._source, self._target = prepare(source), prepare(target)
         self._normal = NormalScores(self._source, self._target, self.plus, self._shots())
 
