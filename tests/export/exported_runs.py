@@ -11,7 +11,7 @@ HYPERTRANS = (
 )
 SETTINGS = {
     "hypertrans": HYPERTRANS,
-    "hypertrans_plus": (*HYPERTRANS, "method.plus.excess=true"),
+    "hypertrans_plus": (*HYPERTRANS, "method.plus.excess=true", "method.plus.rotations=4"),
     "raw banks": ("method=hypertrans", *HYPERTRANS, "method.rectify_banks=false"),
     "patchcore": ("method.reweight=3",),
     "source_bank": (),

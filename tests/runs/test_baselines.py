@@ -146,7 +146,11 @@ def test_beyond_the_paper_a_run_calls_itself_so_and_can_be_tested_again(run, tmp
     ("words", "message"),
     [
         (
-            ["method=hypertrans_plus", "method.rectify_banks=false"],
+            [
+                "method=hypertrans_plus",
+                "method.stages.rectify=true",
+                "method.rectify_banks=false",
+            ],
             r"method\.rectify_banks: expected true with method\.plus, got false",
         ),
         (
