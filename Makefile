@@ -24,8 +24,11 @@ help:  ## show this
 train: .venv/installed  ## run the main job on generated data; more in ARGS="data.shots=1 method.beta=0.5"
 	$(BIN)/python train.py $(ARGS)
 
-test: .venv/installed  ## run the tests
-	$(BIN)/python -m pytest $(ARGS)
+# A worker of one thread and 1.5 GB per core, at most eight. A file's tests stay with one worker, which
+# makes their fixtures once; so where ARGS names a file there is nothing to share out.
+WORKERS = $(if $(findstring .py,$(ARGS)),,-n logical --maxprocesses 8 --dist loadfile)
+test: .venv/installed  ## run the tests; some of them in ARGS=tests/test_cli.py, or ARGS="-k cache"
+	$(BIN)/python -m pytest $(WORKERS) $(ARGS)
 
 lint: .venv/installed  ## check style
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """Seeds: every random input comes from a seeded generator, in float64 unless a test says why."""
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -8,6 +9,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 torch.set_num_threads(1)  # the tests' tensors are small: a second thread only waits for the first
+os.environ["OMP_NUM_THREADS"] = "1"  # so do the processes that tests start: sums depend on it
 
 
 @pytest.fixture(autouse=True)

@@ -109,16 +109,21 @@ def command(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> Iterator[Callable[..., tuple[int, str]]]:
-    """Call ``train.command`` in this process; return its exit code and all it said on stderr."""
+    """Call ``train.command`` in this process; return its exit code and all it said on stderr.
+
+    It is called in the test's own folder unless ``folder`` names another.
+    """
     import train
 
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
 
-    def call(*words: str, small: tuple[str, ...] = SMALL) -> tuple[int, str]:
-        monkeypatch.chdir(tmp_path)
-        arguments = [f"paths.cache_dir={cache}", *small]
-        monkeypatch.setattr(sys, "argv", ["train.py", *arguments, *words])
+    def call(
+        *words: str, small: tuple[str, ...] = SMALL, folder: Path = tmp_path
+    ) -> tuple[int, str]:
+        monkeypatch.chdir(folder)
+        monkeypatch.setenv("FSAD_CACHE_DIR", str(cache))
+        monkeypatch.setattr(sys, "argv", ["train.py", *small, *words])
         GlobalHydra.instance().clear()
         code, said = 0, ""
         try:

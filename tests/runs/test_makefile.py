@@ -54,6 +54,17 @@ def test_sweep_without_an_earlier_one_says_what_to_do():
     assert "Start one without it, or pass its folder." in done.stderr
 
 
+@pytest.mark.parametrize("some", ["", "-k cache", "tests/runs", "--durations=5"])
+def test_tests_are_shared_out_to_the_cores_and_those_of_a_file_stay_together(some):
+    shown = make("--dry-run", "test", f"ARGS={some}").stdout
+    assert f"pytest -n logical --maxprocesses 8 --dist loadfile {some}\n" in shown
+
+
+@pytest.mark.parametrize("some", ["tests/test_cli.py", "-x tests/test_cli.py::test_help"])
+def test_a_single_file_of_tests_is_run_without_workers(some):
+    assert f"pytest  {some}\n" in make("--dry-run", "test", f"ARGS={some}").stdout
+
+
 def test_help_lists_every_target():
     shown = make("help").stdout
     for target in ("train", "test", "lint", "types", "check", "sweep", "table", "clean"):

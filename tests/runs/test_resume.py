@@ -1,7 +1,6 @@
 """A run killed anywhere goes on and ends as an unbroken one would have."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -73,12 +72,11 @@ def test_a_run_killed_by_the_system_resumes_to_the_same_result(cache, small, run
     process = subprocess.Popen(
         [*command, f"paths.output_dir={folder}"],
         cwd=tmp_path,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},  # as here: sums depend on how they are split
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     waited_for = folder / "categories/tile/rectify.ckpt"  # inside stage rectify
-    for _ in range(3000):
+    for _ in range(15_000):  # five minutes, on a machine that does much else
         if waited_for.exists() or process.poll() is not None:
             break
         time.sleep(0.02)

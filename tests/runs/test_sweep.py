@@ -1,7 +1,6 @@
 """A sweep that was broken goes on where it stopped, in one process or in several."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -59,7 +58,6 @@ def by_two_workers(cache, small, tmp_path_factory):
     done = subprocess.run(
         [*program, *AXES, *JOBLIB, f"hydra.sweep.dir={folder}"],
         cwd=folder,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},  # as here: sums depend on how they are split
         capture_output=True,
         text=True,
         check=False,
