@@ -113,6 +113,7 @@ def _entry(
         "limits": measured.limits,
         "fused_limits": [[beta, *limit] for beta, limit in measured.fused_limits.items()],
         "pro": measured.pro,
+        "fused_pro": list(measured.fused_pro.items()),
         "cards": {},
     }
 
