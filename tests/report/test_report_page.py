@@ -272,7 +272,15 @@ def test_a_difference_that_chance_explains_is_said_to_be_one(compared, tmp_path)
     assert "Differences from patchcore" in text
     said = "hypertrans (tiny, shots 2): the interval includes 0, so chance alone would explain"
     assert said in text
-    assert "Images are those of the first of 4 runs" in text
+
+
+def test_images_are_those_of_the_run_named_first_and_the_page_says_whose(compared, tmp_path):
+    for name, method, seed in (("a0", "hypertrans", 0), ("b1", "patchcore", 1)):
+        run = compared / name
+        text = text_of(write_report([run, compared], tmp_path / "r.html"))
+        whose = f"one run, the first of 4: {method}, 2 shots, seed {seed}, in {run.resolve()}. "
+        assert f"Images are those of {whose}" in text
+        assert "to see another run's, name its folder first." in text
 
 
 def test_one_draw_has_no_interval(compared, tmp_path):

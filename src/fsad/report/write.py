@@ -117,8 +117,12 @@ def _about_backbones(runs: Sequence[RunResult]) -> list[str]:
 
 
 def _intro(runs: Runs, images: Images) -> str:
-    several = len(runs.results)
-    whose = f"Images are those of the first of {several} runs, {runs.results[0].path.parent}. "
+    first, several = runs.results[0], len(runs.results)
+    whose = (
+        f"Images are those of one run, the first of {several}: {first.method}, "
+        f"{settings_of(first)['shots']} shots, seed {first.seed}, in {first.path.parent}. "
+        "More would make the page too large; to see another run's, name its folder first. "
+    )
     left = images.images - images.cards
     omitted = (
         f"{left} of {images.images} images have no card, to keep the page small: those with the "
