@@ -30,7 +30,7 @@ from fsad.processes import agree, is_first
 from fsad.progress import track
 from fsad.randomness import seeded
 from fsad.result import as_json
-from fsad.run_record import CategoryResult, ScoreRow, peak_rss_mb, write_scores
+from fsad.run_record import CATEGORY, CategoryResult, ScoreRow, peak_rss_mb, write_scores
 from fsad.scored import Fusion, ImageScore, ScoredImages, Scores, scores_by_domain, source_share
 from fsad.store import TensorStore, digest
 from fsad.threshold import THRESHOLD
@@ -112,7 +112,7 @@ class CategoryRun:
     @property
     def record(self) -> Path:
         """The file that says the category is done."""
-        return self.folder / "category.json"
+        return self.folder / CATEGORY
 
     def run(self) -> CategoryResult:
         """Run what is not done yet and return the result."""
@@ -142,10 +142,10 @@ class CategoryRun:
             result = self._measure(plan, scores, seconds, diagnostics, backbone_before)
         self._keep_embeddings(plan, memos[EMBEDDINGS])
         if is_first():
-            write_json(self.record, result.to_json())
+            self._end(result, plan)
             if self.around.threshold:  # after everything else, of which it must change nothing
                 result = replace(result, threshold=self._threshold(plan, memos))
-                write_json(self.record, result.to_json())
+                self._end(result, plan)
         agree(None)  # the others wait until it is there
         return result if is_first() else self._recorded()
 
@@ -230,6 +230,10 @@ class CategoryRun:
         )
         self._log({f"{stage.name}/{name}": it for name, it in artifact.diagnostics.items()})
         return artifact
+
+    def _end(self, result: CategoryResult, plan: Plan) -> None:
+        """Record the category, and how its scores became maps: no setting need say that."""
+        write_json(self.record, result.to_json() | {"sigma": plan.sigma, "beta": plan.beta})
 
     def _recorded(self) -> CategoryResult:
         """Read back what an earlier process finished."""

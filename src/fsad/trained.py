@@ -16,7 +16,7 @@ from fsad.config import stored_config
 from fsad.errors import ConfigError, MissingDataError, RunError, WeightsError
 from fsad.nn.extractor import PatchExtractor
 from fsad.plan import Plan
-from fsad.run_record import read_result
+from fsad.run_record import CATEGORY, read_category, read_result
 from fsad.scored import Fusion, Scores, complete
 from fsad.stage_module import ScoringModule
 
@@ -145,8 +145,11 @@ def load_trained(
         )
     with torch.no_grad():
         scorer.on_test_start()
-    fusion = Fusion(extractor.image_size, plan.sigma, plan.beta)
-    return Trained(name, method.name, config, run / "categories" / name, plan, fusion)
+    own = run / "categories" / name
+    record = read_category(own)
+    sigma, beta = record.get("sigma", plan.sigma), record.get("beta", plan.beta)
+    fusion = Fusion(extractor.image_size, sigma, beta)
+    return Trained(name, method.name, config, own, plan, fusion)
 
 
 def choose_category(run: Path, category: str | None) -> str:
@@ -156,7 +159,7 @@ def choose_category(run: Path, category: str | None) -> str:
         MissingDataError: The run has no finished category.
         ConfigError: It has not the one asked for, or several and none is asked for.
     """
-    known = sorted(path.parent.name for path in run.glob("categories/*/category.json"))
+    known = sorted(path.parent.name for path in run.glob(f"categories/*/{CATEGORY}"))
     if not known:
         raise MissingDataError(
             f"{run}: expected a run with a finished category, got none. "

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from made_run import BETA, make_run, write_tensors_of
+from made_run import BETA, SIGMA, make_run, write_tensors_of
 
 from fsad.errors import DataError, MissingDataError
 from fsad.functional.scoring import anomaly_maps, fuse, image_scores
@@ -97,8 +97,8 @@ def test_a_damaged_table_of_scores_is_named(tmp_path, result):
 @pytest.mark.parametrize("beta", [0.0, 0.13, 0.6, 0.97, 1.0])
 def test_the_scale_holds_every_fused_map_at_any_beta(result, beta):
     scores = read_scores(result, "knob")
-    rows = measure(scores, 32, 2.0, None).fused_limits
-    maps = [anomaly_maps(each.patches, 32, 2.0) for each in scores.by_domain.values()]
+    rows = measure(scores, 32, None).fused_limits
+    maps = [anomaly_maps(each.patches, 32, SIGMA) for each in scores.by_domain.values()]
     values = fuse(*maps, beta)
     betas = sorted(rows)
     after = next(it for it in betas if it >= beta)
@@ -126,8 +126,8 @@ def test_pro_curves_are_those_of_the_maps_at_each_beta(result):
     scores = read_scores(result, "knob")
     masks = torch.zeros(6, 32, 32, dtype=torch.bool)
     masks[scores.labels, 8:16, 10:20] = True
-    found = measure(scores, 32, 2.0, list(masks))
-    maps = [anomaly_maps(each.patches, 32, 2.0) for each in scores.by_domain.values()]
+    found = measure(scores, 32, list(masks))
+    maps = [anomaly_maps(each.patches, 32, SIGMA) for each in scores.by_domain.values()]
     assert {0.0, 0.5, BETA, 1.0} <= found.fused_pro.keys()
     for beta, drawn in found.fused_pro.items():
         fpr, overlap = pro_curve(fuse(*maps, beta), number_regions(masks))
@@ -140,7 +140,7 @@ def test_pro_curves_are_those_of_the_maps_at_each_beta(result):
 
 def test_without_a_defect_there_is_no_pro_curve(result):
     masks = torch.zeros(6, 32, 32, dtype=torch.bool)
-    found = measure(read_scores(result, "knob"), 32, 2.0, list(masks))
+    found = measure(read_scores(result, "knob"), 32, list(masks))
     assert found.pro == found.fused_pro == {}
 
 

@@ -39,15 +39,12 @@ class Measured:
     fused_pro: dict[float, list[float]]
 
 
-def measure(
-    scores: CategoryScores, size: int, sigma: float, masks: Sequence[Tensor] | None
-) -> Measured:
+def measure(scores: CategoryScores, size: int, masks: Sequence[Tensor] | None) -> Measured:
     """Make all maps of a category once, and forget them.
 
     Args:
         scores: Of its test images.
         size: Height and width of the maps, pixels.
-        sigma: Their blur, pixels.
         masks: Ground truth of each image, ``(S, S)``, bool, or None.
 
     Note:
@@ -60,7 +57,7 @@ def measure(
     kept: dict[str, list[Tensor]] = {}
     for first in range(0, len(scores.images), BATCH):
         maps = {
-            domain: anomaly_maps(each.patches[first : first + BATCH], size, sigma)
+            domain: anomaly_maps(each.patches[first : first + BATCH], size, scores.sigma)
             for domain, each in scores.by_domain.items()
         }
         for domain, values in maps.items():

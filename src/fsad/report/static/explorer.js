@@ -49,7 +49,7 @@ const explorer = (() => {
     const domains = kind === "fused" ? ["source", "target"] : [kind];
     for (const it of domains) {
       card.maps[it] ??= fsad.anomalyMap(
-        fsad.floats(card.patches[it]), category.grid, data.size, data.sigma);
+        fsad.floats(card.patches[it]), category.grid, data.size, category.sigma);
     }
     return kind === "fused"
       ? fsad.fuseMaps(card.maps.source, card.maps.target, beta) : card.maps[kind];
