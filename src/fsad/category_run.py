@@ -121,7 +121,8 @@ class CategoryRun:
         if self.trained and not (self.trained / "banks.safetensors").is_file():
             raise RunError(
                 f"ckpt: expected a finished category in '{self.trained}', got one without banks. "
-                "Choose data.category among that run's, or finish it with resume=RUN_DIR."
+                "Choose data.category among that run's, or finish it first: python train.py "
+                f"resume={self.trained.parents[1]}"
             )
         backbone_before = self.extractor.seconds
         stored_at = self.trained or self.folder
@@ -191,7 +192,7 @@ class CategoryRun:
         if self.trained and not memo.path.exists():
             raise RunError(
                 f"ckpt: expected {memo.path.name} in '{self.trained}', got none. "
-                "Finish that run with resume=RUN_DIR first."
+                f"Finish that run first: python train.py resume={self.trained.parents[1]}"
             )
         unfinished = self.folder / f"{stage.name}.ckpt"
         with memo.making() as needed:

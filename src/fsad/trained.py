@@ -128,14 +128,19 @@ def load_trained(
     """
     config = stored_config(str(run), "run")
     name = choose_category(run, category)
-    folder = Path(config.ckpt or run) / "categories" / name  # a re-test has no banks of its own
+    if not (run / "result.json").exists():
+        raise MissingDataError(
+            f"{run}: expected a finished run, got one without result.json. {_finish(run)}"
+        )
+    backbone = read_result(run / "result.json").backbone
+    folder = _trained_in(run, config) / "categories" / name
     if weights_path is not None:
         _set_weights(config, weights_path)
     refuse_foreign(config)
     with plainly():
         method = build_method(config)
     extractor = _extractor(config, method)
-    refuse_other_backbone(read_result(run / "result.json").backbone, extractor)
+    refuse_other_backbone(backbone, extractor)
     plan = trained_plan(method, extractor, folder, _device(device))
     scorer = plan.scorer
     if type(scorer).score is ScoringModule.score:
@@ -156,24 +161,39 @@ def choose_category(run: Path, category: str | None) -> str:
     """Return the category asked for, or the run's only one.
 
     Raises:
-        MissingDataError: The run has no finished category.
+        MissingDataError: The run has no finished category, or this one is not finished.
         ConfigError: It has not the one asked for, or several and none is asked for.
     """
     known = sorted(path.parent.name for path in run.glob(f"categories/*/{CATEGORY}"))
     if not known:
         raise MissingDataError(
-            f"{run}: expected a run with a finished category, got none. "
-            f"Finish it with: python train.py resume={run}"
+            f"{run}: expected a run with a finished category, got none. {_finish(run)}"
         )
     if category is None and len(known) == 1:
         return known[0]
-    if category not in known:
-        got = "none" if category is None else repr(category)
-        raise ConfigError(
-            f"category: expected one of {', '.join(known)}, got {got}. Pass one: --category NAME, "
-            "or category= in Python."
+    if category in known:
+        return category
+    got = "none" if category is None else repr(category)
+    said = f"category: expected one of {', '.join(known)}, got {got}"
+    if category is not None and (run / "categories" / category).exists():
+        raise MissingDataError(f"{said}, which is not finished. {_finish(run)}")
+    raise ConfigError(f"{said}. Pass one: --category NAME, or category= in Python.")
+
+
+def _finish(run: Path) -> str:
+    return f"Finish it with: python train.py resume={run}"
+
+
+def _trained_in(run: Path, config: DictConfig) -> Path:
+    """Return the folder of the run that trained: a re-test has no stages or banks of its own."""
+    if not config.ckpt:
+        return run
+    if not Path(config.ckpt).is_dir():
+        raise MissingDataError(
+            f"ckpt: expected the run that '{run}' tested again, at '{config.ckpt}', got nothing "
+            "there. Move it back, or test it again where it lies now: python train.py ckpt=RUN_DIR"
         )
-    return category
+    return Path(config.ckpt)
 
 
 def _set_weights(config: DictConfig, path: Path) -> None:

@@ -236,3 +236,19 @@ def test_a_file_that_is_no_exported_model_is_refused(onnx_of, tmp_path):
     record = json.loads(about(onnx_of("raw")[0], LIMITS).to_json()) | {"schema": 7}
     with pytest.raises(DataError, match="expected a record with schema 1, got 7"):
         Metadata.from_json(json.dumps(record), "model.onnx")
+
+
+def test_a_folder_as_the_output_is_refused_with_a_name_for_the_file(tmp_path):
+    words = ["export", str(tmp_path / "bolt"), "-o", str(tmp_path)]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 1
+    assert f"--output: expected the name of a file, got the folder '{tmp_path}'." in done.output
+    assert f"-o {tmp_path / 'bolt.onnx'}" in done.output
+
+
+def test_a_run_that_is_refused_leaves_no_folder_behind(tmp_path):
+    words = ["export", str(tmp_path / "gone"), "-o", str(tmp_path / "new" / "model.onnx")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 1
+    assert "expected a run's folder with config.yaml" in done.output
+    assert not list(tmp_path.iterdir())
