@@ -383,7 +383,8 @@ class CategoryRun:
             plan, again, self.data, fusion, Shelf(banks.store, key), self.data.shot_files
         )
         self.extractor.to("cpu")
-        log.info("%s: %s", self.folder.name, threshold.note)
+        for line in threshold.note.splitlines():
+            log.info("%s: %s", self.folder.name, line)
         threshold.write(self.folder / THRESHOLD)
         return threshold.to_json()
 
