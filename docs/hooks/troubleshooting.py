@@ -10,8 +10,8 @@ INTRO = """# Troubleshooting
 
 A message names what is wrong, what was expected, what came instead, and where it is known what to
 do: `name: expected X, got Y. Remedy.` It is one line without a traceback; the exit code is not 0.
-`fsad --debug COMMAND` shows where it came from. What a run computed before it stopped is kept:
-`python train.py resume=RUN_DIR` goes on.
+`fsad --debug COMMAND` and `FSAD_DEBUG=1 python train.py ...` show where it came from. What a run
+computed before it stopped is kept: `python train.py resume=RUN_DIR` goes on.
 
 Search this page for the words of your message. Words in braces stand for what the program fills in.
 """

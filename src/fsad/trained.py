@@ -130,7 +130,8 @@ def load_trained(
     name = choose_category(run, category)
     if not (run / "result.json").exists():
         raise MissingDataError(
-            f"{run}: expected a finished run, got one without result.json. {_finish(run)}"
+            f"{run}: expected a finished run, got one without result.json. "
+            f"Finish it with: python train.py resume={run}"
         )
     backbone = read_result(run / "result.json").backbone
     folder = _trained_in(run, config) / "categories" / name
@@ -167,21 +168,23 @@ def choose_category(run: Path, category: str | None) -> str:
     known = sorted(path.parent.name for path in run.glob(f"categories/*/{CATEGORY}"))
     if not known:
         raise MissingDataError(
-            f"{run}: expected a run with a finished category, got none. {_finish(run)}"
+            f"{run}: expected a run with a finished category, got none. "
+            f"Finish it with: python train.py resume={run}"
         )
     if category is None and len(known) == 1:
         return known[0]
     if category in known:
         return category
-    got = "none" if category is None else repr(category)
-    said = f"category: expected one of {', '.join(known)}, got {got}"
     if category is not None and (run / "categories" / category).exists():
-        raise MissingDataError(f"{said}, which is not finished. {_finish(run)}")
-    raise ConfigError(f"{said}. Pass one: --category NAME, or category= in Python.")
-
-
-def _finish(run: Path) -> str:
-    return f"Finish it with: python train.py resume={run}"
+        raise MissingDataError(
+            f"category: expected one of {', '.join(known)}, got '{category}', which is not "
+            f"finished. Finish it with: python train.py resume={run}"
+        )
+    got = "none" if category is None else repr(category)
+    raise ConfigError(
+        f"category: expected one of {', '.join(known)}, got {got}. Pass one: --category NAME, "
+        "or category= in Python."
+    )
 
 
 def _trained_in(run: Path, config: DictConfig) -> Path:
