@@ -13,6 +13,7 @@ from fsad.artifacts import trained_plan
 from fsad.assemble import build_extractor, build_method, plainly, refuse_foreign
 from fsad.checkpoint import refuse_other_backbone
 from fsad.config import stored_config
+from fsad.data.eyecandies import Eyecandies
 from fsad.errors import ConfigError, MissingDataError, RunError, WeightsError
 from fsad.nn.extractor import PatchExtractor
 from fsad.plan import Plan
@@ -68,6 +69,12 @@ class Trained:
     def sigma(self) -> float:
         """Blur of the maps in pixels."""
         return self.fusion.sigma
+
+    @property
+    def png_holes(self) -> bool:
+        """Whether 0 in a depth png of its dataset is a pixel without depth."""
+        reader = OmegaConf.select(self.config, "data.reader._target_")
+        return bool(reader != f"{Eyecandies.__module__}.{Eyecandies.__name__}")
 
     @torch.no_grad()
     def score(self, images: Tensor) -> dict[str, Scores]:

@@ -87,6 +87,18 @@ def test_the_file_says_what_it_is(onnx_of):
     assert (model.limits, model.category, model.part_above) == (LIMITS, "tile", None)
 
 
+def test_the_file_says_whether_0_in_a_png_is_a_hole_and_of_an_earlier_one_it_is(onnx_of):
+    trained = onnx_of("hypertrans")[0]
+    config = trained.config.copy()
+    config.data.reader._target_ = "fsad.data.eyecandies.Eyecandies"
+    said = about(replace(trained, config=config), LIMITS)
+    assert not said.png_holes
+    assert Metadata.from_json(said.to_json(), "model.onnx") == said
+    earlier = json.loads(said.to_json())
+    del earlier["png_holes"]
+    assert Metadata.from_json(json.dumps(earlier), "model.onnx").png_holes
+
+
 def test_the_file_is_of_one_opset_and_open_in_the_number_of_images_alone(onnx_of):
     import onnx
 

@@ -59,7 +59,8 @@ def load_run(
     trained = load_trained(run, category, device, weights_path)
     found = read_threshold(trained.folder / THRESHOLD)
     limits = Limits(found.image, found.map, found.false_alarm_rate, found.note)
-    return Predictor(TrainedScorer(trained), limits, trained.category, _part_above(trained))
+    scorer, above = TrainedScorer(trained), _part_above(trained)
+    return Predictor(scorer, limits, trained.category, above, trained.png_holes)
 
 
 def _part_above(trained: Trained) -> float | None:
