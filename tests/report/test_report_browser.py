@@ -88,7 +88,8 @@ def test_the_pro_curve_follows_beta_and_says_at_which(here, made, dataset, asked
     shown = here.js("document.getElementById('pro').data.find(it => it.name === 'fused')")
     assert shown["y"] == pytest.approx(np.interp(shown["x"], fpr, overlap), abs=1e-6)
     caption = here.page.locator("#pro-caption").inner_text()
-    assert f"fused at beta {drawn:g}: " in caption
+    near = "" if asked == drawn else " (nearest computed)"
+    assert caption == f"PRO, pixels, fused at beta {drawn:g}{near}"
 
 
 @pytest.mark.parametrize(

@@ -226,7 +226,8 @@ const explorer = (() => {
     element("pro-figure").hidden = !curves.length;
     if (!curves.length) return;
     element("pro-caption").textContent = "PRO, pixels" +
-      (fusable ? `, fused at beta ${curves[0].beta}: of those computed the nearest to the slider's` : "");
+      (fusable ? `, fused at beta ${curves[0].beta}` : "") +
+      (fusable && curves[0].beta !== state.beta ? " (nearest computed)" : "");
     figures.draw("pro", curves.map(({ name, y }, i) => ({ name, x: data.points, y, mode: "lines", line: style(i) })), {
       xaxis: { title: { text: "false positive rate" }, range: [0, 0.305] }, yaxis: { title: { text: "region overlap" }, range: [0, 1.05] },
     }, "Overlap with the defects' regions up to 30 % false positives");
