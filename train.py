@@ -46,7 +46,9 @@ def main(cfg: DictConfig) -> float | None:
 
 
 def mistake_in(error: Exception) -> str:
-    """Return the line that tells a user what to mend; nothing if the program is at fault."""
+    """Return the line that tells a user what to mend; nothing if a traceback tells more."""
+    if debugging():
+        return ""
     if isinstance(error, FsadError):
         return message_of(error)
     if not isinstance(error, InstantiationException):
@@ -55,6 +57,11 @@ def mistake_in(error: Exception) -> str:
     if isinstance(cause, TypeError):
         return f"settings: expected those the class takes, got '{message_of(cause)}'"
     return message_of(cause) if isinstance(cause, FsadError) else ""
+
+
+def debugging() -> bool:
+    """Tell whether a traceback is wanted: of a variable, which a multirun's workers see too."""
+    return bool(os.environ.get("FSAD_DEBUG"))
 
 
 def run(cfg: DictConfig) -> float | None:
@@ -92,6 +99,8 @@ def command() -> None:
     try:
         main()
     except CompactHydraException as error:
+        if debugging():
+            raise
         sys.exit(in_one_line(str(error)))
     except BrokenPipeError:  # the reader has seen enough: train.py --help | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's last flush

@@ -14,6 +14,8 @@ import pytest
 import troubleshooting
 import yaml
 
+from fsad.data.layout import LAID_OUT
+
 ROOT = Path(__file__).parents[1]
 NEEDED = ("mkdocs", "material", "mkdocstrings", "griffe", "latex2mathml")
 MISSING = [name for name in NEEDED if find_spec(name) is None]
@@ -155,6 +157,20 @@ def test_every_message_that_is_raised_is_on_the_page_of_messages():
         if " ".join(part.split()).rstrip(".") not in page
     ]
     assert not lost
+
+
+def test_the_page_of_messages_has_train_pys_own_and_spells_named_texts_out():
+    page = " ".join(troubleshooting.page().replace("\\", "").split())
+    assert "expected the name of a setting, got an unknown one" in page  # train.py's own
+    assert f"got neither `` {LAID_OUT}" in page
+    assert "LAID_OUT" not in page
+
+
+def test_the_page_of_messages_has_none_without_words_of_its_own():
+    found = re.findall(r"^- `` (.*) ``\n\n {4}(.*)$", troubleshooting.page(), re.M)
+    assert len(found) > 200
+    general = troubleshooting.GENERAL.values()
+    assert not [it for it in found if not re.sub(r"{.*?}|\W", "", it[0]) and it[1] in general]
 
 
 def test_every_class_of_errors_has_a_remedy_of_its_own():

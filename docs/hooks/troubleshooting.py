@@ -1,17 +1,19 @@
 """The page of every message and its remedy, read from the source."""
 
 import ast
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-SOURCE = Path(__file__).parents[2] / "src/fsad"
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src/fsad"
 INTRO = """# Troubleshooting
 
 A message names what is wrong, what was expected, what came instead, and where it is known what to
 do: `name: expected X, got Y. Remedy.` It is one line without a traceback; the exit code is not 0.
-`fsad --debug COMMAND` shows where it came from. What a run computed before it stopped is kept:
-`python train.py resume=RUN_DIR` goes on.
+`fsad --debug COMMAND` and `FSAD_DEBUG=1 python train.py ...` show where it came from. What a run
+computed before it stopped is kept: `python train.py resume=RUN_DIR` goes on.
 
 Search this page for the words of your message. Words in braces stand for what the program fills in.
 """
@@ -67,15 +69,32 @@ def page() -> str:
         KeyError: A class of errors or a part of the program has no entry above.
     """
     parts: dict[str, list[str]] = {name: [] for name in PARTS}
-    for file in sorted(SOURCE.rglob("*.py")):
-        path = file.relative_to(SOURCE)
-        found = list(dict.fromkeys(messages(file)))
-        if found:
-            name = ".".join(("fsad", *path.with_suffix("").parts)).removesuffix(".__init__")
-            lines = [f"### `{name}`\n", *map(_entry, found), ""]
-            parts["" if len(path.parts) == 1 else path.parts[0]] += lines
+    files = {file.relative_to(SOURCE): file for file in sorted(SOURCE.rglob("*.py"))}
+    known = {name: text for file in files.values() for name, text in _constants(file)}
+    parts[""] += _entries("train.py", messages(ROOT / "train.py", known))
+    for path, file in files.items():
+        name = ".".join(("fsad", *path.with_suffix("").parts)).removesuffix(".__init__")
+        parts["" if len(path.parts) == 1 else path.parts[0]] += _entries(
+            name, messages(file, known)
+        )
     body = [f"\n## {PARTS[name]}\n\n" + "\n".join(lines) for name, lines in parts.items() if lines]
     return INTRO + "\n".join(body)
+
+
+def _entries(name: str, found: Iterator[Message]) -> list[str]:
+    """Return a module's part of the page, each message once, without those of no own words."""
+    shown = [it for it in dict.fromkeys(found) if it.remedy or re.sub(r"{.*?}|\W", "", it.said)]
+    lines = [_entry(it) for it in shown]
+    return [f"### `{name}`\n", *lines, ""] if lines else []
+
+
+def _constants(file: Path) -> Iterator[tuple[str, str]]:
+    """Yield a module's own texts by name, which messages fill in."""
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+            (target,) = node.targets
+            if isinstance(target, ast.Name) and isinstance(node.value.value, str):
+                yield target.id, node.value.value
 
 
 def _entry(message: Message) -> str:
@@ -90,9 +109,15 @@ def _escaped(text: str) -> str:
     return text
 
 
-def messages(file: Path) -> Iterator[Message]:
-    """Yield what a module may say, in its order."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+def messages(file: Path, known: Mapping[str, str]) -> Iterator[Message]:
+    """Yield what a module may say, in its order.
+
+    Args:
+        file: The module.
+        known: Texts that the program's modules call by a name.
+    """
+    own = dict(known) | dict(_constants(file))
+    tree = _Named(own).visit(ast.parse(file.read_text(encoding="utf-8")))
     raised: set[ast.AST] = set()
     for node in ast.walk(tree):
         name = _error(node)
@@ -105,6 +130,17 @@ def messages(file: Path) -> Iterator[Message]:
             text = _text(node)
             if "expected " in text and ", got" in text:
                 yield _split("", text)
+
+
+class _Named(ast.NodeTransformer):
+    """Puts texts in the place of their names."""
+
+    def __init__(self, known: Mapping[str, str]) -> None:
+        self.known = known
+
+    def visit_FormattedValue(self, node: ast.FormattedValue) -> ast.expr:
+        text = self.known.get(node.value.id) if isinstance(node.value, ast.Name) else None
+        return node if text is None else ast.Constant(text)
 
 
 def _error(node: ast.AST) -> str:

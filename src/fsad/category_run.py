@@ -30,7 +30,7 @@ from fsad.processes import agree, is_first
 from fsad.progress import track
 from fsad.randomness import seeded
 from fsad.result import as_json
-from fsad.run_record import CategoryResult, ScoreRow, peak_rss_mb, write_scores
+from fsad.run_record import CATEGORY, CategoryResult, ScoreRow, peak_rss_mb, write_scores
 from fsad.scored import Fusion, ImageScore, ScoredImages, Scores, scores_by_domain, source_share
 from fsad.store import TensorStore, digest
 from fsad.threshold import THRESHOLD
@@ -112,7 +112,7 @@ class CategoryRun:
     @property
     def record(self) -> Path:
         """The file that says the category is done."""
-        return self.folder / "category.json"
+        return self.folder / CATEGORY
 
     def run(self) -> CategoryResult:
         """Run what is not done yet and return the result."""
@@ -121,7 +121,8 @@ class CategoryRun:
         if self.trained and not (self.trained / "banks.safetensors").is_file():
             raise RunError(
                 f"ckpt: expected a finished category in '{self.trained}', got one without banks. "
-                "Choose data.category among that run's, or finish it with resume=RUN_DIR."
+                "Choose data.category among that run's, or finish it first: python train.py "
+                f"resume={self.trained.parents[1]}"
             )
         backbone_before = self.extractor.seconds
         stored_at = self.trained or self.folder
@@ -142,10 +143,10 @@ class CategoryRun:
             result = self._measure(plan, scores, seconds, diagnostics, backbone_before)
         self._keep_embeddings(plan, memos[EMBEDDINGS])
         if is_first():
-            write_json(self.record, result.to_json())
+            self._end(result, plan)
             if self.around.threshold:  # after everything else, of which it must change nothing
                 result = replace(result, threshold=self._threshold(plan, memos))
-                write_json(self.record, result.to_json())
+                self._end(result, plan)
         agree(None)  # the others wait until it is there
         return result if is_first() else self._recorded()
 
@@ -191,7 +192,7 @@ class CategoryRun:
         if self.trained and not memo.path.exists():
             raise RunError(
                 f"ckpt: expected {memo.path.name} in '{self.trained}', got none. "
-                "Finish that run with resume=RUN_DIR first."
+                f"Finish that run first: python train.py resume={self.trained.parents[1]}"
             )
         unfinished = self.folder / f"{stage.name}.ckpt"
         with memo.making() as needed:
@@ -230,6 +231,10 @@ class CategoryRun:
         )
         self._log({f"{stage.name}/{name}": it for name, it in artifact.diagnostics.items()})
         return artifact
+
+    def _end(self, result: CategoryResult, plan: Plan) -> None:
+        """Record the category, and how its scores became maps: no setting need say that."""
+        write_json(self.record, result.to_json() | {"sigma": plan.sigma, "beta": plan.beta})
 
     def _recorded(self) -> CategoryResult:
         """Read back what an earlier process finished."""
@@ -378,7 +383,8 @@ class CategoryRun:
             plan, again, self.data, fusion, Shelf(banks.store, key), self.data.shot_files
         )
         self.extractor.to("cpu")
-        log.info("%s: %s", self.folder.name, threshold.note)
+        for line in threshold.note.splitlines():
+            log.info("%s: %s", self.folder.name, line)
         threshold.write(self.folder / THRESHOLD)
         return threshold.to_json()
 

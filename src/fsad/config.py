@@ -259,7 +259,10 @@ def stored_config(folder: str, kind: str) -> DictConfig:
     """
     path = Path(folder) / "config.yaml"
     if not path.is_file():
-        raise MissingDataError(f"{kind}: expected a run's folder with config.yaml, got '{folder}'")
+        raise MissingDataError(
+            f"{kind}: expected a run's folder with config.yaml, got '{folder}'. Name the folder "
+            "that train.py said it was writing to, where it lies now."
+        )
     try:
         stored = OmegaConf.merge(OmegaConf.structured(Run), OmegaConf.load(path))
     except Exception as error:

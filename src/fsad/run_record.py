@@ -15,15 +15,19 @@ from fsad.provenance import peak_rss_mb, revision_of, versions
 from fsad.result import CategoryResult, Metrics, RunResult, ScoreRow, as_json
 
 SCHEMA = 1
+CATEGORY = "category.json"
+"""What ends a category in its folder: its entry of ``result.json``, sigma and beta of its plan."""
 READ = ("method", "seed", "config", "git", "versions", "backbone", "mean", "failed")
 
 __all__ = [
+    "CATEGORY",
     "CategoryResult",
     "Metrics",
     "RunResult",
     "ScoreRow",
     "mean_over",
     "peak_rss_mb",
+    "read_category",
     "read_result",
     "write_result",
     "write_scores",
@@ -131,6 +135,30 @@ def read_result(path: Path) -> RunResult:
         raise DataError(f"{path}: expected the key {error}, got a result without it") from error
     except TypeError as error:
         raise DataError(f"{path}: expected a result, got '{message_of(error)}'") from error
+
+
+def read_category(folder: Path) -> dict[str, Any]:
+    """Read ``category.json`` of a finished category's folder back, as it is.
+
+    Returns:
+        Its keys; ``sigma`` and ``beta``, by which maps are blurred and domains fused, are not
+        among them in runs of earlier versions.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    path = folder / CATEGORY
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(record, dict):
+            return record
+        cause = None
+    except (OSError, ValueError) as error:
+        cause = error
+    raise DataError(
+        f"{path}: expected a finished category's result, got a file that cannot be read. "
+        "Copy the whole folder of the run."
+    ) from cause
 
 
 def write_scores(path: Path, rows: Iterable[ScoreRow]) -> None:

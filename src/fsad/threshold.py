@@ -50,7 +50,7 @@ class Threshold:
         map: Pixels of the map above it are outlined; None without an estimate.
         false_alarm_rate: Expected share of good images above ``image``.
         held_out: The scores behind it.
-        note: What it rests on, or why there is none.
+        note: What it rests on, in two short lines, or why there is none.
         seconds: What measuring took, in whichever run.
 
     Source:
@@ -71,9 +71,9 @@ class Threshold:
         count = len(held_out)
         image = max(each.score for each in held_out)
         note = (
-            f"threshold {image:.6g}, the largest score of {count} shots, each held out in turn; "
-            f"estimated false-alarm rate 1 in {count + 1}, if new good images are like the shots "
-            "(training has seen the shots, which makes it a little too low)"
+            f"threshold {image:.6g}: the largest score of {count} shots, each held out in turn\n"
+            f"estimated false-alarm rate 1 in {count + 1}, for good images like the shots; a bit "
+            "more, as training saw them"
         )
         highest = max(each.map_highest for each in held_out)
         return cls(image, highest, 1 / (count + 1), held_out, note, seconds)

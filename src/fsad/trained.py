@@ -13,10 +13,11 @@ from fsad.artifacts import trained_plan
 from fsad.assemble import build_extractor, build_method, plainly, refuse_foreign
 from fsad.checkpoint import refuse_other_backbone
 from fsad.config import stored_config
+from fsad.data.eyecandies import Eyecandies
 from fsad.errors import ConfigError, MissingDataError, RunError, WeightsError
 from fsad.nn.extractor import PatchExtractor
 from fsad.plan import Plan
-from fsad.run_record import read_result
+from fsad.run_record import CATEGORY, read_category, read_result
 from fsad.scored import Fusion, Scores, complete
 from fsad.stage_module import ScoringModule
 
@@ -68,6 +69,12 @@ class Trained:
     def sigma(self) -> float:
         """Blur of the maps in pixels."""
         return self.fusion.sigma
+
+    @property
+    def png_holes(self) -> bool:
+        """Whether 0 in a depth png of its dataset is a pixel without depth."""
+        reader = OmegaConf.select(self.config, "data.reader._target_")
+        return bool(reader != f"{Eyecandies.__module__}.{Eyecandies.__name__}")
 
     @torch.no_grad()
     def score(self, images: Tensor) -> dict[str, Scores]:
@@ -128,14 +135,20 @@ def load_trained(
     """
     config = stored_config(str(run), "run")
     name = choose_category(run, category)
-    folder = Path(config.ckpt or run) / "categories" / name  # a re-test has no banks of its own
+    if not (run / "result.json").exists():
+        raise MissingDataError(
+            f"{run}: expected a finished run, got one without result.json. "
+            f"Finish it with: python train.py resume={run}"
+        )
+    backbone = read_result(run / "result.json").backbone
+    folder = _trained_in(run, config) / "categories" / name
     if weights_path is not None:
         _set_weights(config, weights_path)
     refuse_foreign(config)
     with plainly():
         method = build_method(config)
     extractor = _extractor(config, method)
-    refuse_other_backbone(read_result(run / "result.json").backbone, extractor)
+    refuse_other_backbone(backbone, extractor)
     plan = trained_plan(method, extractor, folder, _device(device))
     scorer = plan.scorer
     if type(scorer).score is ScoringModule.score:
@@ -145,18 +158,21 @@ def load_trained(
         )
     with torch.no_grad():
         scorer.on_test_start()
-    fusion = Fusion(extractor.image_size, plan.sigma, plan.beta)
-    return Trained(name, method.name, config, run / "categories" / name, plan, fusion)
+    own = run / "categories" / name
+    record = read_category(own)
+    sigma, beta = record.get("sigma", plan.sigma), record.get("beta", plan.beta)
+    fusion = Fusion(extractor.image_size, sigma, beta)
+    return Trained(name, method.name, config, own, plan, fusion)
 
 
 def choose_category(run: Path, category: str | None) -> str:
     """Return the category asked for, or the run's only one.
 
     Raises:
-        MissingDataError: The run has no finished category.
+        MissingDataError: The run has no finished category, or this one is not finished.
         ConfigError: It has not the one asked for, or several and none is asked for.
     """
-    known = sorted(path.parent.name for path in run.glob("categories/*/category.json"))
+    known = sorted(path.parent.name for path in run.glob(f"categories/*/{CATEGORY}"))
     if not known:
         raise MissingDataError(
             f"{run}: expected a run with a finished category, got none. "
@@ -164,13 +180,30 @@ def choose_category(run: Path, category: str | None) -> str:
         )
     if category is None and len(known) == 1:
         return known[0]
-    if category not in known:
-        got = "none" if category is None else repr(category)
-        raise ConfigError(
-            f"category: expected one of {', '.join(known)}, got {got}. Pass one: --category NAME, "
-            "or category= in Python."
+    if category in known:
+        return category
+    if category is not None and (run / "categories" / category).exists():
+        raise MissingDataError(
+            f"category: expected one of {', '.join(known)}, got '{category}', which is not "
+            f"finished. Finish it with: python train.py resume={run}"
         )
-    return category
+    got = "none" if category is None else repr(category)
+    raise ConfigError(
+        f"category: expected one of {', '.join(known)}, got {got}. Pass one: --category NAME, "
+        "or category= in Python."
+    )
+
+
+def _trained_in(run: Path, config: DictConfig) -> Path:
+    """Return the folder of the run that trained: a re-test has no stages or banks of its own."""
+    if not config.ckpt:
+        return run
+    if not Path(config.ckpt).is_dir():
+        raise MissingDataError(
+            f"ckpt: expected the run that '{run}' tested again, at '{config.ckpt}', got nothing "
+            "there. Move it back, or test it again where it lies now: python train.py ckpt=RUN_DIR"
+        )
+    return Path(config.ckpt)
 
 
 def _set_weights(config: DictConfig, path: Path) -> None:

@@ -174,9 +174,9 @@ def test_a_prepared_copy_needs_its_part_masks(mvtec, tmp_path):
 
 def test_what_is_no_dataset_is_refused(tmp_path, mvtec):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"expected <category>/train/good/.* got neither"):
+    with pytest.raises(DataError, match=r"expected <category>/train/good/.* got nei.*\. Name"):
         check(tmp_path / "empty")
-    with pytest.raises(DataError, match=r"expected <category>/train/good/.* got no category"):
+    with pytest.raises(DataError, match=r"expected <category>/train/good/.* got no cat.*\. Name"):
         check(tmp_path / "empty", "mvtec3d")
     with pytest.raises(MissingDataError, match="expected the dataset's folder, got no such folder"):
         check(tmp_path / "nowhere")

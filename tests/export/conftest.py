@@ -1,21 +1,15 @@
 """Finished runs of a shallow backbone and the files exported of them, each made once."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 from exported_runs import LIMITS, SETTINGS, SHALLOW
+from small_runs import cache, run
 
 from fsad.export.about import about
 from fsad.export.module import traced
 from fsad.export.onnx import write_onnx
 from fsad.trained import load_trained
 
-_PATH = Path(__file__).parents[1] / "runs" / "conftest.py"
-_SPEC = importlib.util.spec_from_file_location("runs_conftest_of_export", _PATH)
-_RUNS = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(_RUNS)
-cache, run = _RUNS.cache, _RUNS.run
+__all__ = ["cache", "run"]  # fixtures
 
 
 @pytest.fixture(scope="session")

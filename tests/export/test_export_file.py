@@ -87,6 +87,18 @@ def test_the_file_says_what_it_is(onnx_of):
     assert (model.limits, model.category, model.part_above) == (LIMITS, "tile", None)
 
 
+def test_the_file_says_whether_0_in_a_png_is_a_hole_and_of_an_earlier_one_it_is(onnx_of):
+    trained = onnx_of("hypertrans")[0]
+    config = trained.config.copy()
+    config.data.reader._target_ = "fsad.data.eyecandies.Eyecandies"
+    said = about(replace(trained, config=config), LIMITS)
+    assert not said.png_holes
+    assert Metadata.from_json(said.to_json(), "model.onnx") == said
+    earlier = json.loads(said.to_json())
+    del earlier["png_holes"]
+    assert Metadata.from_json(json.dumps(earlier), "model.onnx").png_holes
+
+
 def test_the_file_is_of_one_opset_and_open_in_the_number_of_images_alone(onnx_of):
     import onnx
 
@@ -236,3 +248,19 @@ def test_a_file_that_is_no_exported_model_is_refused(onnx_of, tmp_path):
     record = json.loads(about(onnx_of("raw")[0], LIMITS).to_json()) | {"schema": 7}
     with pytest.raises(DataError, match="expected a record with schema 1, got 7"):
         Metadata.from_json(json.dumps(record), "model.onnx")
+
+
+def test_a_folder_as_the_output_is_refused_with_a_name_for_the_file(tmp_path):
+    words = ["export", str(tmp_path / "bolt"), "-o", str(tmp_path)]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 1
+    assert f"--output: expected the name of a file, got the folder '{tmp_path}'." in done.output
+    assert f"-o {tmp_path / 'bolt.onnx'}" in done.output
+
+
+def test_a_run_that_is_refused_leaves_no_folder_behind(tmp_path):
+    words = ["export", str(tmp_path / "gone"), "-o", str(tmp_path / "new" / "model.onnx")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 1
+    assert "expected a run's folder with config.yaml" in done.output
+    assert not list(tmp_path.iterdir())

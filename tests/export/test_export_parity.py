@@ -38,8 +38,9 @@ def test_onnxruntime_scores_as_pytorch_does_however_many_images(onnx_of, depth, 
     for count in (1, 3, 8):
         said = exported.score(depth[:count].numpy())
         assert_close(torch.from_numpy(said.score), score[:count], rtol=1e-4, atol=0)
-        bound = 1e-3 * max(1.0, float(maps.max()))
-        assert_close(torch.from_numpy(said.maps), maps[:count], rtol=0, atol=bound)
+        # An exported map must be the run's within 1e-3, in the scores' own unit, whatever their
+        # scale: the highest value is 0.4 to 5 here, and 327 with padim (where they differ by 9e-5).
+        assert_close(torch.from_numpy(said.maps), maps[:count], rtol=0, atol=1e-3)
         for domain in ("source", "target"):
             ours = getattr(said, domain)
             assert (ours is None) == (domain not in scores)

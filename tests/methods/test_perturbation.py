@@ -1,5 +1,7 @@
 """Stage ``perturb``: the noise is a function of the step; the loss has a frozen target."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -64,6 +66,24 @@ def test_only_adapters_train_and_one_step_lowers_the_loss(module, images):
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.9 * losses[0]
     assert all(p.grad is None for p in module.extractor.extractor.parameters())
+
+
+@pytest.mark.parametrize(("lost", "warned"), [(0.9, False), (3.2, True)])
+def test_a_stage_that_undoes_nothing_says_calmly_what_that_means(
+    module, images, monkeypatch, caplog, lost, warned
+):
+    data = SimpleNamespace(source_dataloader=lambda: [ImageBatch(images, torch.arange(4))])
+    module.trainer = SimpleNamespace(datamodule=data)
+    monkeypatch.setattr(module, "_probe", lambda *_: (3.3, lost, 0.002))
+    with caplog.at_level("INFO"):
+        module.on_train_end()
+    assert module.diagnostics["failed"] == warned
+    loud = [it.message for it in caplog.records if it.levelname == "WARNING"]
+    assert len(loud) == warned
+    for text in loud:
+        assert "FAILED" not in text
+        assert "The run goes on and its scores count" in text
+        assert "See docs/hypertrans.md" in text
 
 
 def test_spread_is_the_error_of_the_best_constant():

@@ -1,15 +1,9 @@
 """Finished runs to predict with, made as ``tests/runs`` makes them."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
+from small_runs import cache, finished, run
 
-_PATH = Path(__file__).parents[1] / "runs" / "conftest.py"
-_SPEC = importlib.util.spec_from_file_location("runs_conftest", _PATH)
-_RUNS = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(_RUNS)
-cache, run, finished = _RUNS.cache, _RUNS.run, _RUNS.finished
+__all__ = ["cache", "finished", "run"]  # fixtures
 
 ONE_OF_A_KIND = {
     "patchcore": (),

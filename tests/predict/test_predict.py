@@ -16,6 +16,8 @@ from typer.testing import CliRunner
 
 import fsad
 from fsad.cli import app
+from fsad.data.eyecandies import Eyecandies
+from fsad.data.pairs import Sample
 from fsad.errors import DataError, MissingDataError, OutputError, RunError
 from fsad.predict.loop import Summary, predict_files
 from fsad.predict.outputs import Outputs, base_of
@@ -325,6 +327,25 @@ def test_a_run_of_an_earlier_version_gives_scores_alone(finished, tmp_path, z):
     found = predictor.predict(z)
     assert found.decision is None
     assert found.outlines() == []
+
+
+def test_a_run_of_eyecandies_reads_a_png_as_its_training_images_were_read(finished, tmp_path, z):
+    copy = shutil.copytree(finished, tmp_path / "run")
+    config = OmegaConf.load(copy / "config.yaml")
+    config.data.reader = {"_target_": "fsad.data.eyecandies.Eyecandies", "_partial_": True}
+    OmegaConf.save(config, copy / "config.yaml")
+    share = (z - z.min()) / (z.max() - z.min())
+    depth, about = tmp_path / "000_depth.png", tmp_path / "000_info_depth.yaml"
+    Image.fromarray((share * 65535).round().astype(np.uint16)).save(depth)
+    about.write_text("normalization: {min: 2.5, max: 4.0}")
+    sample = Sample("tile", "test", "good", "000", depth, depth)
+    trained_on = Eyecandies(tmp_path).read_depth(sample)
+    assert (trained_on > 0).all()  # the nearest pixel, 0 in the png, is no hole
+    with_holes, without = fsad.load(finished), fsad.load(copy)
+    known, found = with_holes.predict(trained_on), without.predict(depth)
+    np.testing.assert_allclose(found.seen, known.seen, atol=1e-6)
+    assert found.score == pytest.approx(known.score, rel=1e-4)
+    assert np.abs(with_holes.predict(depth).seen - known.seen).max() > 1e-3
 
 
 def test_a_run_remembers_how_its_images_were_prepared(finished, tmp_path):

@@ -24,7 +24,11 @@ def entry_of(folder):
 def test_the_largest_score_and_map_are_the_thresholds_and_the_rate_is_1_in_k_plus_1():
     found = Threshold.of(ROWS)
     assert (found.image, found.map, found.false_alarm_rate) == (3.0, 0.75, 1 / 3)
-    assert "1 in 3" in found.note
+    rule, rate = found.note.splitlines()
+    assert rule == "threshold 3: the largest score of 2 shots, each held out in turn"
+    assert "estimated false-alarm rate 1 in 3, for good images like the shots" in rate
+    assert "a bit more, as training saw them" in rate
+    assert max(map(len, (rule, rate))) <= 100  # characters of a terminal, with room to spare
 
 
 def test_of_exchangeable_scores_a_new_one_lies_above_the_largest_once_in_k_plus_1():

@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import pickle
+import re
 import shutil
 
 import pytest
@@ -124,11 +125,32 @@ def test_a_missing_file_is_named(copy, name):
 
 
 def test_a_folder_without_a_run_or_without_a_finished_category_is_refused(copy, tmp_path):
-    with pytest.raises(MissingDataError, match=r"run: expected a run's folder with config\.yaml"):
+    said = r"run: expected a run's folder with config\.yaml, got .*gone'\. Name the folder that"
+    with pytest.raises(MissingDataError, match=said):
         load_trained(tmp_path / "gone")
     (copy / CATEGORY / "category.json").unlink()
     with pytest.raises(MissingDataError, match=r"a finished category, got none\. Finish it with"):
         load_trained(copy)
+
+
+def test_an_interrupted_run_is_refused_before_its_weights_with_how_to_finish_it(copy, tmp_path):
+    how = re.escape(f"Finish it with: python train.py resume={copy}")
+    shutil.copytree(copy / CATEGORY, copy / "categories" / "knob")
+    (copy / "categories/knob/category.json").unlink()
+    with pytest.raises(MissingDataError, match=rf"of tile, got 'knob', which is not fin.*\. {how}"):
+        load_trained(copy, "knob")
+    (copy / "result.json").unlink()
+    with pytest.raises(MissingDataError, match=rf"got one without result\.json\. {how}"):
+        load_trained(copy, "tile", weights_path=tmp_path / "none.pth")
+
+
+def test_a_test_of_a_run_that_has_moved_says_which(run, copy, tmp_path):
+    again = run(tmp_path / "again", f"ckpt={copy}", "maps=false")
+    assert load_trained(again).category == "tile"
+    copy.rename(tmp_path / "moved")
+    said = rf"expected the run that '.*again' tested again, at '{copy}', got .*ckpt=RUN_DIR"
+    with pytest.raises(MissingDataError, match=said):
+        load_trained(again)
 
 
 def test_one_of_several_categories_has_to_be_chosen(copy):

@@ -2,13 +2,18 @@
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from made_run import BETA, SIGMA, SIZE, make_run
 
+from fsad.data.transforms import load_tensors
 from fsad.functional.scoring import anomaly_maps, fuse, image_scores
 from fsad.metrics.exact import auroc
+from fsad.metrics.masks import number_regions
+from fsad.metrics.pro import pro_curve
 from fsad.report import write_report
+from fsad.report.dataset import test_samples as samples_of
 from fsad.report.scores import worst_first
 from fsad.run_record import read_result
 
@@ -68,6 +73,23 @@ def test_maps_are_those_of_python(here, made, beta):
         for maps, within in ((exact, 1e-9), (single, 1e-6)):
             expected = fuse(maps[0][place], maps[1][place], beta).double().flatten()
             assert float(((found - expected) / expected).abs().max()) < within
+
+
+@pytest.mark.parametrize(("asked", "drawn"), [(0.0, 0.0), (0.34, 0.3), (BETA, BETA), (0.97, 1.0)])
+def test_the_pro_curve_follows_beta_and_says_at_which(here, made, dataset, asked, drawn):
+    here.page.select_option("#category", "knob")
+    here.js(MOVE, ["beta", asked])
+    here.settle()
+    category = made[1]["knob"]
+    maps = [anomaly_maps(it, SIZE, SIGMA) for it in category.patches.values()]
+    samples = samples_of(dataset, "knob", category.images)
+    masks = torch.stack([load_tensors(dataset, it, SIZE, ["mask"])["mask"] for it in samples])
+    fpr, overlap = pro_curve(fuse(*maps, drawn), number_regions(masks))
+    shown = here.js("document.getElementById('pro').data.find(it => it.name === 'fused')")
+    assert shown["y"] == pytest.approx(np.interp(shown["x"], fpr, overlap), abs=1e-6)
+    caption = here.page.locator("#pro-caption").inner_text()
+    near = "" if asked == drawn else " (nearest computed)"
+    assert caption == f"PRO, pixels, fused at beta {drawn:g}{near}"
 
 
 @pytest.mark.parametrize(

@@ -6,20 +6,21 @@ import shutil
 from html.parser import HTMLParser
 
 import pytest
+import torch
 from made_run import READER, SIZE, images_in, make_run
 from typer.testing import CliRunner
 
 from fsad.audit import Trivial
 from fsad.cli import app
-from fsad.errors import ConfigError, DataError, MissingDataError, RunError
+from fsad.errors import ConfigError, DataError, MissingDataError
+from fsad.files import write_tensors
 from fsad.metrics import METRICS
-from fsad.report import sections, write_report
+from fsad.report import write_report
 from fsad.report.audit import audit
 from fsad.report.cards import images_of
 from fsad.report.comparable import WHOLE, is_stand_in, reasons
 from fsad.report.dataset import open_dataset
 from fsad.report.dataset import test_samples as samples_of
-from fsad.report.section import Section
 from fsad.run_record import read_result
 from fsad.table.paper import paper_table
 
@@ -272,7 +273,15 @@ def test_a_difference_that_chance_explains_is_said_to_be_one(compared, tmp_path)
     assert "Differences from patchcore" in text
     said = "hypertrans (tiny, shots 2): the interval includes 0, so chance alone would explain"
     assert said in text
-    assert "Images are those of the first of 4 runs" in text
+
+
+def test_images_are_those_of_the_run_named_first_and_the_page_says_whose(compared, tmp_path):
+    for name, method, seed in (("a0", "hypertrans", 0), ("b1", "patchcore", 1)):
+        run = compared / name
+        text = text_of(write_report([run, compared], tmp_path / "r.html"))
+        whose = f"one run, the first of 4: {method}, 2 shots, seed {seed}, in {run.resolve()}. "
+        assert f"Images are those of {whose}" in text
+        assert "to see another run's, name its folder first." in text
 
 
 def test_one_draw_has_no_interval(compared, tmp_path):
@@ -307,19 +316,20 @@ def test_runs_without_a_result_are_named_beside_those_with_one(without_data):
     assert f"Not read: {broken / 'result.json'}: expected JSON" in text
 
 
-def test_parts_of_others_come_before_the_provenance(without_data, monkeypatch):
-    def more(runs):
-        assert [it.path.parent for it in runs] == [without_data]
-        return [Section("more", "More <of it>", "<p>here</p>")]
-
-    def none(_):
-        raise RunError("alpha: expected banks, got none")
-
-    monkeypatch.setattr(sections, "FROM_RUNS", (more, none))
+def test_features_come_before_the_provenance(without_data):
+    names = "source", "target", "source_rectified", "target_rectified"
+    sets = {f"rectify.{name}": torch.rand(8, 4) for name in names}
+    write_tensors(without_data / "categories/knob/embeddings.safetensors", sets, {})
     path = write_report([without_data])
-    assert read(path).parts == ["results", "images", "more", "provenance"]
-    assert "More &lt;of it&gt;" in path.read_text()
-    assert "alpha: expected banks, got none" in text_of(path)
+    assert read(path).parts == ["results", "images", "rectification-knob", "provenance"]
+
+
+def test_damaged_features_are_left_out_and_named(without_data):
+    (without_data / "categories/knob/embeddings.safetensors").write_bytes(b"cut short")
+    path = write_report([without_data])
+    assert read(path).parts == ["results", "images", "provenance"]
+    assert "Without figures of sweeps and features: " in text_of(path)
+    assert "embeddings.safetensors" in text_of(path)
 
 
 def test_the_command_writes_beside_the_result_or_where_it_is_told(without_data, tmp_path):

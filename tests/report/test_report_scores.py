@@ -1,15 +1,16 @@
 """Mistakes obey their laws, and a run's scores are read back or refused."""
 
+import numpy as np
 import pytest
 import torch
-from made_run import BETA, make_run, write_tensors_of
+from made_run import BETA, SIGMA, make_run, write_tensors_of
 
 from fsad.errors import DataError, MissingDataError
 from fsad.functional.scoring import anomaly_maps, fuse, image_scores
 from fsad.metrics.exact import auroc
 from fsad.metrics.masks import number_regions
 from fsad.metrics.pro import area_to, pro_curve
-from fsad.report.measured import POINTS, measure
+from fsad.report.measured import POINTS, measure, overlaps
 from fsad.report.scores import mistakes, read_scores, worst_first
 from fsad.run_record import read_result
 
@@ -96,8 +97,8 @@ def test_a_damaged_table_of_scores_is_named(tmp_path, result):
 @pytest.mark.parametrize("beta", [0.0, 0.13, 0.6, 0.97, 1.0])
 def test_the_scale_holds_every_fused_map_at_any_beta(result, beta):
     scores = read_scores(result, "knob")
-    rows = measure(scores, 32, 2.0, None).fused_limits
-    maps = [anomaly_maps(each.patches, 32, 2.0) for each in scores.by_domain.values()]
+    rows = measure(scores, 32, None).fused_limits
+    maps = [anomaly_maps(each.patches, 32, SIGMA) for each in scores.by_domain.values()]
     values = fuse(*maps, beta)
     betas = sorted(rows)
     after = next(it for it in betas if it >= beta)
@@ -108,20 +109,39 @@ def test_the_scale_holds_every_fused_map_at_any_beta(result, beta):
     assert high >= float(values.max()) - 1e-5
 
 
-def test_the_drawn_pro_curve_has_the_area_of_the_metric(result):
+@pytest.mark.parametrize("levels", [None, 40, 1], ids=["no ties", "many ties", "one tie"])
+def test_overlaps_are_the_pro_curve_at_the_drawn_points(normal, levels):
+    maps = normal(6, 32, 32)
+    if levels is not None:
+        maps = (maps.sigmoid() * levels).ceil()
+    masks = torch.zeros(6, 32, 32, dtype=torch.bool)
+    masks[0, 3:9, 4:7] = masks[0, 20:30, 20:30] = masks[4, :2, 31] = True
+    regions = number_regions(masks)
+    fpr, overlap = pro_curve(maps, regions)
+    expected = np.interp(POINTS, fpr.numpy(), overlap.numpy())
+    np.testing.assert_allclose(overlaps(maps, regions), expected, atol=1e-12)
+
+
+def test_pro_curves_are_those_of_the_maps_at_each_beta(result):
     scores = read_scores(result, "knob")
     masks = torch.zeros(6, 32, 32, dtype=torch.bool)
     masks[scores.labels, 8:16, 10:20] = True
-    drawn = measure(scores, 32, 2.0, list(masks)).pro["fused"]
-    maps = [anomaly_maps(each.patches, 32, 2.0) for each in scores.by_domain.values()]
-    exact = area_to(0.3, *pro_curve(fuse(*maps, BETA), number_regions(masks)))
-    area = float(torch.trapezoid(torch.tensor(drawn), torch.tensor(POINTS))) / 0.3
-    assert area == pytest.approx(exact, abs=2e-3)  # drawn with 101 points
+    found = measure(scores, 32, list(masks))
+    maps = [anomaly_maps(each.patches, 32, SIGMA) for each in scores.by_domain.values()]
+    assert {0.0, 0.5, BETA, 1.0} <= found.fused_pro.keys()
+    for beta, drawn in found.fused_pro.items():
+        fpr, overlap = pro_curve(fuse(*maps, beta), number_regions(masks))
+        assert drawn == pytest.approx(np.interp(POINTS, fpr, overlap), abs=1e-6)
+        area = float(torch.trapezoid(torch.tensor(drawn), torch.tensor(POINTS))) / 0.3
+        assert area == pytest.approx(area_to(0.3, fpr, overlap), abs=2e-3)  # of 101 points
+    assert found.fused_pro[0.0] == found.pro["target"]
+    assert found.fused_pro[1.0] == found.pro["source"]
 
 
 def test_without_a_defect_there_is_no_pro_curve(result):
     masks = torch.zeros(6, 32, 32, dtype=torch.bool)
-    assert measure(read_scores(result, "knob"), 32, 2.0, list(masks)).pro == {}
+    found = measure(read_scores(result, "knob"), 32, list(masks))
+    assert found.pro == found.fused_pro == {}
 
 
 def test_image_scores_are_those_of_the_run(result):

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra.errors import CompactHydraException, InstantiationException
 from safetensors.torch import load_file, save_file
+
+from fsad.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,6 +49,20 @@ def test_a_mistake_is_one_line_and_a_non_zero_exit(command, words, message):
     assert message in said.splitlines()[-1]
     assert "Traceback" not in said
     assert "Error executing job" not in said
+
+
+@pytest.mark.parametrize(
+    ("word", "error"),
+    [
+        ("method.alpha=2", InstantiationException),
+        ("data.category=bagel", ConfigError),
+        ("data.categry=tile", CompactHydraException),
+    ],
+)
+def test_a_variable_asks_for_the_traceback_of_a_mistake(command, monkeypatch, word, error):
+    monkeypatch.setenv("FSAD_DEBUG", "1")
+    with pytest.raises(error):  # so that Python shows it
+        command(word)
 
 
 def test_a_mistyped_category_leaves_no_run(command, tmp_path):

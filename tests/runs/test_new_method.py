@@ -4,13 +4,19 @@ import json
 import sys
 from types import ModuleType
 
+import pytest
 import torch
 
 from fsad.callbacks.bank_builder import MemoryBankBuilder
 from fsad.functional.scoring import patch_scores
 from fsad.nn.adapter import AdaptedExtractor
 from fsad.plan import Plan
+from fsad.report.scores import read_scores
+from fsad.run_record import read_category, read_result
 from fsad.stage_module import ScoringModule
+from fsad.trained import load_trained
+
+BETA, SIGMA = 0.5, 2.5  # fixed, and no settings
 
 
 class NearestScorer(ScoringModule):
@@ -32,10 +38,13 @@ class Nearest:
         plain = AdaptedExtractor(extractor)
         plain.enabled = False
         ratios = {"source": self.source_ratio, "target": 1.0}
-        return Plan([], NearestScorer(plain), MemoryBankBuilder(banks_path, ratios), beta=0.5)
+        banks = MemoryBankBuilder(banks_path, ratios)
+        return Plan([], NearestScorer(plain), banks, beta=BETA, sigma=SIGMA)
 
 
-def test_a_method_without_stages_runs_is_tested_again_and_tabulated(run, tmp_path, monkeypatch):
+@pytest.fixture
+def folder(run, tmp_path, monkeypatch):
+    """A finished run of the method."""
     module = ModuleType("nearest_method")
     module.Nearest = Nearest
     monkeypatch.setitem(sys.modules, "nearest_method", module)
@@ -43,7 +52,10 @@ def test_a_method_without_stages_runs_is_tested_again_and_tabulated(run, tmp_pat
         "~method",
         "+method={_target_: nearest_method.Nearest, source_ratio: 0.1, seed: 0}",
     ]
-    folder = run(tmp_path / "run", *words, without="method.")
+    return run(tmp_path / "run", *words, without="method.")
+
+
+def test_a_method_without_stages_runs_is_tested_again_and_tabulated(run, folder, tmp_path):
     result = json.loads((folder / "result.json").read_text())
     assert result["method"] == "nearest"
     assert result["categories"]["tile"]["seconds"]["perturb"] == 0
@@ -51,3 +63,23 @@ def test_a_method_without_stages_runs_is_tested_again_and_tabulated(run, tmp_pat
     again = run(tmp_path / "again", f"ckpt={folder}")
     assert json.loads((again / "result.json").read_text())["mean"] == result["mean"]
     assert not torch.is_inference_mode_enabled()
+
+
+def test_report_and_prediction_learn_a_fixed_beta_and_sigma_from_the_run(folder, monkeypatch):
+    record = read_category(folder / "categories/tile")
+    assert (record["beta"], record["sigma"]) == (BETA, SIGMA)
+    result = read_result(folder / "result.json")
+    drawn = read_scores(result, "tile")
+    assert (drawn.beta, drawn.sigma) == (BETA, SIGMA)
+    monkeypatch.setitem(globals(), "SIGMA", 3.5)  # the code went on, the run stays as it was
+    assert load_trained(folder).sigma == 2.5
+    entry = json.loads((folder / "result.json").read_text())["categories"]["tile"]
+    assert record.keys() - entry.keys() == {"beta", "sigma"}  # a result stays as agreed
+
+
+def test_of_a_run_without_that_record_the_plan_is_asked(folder):
+    path = folder / "categories/tile/category.json"
+    record = json.loads(path.read_text())
+    del record["beta"], record["sigma"]
+    path.write_text(json.dumps(record))
+    assert (load_trained(folder).beta, load_trained(folder).sigma) == (BETA, SIGMA)

@@ -1,5 +1,6 @@
 """Every file of a run that is spoiled is named, with what to delete."""
 
+import re
 import shutil
 
 import pytest
@@ -107,6 +108,9 @@ def test_lost_scores_of_a_finished_category_are_named(finished, run, tmp_path, c
 def test_ckpt_names_a_category_that_the_run_did_not_have(finished, run, tmp_path):
     from fsad.errors import RunError
 
-    message = r"ckpt: expected a finished category in '.*knob', got one without banks"
+    message = (
+        r"ckpt: expected a finished category in '.*knob', got one without banks\. .* "
+        rf"finish it first: python train\.py resume={re.escape(str(finished))}$"
+    )
     with pytest.raises(RunError, match=message):
         run(tmp_path, f"ckpt={finished}", "data.category=knob")

@@ -41,12 +41,19 @@ def export(
 
     Example: fsad export outputs/RUN -o bolt.onnx && fsad predict bolt.onnx part.tiff
     """
+    from fsad.errors import OutputError
+
+    if output.is_dir():  # all that can be wrong shows before any work
+        name = f"{run.resolve().name}.{format}"
+        raise OutputError(
+            f"--output: expected the name of a file, got the folder '{output}'. "
+            f"Name the file in it: -o {output / name}"
+        )
     from fsad.atomic import make_folder
     from fsad.export.about import about
     from fsad.export.module import traced
     from fsad.predict.from_run import TrainedScorer, load_run
 
-    make_folder(output.parent, "--output")  # shows before any work
     if format is Format.onnx:
         from fsad.export.onnx import refuse_without_packages
 
@@ -54,6 +61,7 @@ def export(
     predictor = load_run(run, category, weights_path=weights_path)
     assert isinstance(predictor.scorer, TrainedScorer)
     trained = predictor.scorer.trained
+    make_folder(output.parent, "--output")  # only now: a run that is refused leaves none behind
     record = about(trained, predictor.limits, predictor.part_above)
     program = traced(trained)
     if format is Format.onnx:

@@ -21,8 +21,8 @@ def report(
 ) -> None:
     """Write one HTML file about finished runs: numbers, images, curves, sliders, provenance.
 
-    It needs no network and no other file. Tables are about all runs, images about the first. What
-    is missing or cannot be read is left out and named in the page.
+    It needs no network and no other file. Tables are about all runs, images about the one named
+    first. What is missing or cannot be read is left out and named in the page.
 
     Example: fsad report outputs/DATE/TIME
     """

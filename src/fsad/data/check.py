@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fsad.data import eyecandies, mvtec3d
 from fsad.data.eyecandies import Eyecandies
 from fsad.data.folders import Folder, eyecandies_folders, mvtec3d_folders
-from fsad.data.layout import EXPECTED, find_format
+from fsad.data.layout import EXPECTED, LAID_OUT, find_format
 from fsad.data.listing import find_categories
 from fsad.data.mvtec3d import MVTec3D
 from fsad.data.pairs import PairReader, Sample, Split
@@ -83,7 +83,7 @@ def check(root: Path, layout: str = "auto", light: int = 4) -> Report:
     else:
         categories = find_categories(root, eyecandies.FOLDERS.values(), eyecandies.MARK)
     if not categories:
-        raise DataError(f"{root}: expected {EXPECTED}, got no category")
+        raise DataError(f"{root}: expected {EXPECTED}, got no category. {LAID_OUT}")
     for category in categories:
         if is_mvtec3d:
             folders = list(mvtec3d_folders(root, category))

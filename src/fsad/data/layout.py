@@ -10,6 +10,13 @@ EXPECTED = (
 )
 
 
+LAID_OUT = (
+    "Name the folder above the categories. In each, train/good/rgb/000.png and "
+    "train/good/xyz/000.tiff belong together, and so in test/good and test/<defect>, where "
+    "gt/000.png marks the defect; see docs/your-data.md."
+)
+
+
 def find_format(root: Path, asked: str = "auto") -> str:
     """Return the layout of a dataset.
 
@@ -36,4 +43,4 @@ def find_format(root: Path, asked: str = "auto") -> str:
             f"{root}: expected the folder that holds the categories, got a category. "
             f"Give its parent folder, '{root.resolve().parent}'."
         )
-    raise DataError(f"{root}: expected {EXPECTED}, got neither")
+    raise DataError(f"{root}: expected {EXPECTED}, got neither. {LAID_OUT}")

@@ -39,6 +39,7 @@ def about(trained: Trained, limits: Limits, part_above: float | None = None) -> 
         false_alarm_rate=limits.false_alarm_rate,
         note=limits.note,
         part_above=part_above,
+        png_holes=trained.png_holes,
     )
 
 

@@ -36,6 +36,7 @@ class Metadata:
         note: What these three rest on.
         part_above: How ``fsad data prepare`` made the images that the run saw: its threshold above
             the ground, in the unit of their points; None for images as they came.
+        png_holes: Whether 0 in a depth png is a pixel without depth.
         depth: How the input is made, in words.
         schema: Of this record.
     """
@@ -52,6 +53,7 @@ class Metadata:
     false_alarm_rate: float | None = None
     note: str = ""
     part_above: float | None = None
+    png_holes: bool = True
     depth: str = DEPTH
     schema: int = SCHEMA
 
@@ -61,7 +63,7 @@ class Metadata:
 
     @classmethod
     def from_json(cls, text: str | None, name: str) -> "Metadata":
-        """Read a record back; keys this version does not know are left out.
+        """Read a record back; keys that one version knows alone are left out.
 
         Args:
             text: What the file holds under :data:`KEY`; None is nothing.
@@ -74,7 +76,8 @@ class Metadata:
         try:
             record = json.loads(text or "null")
             schema = record["schema"]
-            known = {each.name: record[each.name] for each in fields(cls)}
+            known = {each.name: record[each.name] for each in fields(cls) if each.name in record}
+            found = cls(**known)
         except (ValueError, TypeError, KeyError) as error:
             raise DataError(
                 f"{name}: expected a model that fsad exported, got one without its record. {remedy}"
@@ -83,4 +86,4 @@ class Metadata:
             raise DataError(
                 f"{name}: expected a record with schema {SCHEMA}, got {schema!r}. {remedy}"
             )
-        return cls(**known)
+        return found

@@ -1,9 +1,7 @@
 """A finished run as a predictor. The only file of this package that needs torch."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -11,6 +9,7 @@ from fsad.data.record import PREPARED, prepared_as
 from fsad.errors import DataError
 from fsad.predict.predictor import Predictor
 from fsad.predict.scorer import Limits, Pixels, Scored
+from fsad.run_record import read_category
 from fsad.scored import Scores
 from fsad.threshold import THRESHOLD, read_threshold
 from fsad.trained import Trained, load_trained
@@ -60,28 +59,20 @@ def load_run(
     trained = load_trained(run, category, device, weights_path)
     found = read_threshold(trained.folder / THRESHOLD)
     limits = Limits(found.image, found.map, found.false_alarm_rate, found.note)
-    return Predictor(TrainedScorer(trained), limits, trained.category, _part_above(trained))
+    scorer, above = TrainedScorer(trained), _part_above(trained)
+    return Predictor(scorer, limits, trained.category, above, trained.png_holes)
 
 
 def _part_above(trained: Trained) -> float | None:
     """Tell how the images that the run saw were prepared; earlier runs' data may still say."""
-    path = trained.folder / "category.json"
-    try:
-        record: Any = json.loads(path.read_text(encoding="utf-8"))
-        prepared = record.get("prepared")
-        if prepared is None:
-            prepared = prepared_as(Path(trained.config.data.root))
-        if not prepared:
-            return None
-        above = None if prepared["threshold"] is None else float(prepared["threshold"])
-    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{path}: expected a finished category's result, got a file that cannot be read. "
-            "Copy the whole folder of the run."
-        ) from error
-    if above is None:
+    prepared = read_category(trained.folder).get("prepared")
+    if prepared is None:
+        prepared = prepared_as(Path(trained.config.data.root))
+    if not prepared:
+        return None
+    if prepared["threshold"] is None:
         raise DataError(
             f"{trained.config.data.root}: expected {PREPARED} beside prepared images, got none: "
             "new images cannot be prepared as these were. Copy it there and run again."
         )
-    return above
+    return float(prepared["threshold"])

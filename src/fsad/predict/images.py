@@ -49,8 +49,13 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
     return list(found)
 
 
-def read_array(path: Path) -> NDArray[Any]:
+def read_array(path: Path, png_holes: bool = True) -> NDArray[Any]:
     """Read an image file as it is stored; code in a file is never run.
+
+    Args:
+        path: The file.
+        png_holes: Whether 0 in a png is a pixel without depth. Otherwise it is the nearest, and
+            1 is added to all: depth is scaled to its own extremes, so that nothing else changes.
 
     Returns:
         Depth, ``(H, W)``, or points, ``(H, W, 3)``.
@@ -62,7 +67,8 @@ def read_array(path: Path) -> NDArray[Any]:
     if suffix in (".tiff", ".tif"):
         return read_xyz_tiff(path)
     if suffix == ".png":
-        return read_grey16_png(path)
+        values = read_grey16_png(path)
+        return values if png_holes else values + np.float32(1)
     if suffix == ".npy":
         try:
             return np.asarray(np.load(path, allow_pickle=False))

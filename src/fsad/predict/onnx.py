@@ -78,4 +78,4 @@ def load_onnx(path: Path) -> Predictor:
     scorer = OnnxScorer(path)
     said = scorer.metadata
     limits = Limits(said.threshold, said.map_threshold, said.false_alarm_rate, said.note)
-    return Predictor(scorer, limits, said.category, said.part_above)
+    return Predictor(scorer, limits, said.category, said.part_above, said.png_holes)

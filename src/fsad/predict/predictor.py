@@ -27,6 +27,7 @@ class Predictor:
         part_above: The threshold with which ``fsad data prepare`` made the images that the model
             was trained on, in the unit of their points; None for images as they came. Queries are
             prepared the same way, which needs points.
+        png_holes: Whether 0 in a depth png is a pixel without depth; in Eyecandies' it is not.
     """
 
     def __init__(
@@ -35,9 +36,10 @@ class Predictor:
         limits: Limits,
         category: str = "",
         part_above: float | None = None,
+        png_holes: bool = True,
     ) -> None:
         self.scorer, self.limits = scorer, limits
-        self.category, self.part_above = category, part_above
+        self.category, self.part_above, self.png_holes = category, part_above, png_holes
 
     def predict(self, image: NDArray[Any] | Path | str) -> Prediction:
         """Predict on one image.
@@ -52,7 +54,7 @@ class Predictor:
         """
         start = time.perf_counter()
         path = None if isinstance(image, np.ndarray) else Path(image)
-        array = image if isinstance(image, np.ndarray) else read_array(Path(image))
+        array = image if isinstance(image, np.ndarray) else read_array(Path(image), self.png_holes)
         name = str(path or "image")
         z, region = self._depth(array, name)
         seen = depth_pixels(z, self.scorer.image_size, region, name)

@@ -20,7 +20,6 @@ from fsad.run_record import RunResult
 
 BUDGET = 16_000_000
 """Characters that all cards of a page may take together; the worst mistakes come first."""
-SIGMA = 4.0  # pixels, of methods whose settings do not say
 
 
 @dataclass
@@ -60,7 +59,7 @@ def images_of(result: RunResult, data_root: Path | None = None, budget: int = BU
             f"Without pictures, PRO curves and audit: {message_of(error)}. "
             "If it lies elsewhere now, say --data-root."
         )
-    size, sigma = int(result.config["data"]["image_size"]), _sigma(result)
+    size = int(result.config["data"]["image_size"])
     categories: list[tuple[CategoryScores, list[Sample] | None]] = []
     entries: list[dict[str, Any]] = []
     for name in track(result.categories, "report", len(result.categories)):
@@ -78,32 +77,25 @@ def images_of(result: RunResult, data_root: Path | None = None, budget: int = BU
                 found.problems.append(f"{name} is without pictures: {message_of(error)}")
                 samples, masks = None, None
         categories.append((scores, samples))
-        entries.append(_entry(scores, size, sigma, masks))
+        entries.append(_entry(scores, size, masks))
     if entries:
         found.images = sum(len(scores.images) for scores, _ in categories)
         found.cards = _add_cards(found, categories, entries, size, budget)
         found.payload = {
             "size": size,
-            "sigma": sigma,
             "points": POINTS.tolist(),
             "categories": entries,
         }
     return found
 
 
-def _sigma(result: RunResult) -> float:
-    sigma = result.config["method"].get("sigma")
-    return float(sigma) if isinstance(sigma, int | float) else SIGMA
-
-
-def _entry(
-    scores: CategoryScores, size: int, sigma: float, masks: Sequence[Tensor] | None
-) -> dict[str, Any]:
-    measured = measure(scores, size, sigma, masks)
+def _entry(scores: CategoryScores, size: int, masks: Sequence[Tensor] | None) -> dict[str, Any]:
+    measured = measure(scores, size, masks)
     first = next(iter(scores.by_domain.values()))
     return {
         "name": scores.name,
         "beta": scores.beta,
+        "sigma": scores.sigma,
         "grid": list(first.patches.shape[1:]),
         "images": scores.images,
         "defects": scores.defects,
@@ -113,6 +105,7 @@ def _entry(
         "limits": measured.limits,
         "fused_limits": [[beta, *limit] for beta, limit in measured.fused_limits.items()],
         "pro": measured.pro,
+        "fused_pro": list(measured.fused_pro.items()),
         "cards": {},
     }
 

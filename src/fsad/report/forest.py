@@ -1,10 +1,10 @@
 """Paired differences between methods: a forest plot, the numbers, and what they mean."""
 
 import plotly.graph_objects as go
-from plotly.io import to_html
 from plotly.subplots import make_subplots
 
 from fsad.metrics import METRICS
+from fsad.report.figure import BLUE, INK, ORANGE, as_html
 from fsad.report.markup import cell, notes, paragraph, table
 from fsad.report.results import NAMES
 from fsad.report.section import Section
@@ -12,7 +12,7 @@ from fsad.table import Comparison, Difference
 
 DRAWN = ("image_auroc", "pixel_auroc_part", "aupro30")
 """One metric of images, one of pixels, one of regions; the table has all five."""
-CLEAR, UNCLEAR, SINGLE = "#3b6fb6", "#9a9a9a", "#c27c0e"
+CLEAR, UNCLEAR, SINGLE = BLUE, INK, ORANGE
 ROW, FRAME = 30, 96  # pixels: of a difference; of a metric's heading and axis
 
 
@@ -46,15 +46,10 @@ def _figure(comparison: Comparison) -> str:
     for place, metric in enumerate(drawn, start=1):
         for each in [each for each in comparison.differences if each.metric == metric][::-1]:
             figure.add_trace(_bar(each), row=place, col=1)
-        figure.add_vline(x=0, line={"color": "#888888", "width": 1}, row=place, col=1)
+        figure.add_vline(x=0, line={"color": INK, "width": 1}, row=place, col=1)
     figure.update_yaxes(automargin=True, range=[-0.6, rows - 0.4])
-    figure.update_layout(
-        height=len(drawn) * (ROW * rows + FRAME),
-        showlegend=False,
-        margin={"l": 8, "r": 16, "t": 32, "b": 32},
-    )
-    config = {"displayModeBar": False, "responsive": True}
-    html = to_html(figure, include_plotlyjs=False, full_html=False, div_id="forest", config=config)
+    figure.update_layout(showlegend=False)
+    html = as_html(figure, "forest", height=len(drawn) * (ROW * rows + FRAME))
     return f'<div role="img" aria-label="Forest plot; its numbers are in the table">{html}</div>'
 
 

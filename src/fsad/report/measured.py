@@ -9,12 +9,11 @@ from torch import Tensor
 
 from fsad.functional.scoring import anomaly_maps, fuse
 from fsad.metrics.masks import number_regions
-from fsad.metrics.pro import pro_curve
 from fsad.report.scores import CategoryScores
 from fsad.scored import DOMAINS
 
 BATCH = 16  # images whose maps are made at once
-STEPS = 10  # intervals of beta between which the range of the fused maps is interpolated
+STEPS = 10  # intervals of beta at whose ends the fused maps are measured
 POINTS = np.concatenate([np.linspace(0, 0.05, 51), np.linspace(0.05, 0.3, 51)[1:]])
 """False-positive rates at which a PRO curve is drawn."""
 
@@ -29,24 +28,23 @@ class Measured:
         limits: Lowest and highest value of each domain's maps.
         fused_limits: Those of the fused maps, by beta, rising. Between two betas the highest is
             convex and the lowest concave: lines between them enclose every map.
-        pro: Mean overlap with the defects' regions at ``POINTS``, by set of maps; empty without
-            ground truth.
+        pro: Mean overlap with the defects' regions at ``POINTS``, by domain; empty without ground
+            truth.
+        fused_pro: The same of the fused maps, by beta, rising.
     """
 
     limits: dict[str, Range]
     fused_limits: dict[float, Range]
     pro: dict[str, list[float]]
+    fused_pro: dict[float, list[float]]
 
 
-def measure(
-    scores: CategoryScores, size: int, sigma: float, masks: Sequence[Tensor] | None
-) -> Measured:
+def measure(scores: CategoryScores, size: int, masks: Sequence[Tensor] | None) -> Measured:
     """Make all maps of a category once, and forget them.
 
     Args:
         scores: Of its test images.
         size: Height and width of the maps, pixels.
-        sigma: Their blur, pixels.
         masks: Ground truth of each image, ``(S, S)``, bool, or None.
 
     Note:
@@ -59,7 +57,7 @@ def measure(
     kept: dict[str, list[Tensor]] = {}
     for first in range(0, len(scores.images), BATCH):
         maps = {
-            domain: anomaly_maps(each.patches[first : first + BATCH], size, sigma)
+            domain: anomaly_maps(each.patches[first : first + BATCH], size, scores.sigma)
             for domain, each in scores.by_domain.items()
         }
         for domain, values in maps.items():
@@ -69,11 +67,22 @@ def measure(
             for beta in betas:
                 values = fuse(both[0], both[1], beta)
                 fused_limits[beta] = _widened(fused_limits.get(beta), values)
-            maps["fused"] = fuse(both[0], both[1], scores.beta)
         if masks is not None:
-            for name, values in maps.items():
-                kept.setdefault(name, []).append(values)
-    return Measured(limits, fused_limits, _pro(kept, masks) if masks is not None else {})
+            for domain, values in maps.items():
+                kept.setdefault(domain, []).append(values)
+    whole = {domain: torch.cat(batches) for domain, batches in kept.items()}
+    regions = number_regions(torch.stack(list(masks))) if masks is not None else torch.zeros(1)
+    if not regions.any() or bool((regions > 0).all()):
+        return Measured(limits, fused_limits, {}, {})
+    return Measured(
+        limits,
+        fused_limits,
+        {domain: overlaps(maps, regions) for domain, maps in whole.items()},
+        {
+            beta: overlaps(fuse(whole[DOMAINS[0]], whole[DOMAINS[1]], beta), regions)
+            for beta in fused_limits
+        },
+    )
 
 
 def _widened(known: Range | None, values: Tensor) -> Range:
@@ -81,12 +90,25 @@ def _widened(known: Range | None, values: Tensor) -> Range:
     return (low, high) if known is None else (min(low, known[0]), max(high, known[1]))
 
 
-def _pro(kept: dict[str, list[Tensor]], masks: Sequence[Tensor]) -> dict[str, list[float]]:
-    regions = number_regions(torch.stack(list(masks)))
-    if not regions.any() or bool((regions > 0).all()):
-        return {}
-    curves = {}
-    for name, batches in kept.items():
-        fpr, overlap = pro_curve(torch.cat(batches), regions)
-        curves[name] = np.interp(POINTS, fpr.numpy(), overlap.numpy()).tolist()
-    return curves
+def overlaps(maps: Tensor, regions: Tensor) -> list[float]:
+    """Read :func:`fsad.metrics.pro.pro_curve` at ``POINTS``, in a fifth of its time.
+
+    Only the defect-free pixels are sorted, and only by value; the anomalous ones, which are few,
+    are then counted above the scores at which the false-positive rate passes a point.
+
+    Args:
+        maps: Anomaly maps, ``(n, H, W)``, finite, higher = more anomalous.
+        regions: Region of each pixel, ``(n, H, W)``; at least one, and one defect-free pixel.
+    """
+    scores, region = maps.numpy().ravel(), regions.numpy().ravel()
+    good, bad = np.sort(scores[region == 0]), scores[region > 0]
+    order = bad.argsort()
+    bad, of = bad[order], region[region > 0][order]
+    gain = 1 / (np.bincount(of)[of] * of.max())  # what one pixel adds to the mean overlap
+    above = np.append(gain[::-1].cumsum()[::-1], 0)  # what those from each place on add
+    passed = POINTS * len(good)  # defect-free pixels above the threshold
+    score = good[len(good) - 1 - passed.astype(int)]  # the next one's, with all of its tie
+    fewer, more = (len(good) - good.searchsorted(score, side) for side in ("right", "left"))
+    low, high = (above[bad.searchsorted(score, side)] for side in ("right", "left"))
+    found: list[float] = (low + (passed - fewer) / (more - fewer) * (high - low)).tolist()
+    return found

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,9 +12,10 @@ from torch import Tensor
 from fsad.errors import DataError
 from fsad.files import read_tensors
 from fsad.functional.scoring import fuse
-from fsad.run_record import RunResult
+from fsad.run_record import CATEGORY, RunResult, read_category
 from fsad.scored import DOMAINS, Scores, scores_by_domain
 
+SIGMA = 4.0  # pixels, where neither the run nor its settings tell
 REPLACE = "Run again to replace the file."
 
 
@@ -29,7 +31,8 @@ class CategoryScores:
         fused: The method's own image scores, ``(n,)``; higher = more anomalous.
         by_domain: Image scores ``(n,)`` and patch scores ``(n, h, w)`` of each domain.
         beta: Share of the source domain in the fused score; None where there is one domain, or
-            where the settings do not tell.
+            where neither the run nor its settings tell.
+        sigma: Blur of the maps in pixels.
     """
 
     name: str
@@ -39,6 +42,7 @@ class CategoryScores:
     fused: Tensor
     by_domain: dict[str, Scores]
     beta: float | None
+    sigma: float
 
 
 def read_scores(result: RunResult, name: str) -> CategoryScores:
@@ -73,19 +77,23 @@ def read_scores(result: RunResult, name: str) -> CategoryScores:
                 f"{path}: expected {len(images)} images as in {table.name}, "
                 f"got {len(scores.images)}. {REPLACE}"
             )
-    beta = _beta(result.config["method"], fused, by_domain)
-    return CategoryScores(name, images, defects, labels, fused, by_domain, beta)
+    said = _said(result, path.parent)
+    beta, sigma = _beta(said["beta"], fused, by_domain), said["sigma"]
+    sigma = float(sigma) if isinstance(sigma, int | float) else SIGMA
+    return CategoryScores(name, images, defects, labels, fused, by_domain, beta, sigma)
 
 
-def _beta(
-    method: Mapping[str, Any], fused: Tensor, by_domain: Mapping[str, Scores]
-) -> float | None:
-    """Return the share by which the settings say the scores were fused, if they were."""
-    if len(by_domain) < len(DOMAINS):
-        return None
-    stages = method.get("stages") or {}
-    beta = method.get("beta") if stages.get("cross_domain", True) else 0.0
-    if not isinstance(beta, int | float):
+def _said(result: RunResult, folder: Path) -> dict[str, Any]:
+    """Return beta and sigma as the category recorded them, or else as the settings have them."""
+    method = result.config["method"]
+    fuses = (method.get("stages") or {}).get("cross_domain", True)
+    settings = {"beta": method.get("beta") if fuses else 0.0, "sigma": method.get("sigma")}
+    return settings | (read_category(folder) if (folder / CATEGORY).is_file() else {})
+
+
+def _beta(beta: Any, fused: Tensor, by_domain: Mapping[str, Scores]) -> float | None:
+    """Return the share by which the scores are said to be fused, if they were."""
+    if len(by_domain) < len(DOMAINS) or not isinstance(beta, int | float):
         return None
     source, target = (by_domain[domain].images for domain in DOMAINS)
     return float(beta) if torch.equal(fuse(source, target, beta), fused) else None

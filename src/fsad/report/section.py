@@ -12,9 +12,8 @@ class Section:
         title: Its heading, plain text.
         html: Its content, with ``<h3>`` and below for headings. What comes from outside (names of
             files and categories, settings) must be escaped. It may hold figures made by
-            ``plotly.io.to_html(fig, include_plotlyjs=False, full_html=False, div_id=...)``: the
-            page brings plotly.js, and gives every figure its colours for light and dark. It must
-            not load anything: the page forbids it.
+            :func:`fsad.report.figure.as_html`: the page brings plotly.js, and gives every figure
+            its colours for light and dark. It must not load anything: the page forbids it.
     """
 
     name: str

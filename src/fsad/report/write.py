@@ -8,12 +8,12 @@ from fsad.files import make_folder, write_text
 from fsad.report.audit import audit, audited, warnings
 from fsad.report.cards import Images, images_of
 from fsad.report.comparable import is_random, is_stand_in
+from fsad.report.diagnostics import diagnostics
 from fsad.report.forest import forest
 from fsad.report.page import explorer, page
 from fsad.report.provenance import provenance
 from fsad.report.results import results
 from fsad.report.section import Section
-from fsad.report.sections import sections_from
 from fsad.run_record import RunResult
 from fsad.table import Runs, collect, compare
 from fsad.table.settings import settings_of
@@ -73,9 +73,10 @@ def _page(runs: Runs, first: RunResult, reference: str, data_root: Path | None) 
         sections.append(Section("images", "Images and mistakes", explorer(_intro(runs, images))))
     if reference:
         sections.append(forest(compare(runs, reference)))
-    from_runs, problems = sections_from(runs.results)
-    sections += from_runs
-    banners += problems
+    try:
+        sections += diagnostics(runs.results)
+    except FsadError as error:
+        banners.append(f"Without figures of sweeps and features: {message_of(error)}")
     if images.reader is not None:
         try:
             found = audited(images.reader, first.categories)
@@ -117,8 +118,12 @@ def _about_backbones(runs: Sequence[RunResult]) -> list[str]:
 
 
 def _intro(runs: Runs, images: Images) -> str:
-    several = len(runs.results)
-    whose = f"Images are those of the first of {several} runs, {runs.results[0].path.parent}. "
+    first, several = runs.results[0], len(runs.results)
+    whose = (
+        f"Images are those of one run, the first of {several}: {first.method}, "
+        f"{settings_of(first)['shots']} shots, seed {first.seed}, in {first.path.parent}. "
+        "More would make the page too large; to see another run's, name its folder first. "
+    )
     left = images.images - images.cards
     omitted = (
         f"{left} of {images.images} images have no card, to keep the page small: those with the "

@@ -49,10 +49,22 @@ const explorer = (() => {
     const domains = kind === "fused" ? ["source", "target"] : [kind];
     for (const it of domains) {
       card.maps[it] ??= fsad.anomalyMap(
-        fsad.floats(card.patches[it]), category.grid, data.size, data.sigma);
+        fsad.floats(card.patches[it]), category.grid, data.size, category.sigma);
     }
     return kind === "fused"
       ? fsad.fuseMaps(card.maps.source, card.maps.target, beta) : card.maps[kind];
+  }
+
+  /**
+   * PRO curves of a category at data.points: of the fused maps, at the beta nearest to one of those
+   * at which Python measured them, then of each domain's.
+   */
+  function proCurves(category, beta) {
+    const nearest = category.fused_pro.toSorted(([a], [b]) => Math.abs(a - beta) - Math.abs(b - beta));
+    return [
+      ...nearest.slice(0, 1).map(([of, y]) => ({ name: "fused", beta: of, y })),
+      ...Object.entries(category.pro).map(([name, y]) => ({ name, y })),
+    ];
   }
 
   /** All images with a card that the choices let through, in the chosen order. */
@@ -209,14 +221,14 @@ const explorer = (() => {
       xaxis: { title: { text: "false positive rate" }, range: [-0.02, 1.02] }, yaxis: { title: { text: "true positive rate" }, range: [-0.02, 1.05] },
     }, `ROC curve, area ${number(meanAuroc(some, state.beta))}`);
 
-    const curves = one ? Object.entries(some[0].pro)
-      : some.filter((it) => it.pro).map((it) => [it.name, it.pro.fused ?? Object.values(it.pro)[0]]);
-    const order = ["fused", "source", "target"];
-    if (one) curves.sort((a, b) => order.indexOf(a[0]) - order.indexOf(b[0]));
-    const known = curves.filter(([, y]) => y);
-    element("pro-figure").hidden = !known.length;
-    if (!known.length) return;
-    figures.draw("pro", known.map(([name, y], i) => ({ name, x: data.points, y, mode: "lines", line: style(i) })), {
+    const curves = some.flatMap((it) => proCurves(it, state.beta).slice(0, one ? 3 : 1)
+      .map((curve) => (one ? curve : { ...curve, name: it.name })));
+    element("pro-figure").hidden = !curves.length;
+    if (!curves.length) return;
+    element("pro-caption").textContent = "PRO, pixels" +
+      (fusable ? `, fused at beta ${curves[0].beta}` : "") +
+      (fusable && curves[0].beta !== state.beta ? " (nearest computed)" : "");
+    figures.draw("pro", curves.map(({ name, y }, i) => ({ name, x: data.points, y, mode: "lines", line: style(i) })), {
       xaxis: { title: { text: "false positive rate" }, range: [0, 0.305] }, yaxis: { title: { text: "region overlap" }, range: [0, 1.05] },
     }, "Overlap with the defects' regions up to 30 % false positives");
   }
@@ -285,5 +297,5 @@ const explorer = (() => {
   element("more").addEventListener("click", () => { state.shown += PAGE; refresh(); });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", refresh);
   choose();
-  return { categories, imageScores, auroc, meanAuroc, confusion, map, listed, state };
+  return { categories, imageScores, auroc, meanAuroc, confusion, map, proCurves, listed, state };
 })();
