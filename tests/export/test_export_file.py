@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -264,3 +265,54 @@ def test_a_run_that_is_refused_leaves_no_folder_behind(tmp_path):
     assert done.exit_code == 1
     assert "expected a run's folder with config.yaml" in done.output
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def kept(run_of, tmp_path_factory):
+    """A run that keeps its exported file."""
+    folder = tmp_path_factory.mktemp("kept") / "run"
+    shutil.copytree(run_of("raw banks"), folder)
+    done = CliRunner().invoke(app, ["export", str(folder)])
+    assert done.exit_code == 0, done.output
+    assert (folder / "categories" / "tile" / "model.onnx").is_file()
+    return folder
+
+
+def an_image(run):
+    data = instantiate(OmegaConf.load(run / "config.yaml").data, _convert_="all")
+    return data.for_category("tile").test_samples[0].depth
+
+
+def test_a_run_that_keeps_its_exported_file_predicts_without_the_training_stack(kept, tmp_path):
+    image = str(an_image(kept))
+    done = predict_without_training(str(kept), image, "--out", str(tmp_path / "out"), "--no-maps")
+    assert done.returncode == 0, done.stderr
+    assert "model.onnx computes, as exported from this run" in done.stdout
+    said = next(csv.DictReader((tmp_path / "out" / "predictions.csv").read_text().splitlines()))
+    known = next(csv.DictReader((kept / "scores.csv").read_text().splitlines()))
+    assert float(said["score"]) == pytest.approx(float(known["score"]), rel=1e-4)
+
+
+def test_a_kept_file_of_another_state_of_the_run_is_not_used(kept, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(kept, run)
+    record = run / "categories" / "tile" / "category.json"
+    record.write_text(record.read_text() + "\n")
+    words = ["predict", str(run), str(an_image(kept)), "--out", str(tmp_path / "out"), "--no-maps"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert "the run has changed since this was exported; PyTorch computes instead" in done.output
+
+
+@pytest.mark.parametrize("words", [["--device", "cuda:99"], ["--category", "none"]])
+def test_what_a_kept_file_cannot_do_is_left_to_the_run(kept, words):
+    done = CliRunner().invoke(app, ["predict", str(kept), str(an_image(kept)), *words])
+    assert done.exit_code != 0
+    assert "model.onnx computes" not in done.output
+    assert f"error: {words[0].lstrip('-')}: expected" in " ".join(done.stderr.split())
+
+
+def test_a_torch_export_needs_a_name(kept):
+    done = CliRunner().invoke(app, ["export", str(kept), "--format", "pt2"])
+    assert done.exit_code != 0
+    assert "--output: expected a file for --format pt2, got none" in " ".join(done.stderr.split())

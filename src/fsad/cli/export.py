@@ -17,8 +17,14 @@ class Format(StrEnum):
 def export(
     run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="The file; replaced when the new one is whole.")
-    ],
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="The file; replaced when the new one is whole. Omitted, it stays in the run's "
+            "folder, where fsad predict takes it.",
+        ),
+    ] = None,
     format: Annotated[
         Format,
         typer.Option(
@@ -39,11 +45,15 @@ def export(
     the run was, how depth images are made and the licence of the backbone's weights are in the
     file's metadata, as JSON under "fsad".
 
+    Without -o it stays in the run's folder, and fsad predict RUN starts in a fifth of the time.
+
     Example: fsad export outputs/RUN -o bolt.onnx && fsad predict bolt.onnx part.tiff
     """
-    from fsad.errors import OutputError
+    from fsad.errors import ConfigError, OutputError
 
-    if output.is_dir():  # all that can be wrong shows before any work
+    if output is None and format is not Format.onnx:
+        raise ConfigError(f"--output: expected a file for --format {format}, got none. Say -o FILE")
+    if output is not None and output.is_dir():  # all that can be wrong shows before any work
         name = f"{run.resolve().name}.{format}"
         raise OutputError(
             f"--output: expected the name of a file, got the folder '{output}'. "
@@ -51,6 +61,7 @@ def export(
         )
     from fsad.atomic import make_folder
     from fsad.export.about import about
+    from fsad.export.kept import MODEL
     from fsad.export.module import traced
     from fsad.predict.from_run import TrainedScorer, load_run
 
@@ -61,6 +72,7 @@ def export(
     predictor = load_run(run, category, weights_path=weights_path)
     assert isinstance(predictor.scorer, TrainedScorer)
     trained = predictor.scorer.trained
+    output = output or trained.folder / MODEL
     make_folder(output.parent, "--output")  # only now: a run that is refused leaves none behind
     record = about(trained, predictor.limits, predictor.part_above)
     program = traced(trained)

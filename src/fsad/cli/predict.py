@@ -111,6 +111,9 @@ def _loaded(
 ) -> "Predictor":
     """Read a run's folder, or a file that ``fsad export`` wrote, which needs no torch."""
     if model.suffix != ".onnx" or model.is_dir():
+        kept = _kept(model, category) if device == "cpu" and weights_path is None else None
+        if kept is not None:
+            return kept
         from fsad.predict.from_run import load_run
 
         return load_run(model, category, device, weights_path)
@@ -126,6 +129,28 @@ def _loaded(
         if value is not None:
             raise ConfigError(f"{name}: expected none with an exported model, got '{value}'")
     return load_onnx(model)
+
+
+def _kept(run: Path, category: str | None) -> "Predictor | None":
+    """Read the file that ``fsad export`` left in a run, if it is there and still the run's."""
+    from importlib.util import find_spec
+
+    from fsad.export.kept import kept_model, state_of
+
+    path = kept_model(run, category)
+    if path is None or find_spec("onnxruntime") is None:
+        return None
+    from fsad.predict.onnx import OnnxScorer, predictor_of
+
+    scorer = OnnxScorer(path)
+    if scorer.metadata.state != state_of(path.parent):
+        typer.echo(
+            f"{path}: the run has changed since this was exported; PyTorch computes instead. "
+            f"Export it again with: fsad export {run}"
+        )
+        return None
+    typer.echo(f"{path} computes, as exported from this run; without it PyTorch does")
+    return predictor_of(scorer)
 
 
 def _predict(predictor: "Predictor", files: list[Path], outputs: "Outputs") -> "Summary":

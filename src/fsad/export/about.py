@@ -2,6 +2,7 @@
 
 from importlib.metadata import version
 
+from fsad.export.kept import state_of
 from fsad.export.metadata import Metadata
 from fsad.nn.extractor import PatchExtractor
 from fsad.predict.scorer import Limits
@@ -40,6 +41,7 @@ def about(trained: Trained, limits: Limits, part_above: float | None = None) -> 
         note=limits.note,
         part_above=part_above,
         png_holes=trained.png_holes,
+        state=state_of(trained.folder),
     )
 
 

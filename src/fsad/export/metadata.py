@@ -37,6 +37,7 @@ class Metadata:
         part_above: How ``fsad data prepare`` made the images that the run saw: its threshold above
             the ground, in the unit of their points; None for images as they came.
         png_holes: Whether 0 in a depth png is a pixel without depth.
+        state: Of the run's category, by :func:`~fsad.export.kept.state_of`.
         depth: How the input is made, in words.
         schema: Of this record.
     """
@@ -54,6 +55,7 @@ class Metadata:
     note: str = ""
     part_above: float | None = None
     png_holes: bool = True
+    state: str = ""
     depth: str = DEPTH
     schema: int = SCHEMA
 

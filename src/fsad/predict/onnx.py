@@ -75,7 +75,11 @@ def load_onnx(path: Path) -> Predictor:
     Raises:
         FsadError: As :class:`OnnxScorer`.
     """
-    scorer = OnnxScorer(path)
+    return predictor_of(OnnxScorer(path))
+
+
+def predictor_of(scorer: OnnxScorer) -> Predictor:
+    """Put to work what a model's file holds."""
     said = scorer.metadata
     limits = Limits(said.threshold, said.map_threshold, said.false_alarm_rate, said.note)
     return Predictor(scorer, limits, said.category, said.part_above, said.png_holes)

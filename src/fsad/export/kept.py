@@ -1,0 +1,35 @@
+"""The exported file that a run keeps beside its banks. Needs nothing but Python."""
+
+import hashlib
+from pathlib import Path
+
+RECORD = "category.json"
+MODEL = "model.onnx"
+
+
+def kept_model(run: Path, category: str | None) -> Path | None:
+    """Find the file that ``fsad export`` has left in a run.
+
+    Args:
+        run: The run's folder.
+        category: Which; may be omitted where there is one.
+
+    Returns:
+        ``categories/NAME/model.onnx``; None where there is none, or no such category.
+    """
+    folders = [path.parent for path in run.glob(f"categories/*/{RECORD}")]
+    named = [each for each in folders if category in (None, each.name)]
+    path = named[0] / MODEL if len(named) == 1 else None
+    return path if path and path.is_file() else None
+
+
+def state_of(category: Path) -> str:
+    """Digest what a category says of itself: another test, or threshold, is another state.
+
+    Args:
+        category: Its folder in a finished run.
+
+    Returns:
+        SHA-256, hexadecimal.
+    """
+    return hashlib.sha256((category / RECORD).read_bytes()).hexdigest()
