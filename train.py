@@ -61,7 +61,7 @@ def mistake_in(error: Exception) -> str:
 
 def debugging() -> bool:
     """Tell whether a traceback is wanted: of a variable, which a multirun's workers see too."""
-    return bool(os.environ.get("FSAD_DEBUG"))
+    return os.environ.get("FSAD_DEBUG", "0") not in ("", "0")
 
 
 def run(cfg: DictConfig) -> float | None:

@@ -111,6 +111,18 @@ def test_the_settings_of_a_row_are_read_from_its_config(tmp_path):
     assert "stages" not in fused
 
 
+def test_a_switch_beyond_the_paper_that_is_off_is_as_if_it_were_not_there(tmp_path):
+    off = {"excess": False, "calibrate": False, "rotations": 1}
+    run(tmp_path / "a", {"bagel": 0.4}, seed=0)
+    run(tmp_path / "b", {"bagel": 0.6}, seed=1, plus=off)
+    run(tmp_path / "c", {"bagel": 0.8}, plus=off | {"rotations": 4})
+    lines = [line for line in lines_of(tmp_path) if line["score"] == "fused"]
+    assert sorted((line["n"], line["image_auroc"]) for line in lines) == [
+        ("1/2", "0.800"),  # of two draws it lacks one
+        ("2", "0.500 ± 0.141"),
+    ]
+
+
 def test_two_alphas_give_two_rows_sorted_by_number(tmp_path):
     for name, alpha in (("a", 0.5), ("b", 0.3)):
         run(tmp_path / name, {"bagel": alpha}, alpha=alpha)

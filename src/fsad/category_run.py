@@ -362,7 +362,7 @@ class CategoryRun:
             notes=[
                 *(f"{name}: {why}" for name, why in scored.evaluation.undefined.items()),
                 *(
-                    f"stage {name} failed by its own measure; see diagnostics"
+                    f"stage {name} has not learnt what it trains for; see diagnostics"
                     for name, measured in diagnostics.items()
                     if measured.get("failed")
                 ),

@@ -150,7 +150,7 @@ def read_category(folder: Path) -> dict[str, Any]:
     path = folder / CATEGORY
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(record, dict):
+        if isinstance(record, dict) and _is_category(record):
             return record
         cause = None
     except (OSError, ValueError) as error:
@@ -159,6 +159,14 @@ def read_category(folder: Path) -> dict[str, Any]:
         f"{path}: expected a finished category's result, got a file that cannot be read. "
         "Copy the whole folder of the run."
     ) from cause
+
+
+def _is_category(record: Mapping[str, Any]) -> bool:
+    """Tell whether what is read one by one is of the kind that a run writes."""
+    prepared = record.get("prepared")
+    above = prepared.get("threshold", "") if isinstance(prepared, dict) and prepared else None
+    numbers = [record.get("sigma", 0.0), record.get("beta", 0.0), 0.0 if above is None else above]
+    return isinstance(prepared, dict | None) and all(isinstance(it, int | float) for it in numbers)
 
 
 def write_scores(path: Path, rows: Iterable[ScoreRow]) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from fsad.export.module import traced
 from fsad.export.onnx import write_onnx
 from fsad.predict.onnx import OnnxScorer, load_onnx
 from fsad.predict.scorer import Limits
+from fsad.threshold import Threshold
 from fsad.trained import load_trained
 
 WITHOUT_TRAINING = """
@@ -246,7 +248,7 @@ def test_a_file_that_is_no_exported_model_is_refused(onnx_of, tmp_path):
     onnx.save(model, path)
     with pytest.raises(DataError, match="expected a model that fsad exported, got one without"):
         load_onnx(path)
-    record = json.loads(about(onnx_of("raw")[0], LIMITS).to_json()) | {"schema": 7}
+    record = {"schema": 7, "of": "another shape"}
     with pytest.raises(DataError, match="expected a record with schema 1, got 7"):
         Metadata.from_json(json.dumps(record), "model.onnx")
 
@@ -293,15 +295,38 @@ def test_a_run_that_keeps_its_exported_file_predicts_without_the_training_stack(
     assert float(said["score"]) == pytest.approx(float(known["score"]), rel=1e-4)
 
 
-def test_a_kept_file_of_another_state_of_the_run_is_not_used(kept, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("categories/tile/category.json", lambda text: text + b"\n"),
+        ("categories/tile/threshold.json", None),
+        ("config.yaml", lambda text: text + b"\n"),
+        ("categories/tile/model.onnx", lambda text: text[:1000]),
+    ],
+)
+def test_a_kept_file_is_not_used_once_it_or_the_run_is_another(kept, tmp_path, name, write):
     run = tmp_path / "run"
     shutil.copytree(kept, run)
-    record = run / "categories" / "tile" / "category.json"
-    record.write_text(record.read_text() + "\n")
+    if write:
+        (run / name).write_bytes(write((run / name).read_bytes()))
+    else:
+        Threshold.none("of another test").write(run / name)
     words = ["predict", str(run), str(an_image(kept)), "--out", str(tmp_path / "out"), "--no-maps"]
     done = CliRunner().invoke(app, words)
-    assert done.exit_code == 0, done.output
-    assert "the run has changed since this was exported; PyTorch computes instead" in done.output
+    said = " ".join(done.output.split())
+    assert done.exit_code == 0, said
+    assert re.search(r"model\.onnx: .*Export it again with: fsad export .*PyTorch computes", said)
+    assert "as exported from this run" not in said
+    assert ("no threshold: of another test" in said) == (write is None)
+
+
+def test_without_onnxruntime_a_kept_file_is_left_to_pytorch_and_it_says_so(
+    kept, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("fsad.predict.onnx.find_spec", lambda _: None)
+    words = ["predict", str(kept), str(an_image(kept)), "--out", str(tmp_path), "--no-maps"]
+    said = " ".join(CliRunner().invoke(app, words).output.split())
+    assert "pip install 'fsad[onnx]'. PyTorch computes instead" in said
 
 
 @pytest.mark.parametrize("words", [["--device", "cuda:99"], ["--category", "none"]])

@@ -356,6 +356,12 @@ def test_a_run_remembers_how_its_images_were_prepared(finished, tmp_path):
     assert record["prepared"] == {}
     path.write_text(json.dumps(record | {"prepared": {"threshold": 0.004}}))
     assert fsad.load(copy, "tile").part_above == 0.004
+    for wrong in ({"prepared": {"threshold": "4 mm"}}, {"prepared": {"by": 1}}, {"sigma": "wide"}):
+        path.write_text(json.dumps(record | wrong))
+        with pytest.raises(
+            DataError, match=r"category\.json: expected a finished category's result"
+        ):
+            fsad.load(copy)
     path.write_text(json.dumps(record | {"prepared": {"threshold": None}}))
     with pytest.raises(DataError, match=r"expected fsad_prepared\.json beside prepared images"):
         fsad.load(copy)

@@ -53,7 +53,7 @@ def export(
 
     if output is None and format is not Format.onnx:
         raise ConfigError(f"--output: expected a file for --format {format}, got none. Say -o FILE")
-    if output is not None and output.is_dir():  # all that can be wrong shows before any work
+    if output is not None and output.is_dir():  # a mistake shows before any work
         name = f"{run.resolve().name}.{format}"
         raise OutputError(
             f"--output: expected the name of a file, got the folder '{output}'. "

@@ -133,24 +133,25 @@ def _loaded(
 
 def _kept(run: Path, category: str | None) -> "Predictor | None":
     """Read the file that ``fsad export`` left in a run, if it is there and still the run's."""
-    from importlib.util import find_spec
-
+    from fsad.errors import DataError, PackageError, message_of
     from fsad.export.kept import kept_model, state_of
 
     path = kept_model(run, category)
-    if path is None or find_spec("onnxruntime") is None:
+    if path is None:
         return None
     from fsad.predict.onnx import OnnxScorer, predictor_of
 
-    scorer = OnnxScorer(path)
-    if scorer.metadata.state != state_of(path.parent):
-        typer.echo(
-            f"{path}: the run has changed since this was exported; PyTorch computes instead. "
-            f"Export it again with: fsad export {run}"
-        )
-        return None
-    typer.echo(f"{path} computes, as exported from this run; without it PyTorch does")
-    return predictor_of(scorer)
+    try:
+        scorer = OnnxScorer(path)
+        if scorer.metadata.state == state_of(path.parent):
+            typer.echo(f"{path} computes, as exported from this run; without it PyTorch does")
+            return predictor_of(scorer)
+        problem = f"{path}: the run has changed since it was exported. "
+        problem += f"Export it again with: fsad export {run}"
+    except (DataError, PackageError) as error:
+        problem = f"{path}: {message_of(error)}"
+    typer.echo(f"{problem}. PyTorch computes instead")
+    return None
 
 
 def _predict(predictor: "Predictor", files: list[Path], outputs: "Outputs") -> "Summary":

@@ -5,6 +5,8 @@ from pathlib import Path
 
 RECORD = "category.json"
 MODEL = "model.onnx"
+STATE = (RECORD, "threshold.json", "../../config.yaml")
+"""What a prediction depends on besides banks and weights, seen from a category's folder."""
 
 
 def kept_model(run: Path, category: str | None) -> Path | None:
@@ -24,12 +26,17 @@ def kept_model(run: Path, category: str | None) -> Path | None:
 
 
 def state_of(category: Path) -> str:
-    """Digest what a category says of itself: another test, or threshold, is another state.
+    """Digest what a run says of a category: another test, threshold or setting is another state.
 
     Args:
         category: Its folder in a finished run.
 
     Returns:
-        SHA-256, hexadecimal.
+        SHA-256, hexadecimal, of the files of :data:`STATE`; one that is missing counts as empty.
     """
-    return hashlib.sha256((category / RECORD).read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    for name in STATE:
+        path = category / name
+        content = path.read_bytes() if path.is_file() else b""
+        digest.update(len(content).to_bytes(8) + content)
+    return digest.hexdigest()

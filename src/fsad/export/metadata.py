@@ -78,14 +78,11 @@ class Metadata:
         try:
             record = json.loads(text or "null")
             schema = record["schema"]
-            known = {each.name: record[each.name] for each in fields(cls) if each.name in record}
-            found = cls(**known)
+            if schema == SCHEMA:
+                names = [each.name for each in fields(cls) if each.name in record]
+                return cls(**{name: record[name] for name in names})
         except (ValueError, TypeError, KeyError) as error:
             raise DataError(
                 f"{name}: expected a model that fsad exported, got one without its record. {remedy}"
             ) from error
-        if schema != SCHEMA:
-            raise DataError(
-                f"{name}: expected a record with schema {SCHEMA}, got {schema!r}. {remedy}"
-            )
-        return found
+        raise DataError(f"{name}: expected a record with schema {SCHEMA}, got {schema!r}. {remedy}")

@@ -42,7 +42,10 @@ class OnnxScorer:
                 str(path), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # of many types, and none of them documented
-            raise DataError(f"{path}: expected an ONNX model, got '{message_of(error)}'") from error
+            raise DataError(
+                f"{path}: expected an ONNX model, got '{message_of(error)}'. "
+                "Export it again with: fsad export RUN_DIR"
+            ) from error
         record = self._session.get_modelmeta().custom_metadata_map.get(KEY)
         self.metadata = Metadata.from_json(record, str(path))
 

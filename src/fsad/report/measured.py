@@ -48,7 +48,7 @@ def measure(scores: CategoryScores, size: int, masks: Sequence[Tensor] | None) -
         masks: Ground truth of each image, ``(S, S)``, bool, or None.
 
     Note:
-        With ground truth it holds three maps of every test image at a time: 0.6 MB an image of
+        With ground truth it holds up to six maps of every test image at a time: 1.2 MB an image of
         224 × 224.
     """
     betas = sorted({step / STEPS for step in range(STEPS + 1)} | {scores.beta or 0.0})

@@ -18,7 +18,7 @@ SEEDS = {"seed", "data.seed", "method.seed"}  # of the run; a generated dataset 
 OBSERVERS = {"paths", "cache", "logger", "callbacks", "hydra", "maps", "report", "threshold"}
 OBSERVERS |= {"ckpt", "resume"}
 RANDOM = "random weights"
-PLUS = "method.plus."
+PLUS = {"method.plus.excess": False, "method.plus.calibrate": False, "method.plus.rotations": 1}
 """Switches beyond the paper; all off is as if there were none."""
 
 
@@ -55,8 +55,7 @@ def settings_of(result: RunResult) -> dict[str, Any]:
     name = result.backbone.get("name") or configured
     if name != configured:  # the method has features of its own, no backbone was built
         flat = {key: item for key, item in flat.items() if not key.startswith("backbone.")}
-    if not any(item for key, item in flat.items() if key.startswith(PLUS)):
-        flat = {key: item for key, item in flat.items() if not key.startswith(PLUS)}
+    flat = {key: item for key, item in flat.items() if key not in PLUS or item != PLUS[key]}
     stages = {key: flat.pop(key) for key in list(flat) if key.startswith("method.stages.")}
     on = [key.rpartition(".")[2] for key, wanted in stages.items() if wanted]
     return {

@@ -87,7 +87,7 @@ class HyperTrans:
         if self.stages.rectify and not self.rectify_banks:
             raise ConfigError(
                 "method.rectify_banks: expected true with method.plus, got false: raw shots would "
-                "be compared with rectified queries"
+                "be compared with rectified queries. Leave it true."
             )
         if self.plus.calibrate and (self.banks.target_ratio < 1 or self.bank_max_rows):
             raise ConfigError(

@@ -131,5 +131,5 @@ class Plus:
         if self.calibrate and self.rotations > 1:  # a shot's own turns are not held out with it
             raise ConfigError(
                 "method.plus.calibrate: expected method.plus.rotations=1 with it, "
-                f"got {self.rotations}"
+                f"got {self.rotations}. Set it to 1, or leave calibrate out."
             )
