@@ -52,7 +52,9 @@ def command(
     ) -> tuple[int, str]:
         monkeypatch.chdir(folder)
         monkeypatch.setenv("FSAD_CACHE_DIR", str(cache))
-        monkeypatch.setattr(sys, "argv", ["train.py", *small, *words])
+        options = [word for word in words if word.startswith("-")]  # before all overrides
+        overrides = [*small, *(word for word in words if not word.startswith("-"))]
+        monkeypatch.setattr(sys, "argv", ["train.py", *options, *overrides])
         GlobalHydra.instance().clear()
         code, said = 0, ""
         try:
