@@ -67,3 +67,5 @@ def command(
     for handler in set(root.handlers) - set(handlers):  # Hydra's: their stream closes now
         handler.close()
     root.handlers[:], root.level = handlers, level
+    if "wandb" in sys.modules:  # it keeps its mode, online or not, for the life of the process
+        sys.modules["wandb"].teardown()

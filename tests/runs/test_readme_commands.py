@@ -12,6 +12,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -192,6 +193,8 @@ def do(world, command, small, small_on_disk, monkeypatch):
         if "resume=" in line.lower():
             unfinish(world.folder / world.run_of(SHOTS if "RESUME" in line else "make train"))
         shutil.rmtree(world.folder / "predictions", ignore_errors=True)  # none is written over
+        while (world.folder / time.strftime("outputs/%Y-%m-%d/%H-%M-%S")).exists():
+            time.sleep(0.1)  # a run's folder is named by the second in which it starts
         before = world.files()
         words = shlex.split(filled(line, world))
         fewer = shrunk(line, small, small_on_disk)
