@@ -149,7 +149,7 @@ def _kept(run: Path, category: str | None) -> "Predictor | None":
         problem = f"{path}: the run has changed since it was exported. "
         problem += f"Export it again with: fsad export {run}"
     except (DataError, PackageError) as error:
-        problem = f"{path}: {message_of(error)}"
+        problem = message_of(error)
     typer.echo(f"{problem}. PyTorch computes instead")
     return None
 

@@ -3,9 +3,11 @@
 import hashlib
 from pathlib import Path
 
+from fsad.threshold import THRESHOLD
+
 RECORD = "category.json"
 MODEL = "model.onnx"
-STATE = (RECORD, "threshold.json", "../../config.yaml")
+STATE = (RECORD, THRESHOLD, "../../config.yaml")
 """What a prediction depends on besides banks and weights, seen from a category's folder."""
 
 
