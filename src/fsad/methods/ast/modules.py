@@ -1,38 +1,63 @@
 """Stages ``teacher`` and ``student``, and the test loop: where they disagree is anomalous."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import mse_loss
+from torch.nn.functional import pixel_unshuffle
 
 from fsad.checkpoint import check_loss
 from fsad.data.pairs import ImageBatch
+from fsad.methods.ast.foreground import foreground, grown
 from fsad.methods.ast.settings import Student, Teacher
 from fsad.nn.adapter import AdaptedExtractor
 from fsad.nn.flow import Flow
 from fsad.randomness import seeded
 from fsad.stage_module import ScoringModule, StageModule
 
-CENTRE, SPREAD = 0.5, 0.25  # of depth images, whose part lies in [0.1, 0.9]
+SPREAD = 0.25  # of depth images, whose values lie in [0.1, 0.9]
 CONDITION = 32  # channels of the position encoding
 
 
-def cells_of(extractor: AdaptedExtractor, images: Tensor) -> Tensor:
-    """Return depth by cells, about standardised, ``(n, 64, h, w)``."""
-    cells: Tensor = (extractor(images, "target") - CENTRE) / SPREAD
-    return cells
+class Cells(NamedTuple):
+    """Depth by cells.
+
+    Attributes:
+        depth: Less the foreground's mean, about standardised; 0 beside it, ``(n, 64, h, w)``.
+        counts: Whether a cell counts: it or a neighbour shows foreground, ``(n, h, w)``, 0 or 1.
+    """
+
+    depth: Tensor
+    counts: Tensor
+
+
+def cells_of(extractor: AdaptedExtractor, images: Tensor, threshold: float) -> Cells:
+    """Cut depth images into cells.
+
+    Args:
+        extractor: Gives a cell's pixels as its channels.
+        images: ``(n, 3, S, S)``, values in [0, 1].
+        threshold: What differs more from the corners' plane is foreground.
+    """
+    depth = extractor(images, "target")  # (n, 64, h, w)
+    cell = images.shape[-1] // depth.shape[-1]
+    pixels = pixel_unshuffle(foreground(images.mean(dim=1), threshold)[:, None].float(), cell)
+    mean = (depth * pixels).sum(dim=(1, 2, 3)) / pixels.sum(dim=(1, 2, 3))
+    depth = (depth - mean[:, None, None, None]) * pixels / SPREAD
+    return Cells(depth, grown(pixels.amax(dim=1) > 0).float())
 
 
 class TeacherModule(StageModule):
     r"""Train the flow to make normal depth a standard normal distribution.
 
-    .. math:: L = \frac{1}{c} \Big( \tfrac{1}{2} \|z\|^2 - \log |\det J| \Big)
+    .. math:: L = \frac{m}{c} \Big( \tfrac{1}{2} \|z\|^2 - \log |\det J| \Big)
 
-    averaged over positions, with c the channels: the negative log-likelihood but for a constant.
+    averaged over positions, with c the channels and m whether a cell counts: the negative
+    log-likelihood but for a constant.
 
     Args:
         extractor: Gives depth by cells.
+        threshold: Of the foreground.
         settings: Of the flow.
         lr: Learning rate of Adam.
         weight_decay: Of Adam.
@@ -47,12 +72,14 @@ class TeacherModule(StageModule):
     def __init__(
         self,
         extractor: AdaptedExtractor,
+        threshold: float,
         settings: Teacher,
         lr: float,
         weight_decay: float,
         seed: int,
     ) -> None:
         super().__init__(extractor)
+        self.threshold = threshold
         self.lr, self.weight_decay = lr, weight_decay
         features = extractor.extractor
         self.flow = Flow(
@@ -72,9 +99,10 @@ class TeacherModule(StageModule):
 
     def training_step(self, batch: ImageBatch) -> Tensor:
         """Return the loss of some shots."""
-        z, volume = self.flow(cells_of(self.extractor, batch.image))
-        likelihood = (0.5 * z.square().sum(dim=1) - volume).mean() / z.shape[1]
-        loss = check_loss("teacher loss", likelihood, self.global_step)
+        cells = cells_of(self.extractor, batch.image, self.threshold)
+        z, volume = self.flow(cells.depth)
+        likelihood = cells.counts * (0.5 * z.square().sum(dim=1) - volume)
+        loss = check_loss("teacher loss", likelihood.mean() / z.shape[1], self.global_step)
         self.log(f"{self.prefix}teacher/loss", loss, prog_bar=True)
         return loss
 
@@ -133,14 +161,14 @@ class StudentModule(ScoringModule):
 
     Args:
         extractor: Gives depth by cells.
-        teacher: The flow, trained by then.
+        teacher: The flow, trained by then, and its foreground.
         settings: Of the student.
         lr: Learning rate of Adam.
         weight_decay: Of Adam.
         seed: Of the weights.
 
     Source:
-        Rudolph et al., AST (WACV 2023), eqs. (4)-(6), without its foreground mask.
+        Rudolph et al., AST (WACV 2023), eqs. (4)-(6).
     """
 
     train_domains = ("target",)
@@ -156,7 +184,7 @@ class StudentModule(ScoringModule):
     ) -> None:
         super().__init__(extractor)
         self.lr, self.weight_decay = lr, weight_decay
-        self.teacher = teacher.flow
+        self.teacher, self.threshold = teacher.flow, teacher.threshold
         channels = extractor.extractor.channels
         self.student = Imitator(channels, teacher.flow.position, settings, seed)
 
@@ -169,22 +197,24 @@ class StudentModule(ScoringModule):
         parameters = self.student.parameters()
         return torch.optim.Adam(parameters, lr=self.lr, weight_decay=self.weight_decay)
 
-    def _both(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        cells = cells_of(self.extractor, images)
+    def _disagreement(self, images: Tensor) -> Tensor:
+        """Return the mean squared difference of the two in each cell that counts, else 0."""
+        cells = cells_of(self.extractor, images, self.threshold)
         with torch.no_grad():
-            wanted, _ = self.teacher(cells)
-        return self.student(cells), wanted
+            wanted, _ = self.teacher(cells.depth)
+        differences: Tensor = (self.student(cells.depth) - wanted).square().mean(dim=1)
+        return cells.counts * differences
 
     def training_step(self, batch: ImageBatch) -> Tensor:
         """Return how far the student is from the teacher on some shots."""
-        loss = check_loss("student loss", mse_loss(*self._both(batch.image)), self.global_step)
+        distance = self._disagreement(batch.image).mean()
+        loss = check_loss("student loss", distance, self.global_step)
         self.log(f"{self.prefix}student/loss", loss, prog_bar=True)
         return loss
 
     def score(self, images: Tensor) -> dict[str, Tensor]:
-        """Score images by the mean squared disagreement of each cell."""
-        said, wanted = self._both(images)
-        return {"target": (said - wanted).square().mean(dim=1)}
+        """Score images by the disagreement in each cell."""
+        return {"target": self._disagreement(images)}
 
     def trained_state(self) -> dict[str, Tensor]:
         """Return the student's weights and running statistics."""

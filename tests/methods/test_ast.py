@@ -1,0 +1,115 @@
+"""AST's foreground, and that nothing beside it is learnt from or scored."""
+
+import pytest
+import torch
+
+from fsad.errors import ConfigError
+from fsad.methods.ast import Ast
+from fsad.methods.ast.foreground import corner_plane, foreground, grown
+from fsad.methods.ast.modules import SPREAD, StudentModule, TeacherModule, cells_of
+from fsad.methods.ast.settings import Student, Teacher
+from fsad.nn.adapter import AdaptedExtractor
+from fsad.nn.unlearnt import CellExtractor
+
+SIZE = 64
+SQUARE = slice(24, 40)  # whole cells
+
+
+def plane(a, b, c):
+    rows, columns = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
+    return (a + b * rows + c * columns)[None].float()
+
+
+def scene():
+    """A part on a slanted plane, nearer than it, with some relief."""
+    torch.manual_seed(0)
+    depth = plane(0.4, 0.003, -0.002)
+    depth[:, SQUARE, SQUARE] -= 0.2 + 0.05 * torch.rand(1, 16, 16)
+    return depth
+
+
+def images_of(depth):
+    return depth[:, None].expand(-1, 3, -1, -1)
+
+
+def modules(threshold=0.05):
+    extractor = AdaptedExtractor.plain(CellExtractor(SIZE))
+    teacher = TeacherModule(extractor, threshold, Teacher(hidden=8), 1e-3, 0.0, 0)
+    student = StudentModule(extractor, teacher, Student(hidden=8, blocks=1), 1e-3, 0.0, 0)
+    return teacher.eval(), student.eval()
+
+
+def test_a_plane_goes_through_its_own_corners():
+    depth = plane(0.2, 0.004, -0.001).double()
+    # the corner's value stands for its square of 2 x 2 pixels: half a pixel of slope, no more
+    assert (corner_plane(depth) - depth).abs().max() <= 0.004 + 0.001
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_foreground_is_what_leaves_the_plane_upwards_or_downwards(sign):
+    depth = plane(0.4, 0.003, -0.002)
+    depth[:, SQUARE, SQUARE] += sign * 0.1
+    wanted = torch.zeros(1, SIZE, SIZE, dtype=torch.bool)
+    wanted[:, SQUARE, SQUARE] = True
+    assert torch.equal(foreground(depth, 0.05), wanted)
+
+
+def test_where_nothing_leaves_the_plane_and_without_a_threshold_everything_is_foreground():
+    assert foreground(plane(0.4, 0.003, -0.002), 0.05).all()
+    assert foreground(scene(), 0.0).all()
+
+
+def test_a_grown_mask_has_the_eight_neighbours_too():
+    mask = torch.zeros(1, 5, 5, dtype=torch.bool)
+    mask[0, 2, 1] = True
+    wanted = torch.zeros(1, 5, 5, dtype=torch.bool)
+    wanted[0, 1:4, 0:3] = True
+    assert torch.equal(grown(mask), wanted)
+
+
+def test_cells_hold_the_foregrounds_relief_and_0_beside_it():
+    depth = scene()
+    cells = cells_of(AdaptedExtractor.plain(CellExtractor(SIZE)), images_of(depth), 0.05)
+    part = depth[:, SQUARE, SQUARE]
+    wanted = torch.zeros(1, SIZE, SIZE)
+    wanted[:, SQUARE, SQUARE] = (part - part.mean()) / SPREAD
+    assert torch.allclose(torch.pixel_shuffle(cells.depth, 8)[:, 0], wanted, atol=1e-5)
+    counts = torch.zeros(1, 8, 8)
+    counts[:, 2:6, 2:6] = 1  # cells 3 and 4 and their neighbours
+    assert torch.equal(cells.counts, counts)
+
+
+def test_the_ground_changes_neither_losses_nor_scores():
+    teacher, student = modules()
+    here = scene()
+    there = plane(0.6, -0.002, 0.001)
+    there[:, SQUARE, SQUARE] = here[:, SQUARE, SQUARE]
+    # the part keeps its depth and still leaves the other plane by more than the threshold
+    assert foreground(there, 0.05).sum() == foreground(here, 0.05).sum() == 16**2
+    here, there = images_of(here), images_of(there)
+    assert torch.allclose(student.score(here)["target"], student.score(there)["target"], atol=1e-5)
+    likelihood = [
+        teacher.flow(cells_of(teacher.extractor, each, 0.05).depth)[0] for each in (here, there)
+    ]
+    assert torch.allclose(*likelihood, atol=1e-5)
+
+
+def test_scores_are_0_beside_the_part_and_its_neighbours_and_not_on_it():
+    _, student = modules()
+    scores = student.score(images_of(scene()))["target"]
+    inside = torch.zeros(1, 8, 8, dtype=torch.bool)
+    inside[:, 2:6, 2:6] = True
+    assert (scores[~inside] == 0).all()
+    assert (scores[inside] > 0).all()
+
+
+def test_an_images_score_does_not_depend_on_the_others():
+    _, student = modules()
+    some = images_of(torch.cat([scene(), plane(0.4, 0.003, -0.002), scene().flip(1)]))
+    alone = torch.cat([student.score(each[None])["target"] for each in some])
+    assert torch.allclose(student.score(some)["target"], alone, atol=1e-5)
+
+
+def test_a_negative_threshold_is_refused():
+    with pytest.raises(ConfigError, match=r"method\.foreground: expected a number of at least 0"):
+        Ast({}, {}, foreground=-0.1)
