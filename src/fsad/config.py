@@ -61,6 +61,7 @@ class Run:
         report: Whether to write ``report.html`` at the end; with ``maps``, samples of features are
             kept for its figures.
         threshold: Whether to set a threshold from the shots at the end, each held out in turn.
+        export: Whether to keep each category as an exported file at the end.
         ckpt: Folder of a finished run to test again without training.
         resume: Folder of an interrupted run to go on with; of a sweep in a multirun.
     """
@@ -78,6 +79,7 @@ class Run:
     maps: bool = True
     report: bool = True
     threshold: bool = True
+    export: bool = False
     ckpt: Optional[str] = None  # noqa: UP045 (OmegaConf reads this form)
     resume: Optional[str] = None  # noqa: UP045
 

@@ -61,6 +61,10 @@ def run_job(cfg: DictConfig) -> float | None:
         _refuse_used(output)
     # What cannot be built shows before any work, and before the folder counts as a run.
     TrainerMaker(cfg, [])(callbacks=[])
+    if cfg.export:
+        from fsad.export.onnx import refuse_without_packages
+
+        refuse_without_packages()
     logs: list[Logger] = []
     job = build(cfg, logs)
     _ = job.data.categories
@@ -90,21 +94,45 @@ def run_job(cfg: DictConfig) -> float | None:
     print_table(runs)
     if cfg.report:
         write_page(output)
+    if cfg.export:
+        keep_exported(output, job.data.categories)
     log.info("results in %s", output)
     return result.mean["image_auroc"]
 
 
 def write_page(output: Path) -> None:
-    """Write a finished run's report; the results are written, and it must not spoil them."""
-    try:
+    """Write a finished run's report."""
+    with spoiling_nothing("report", f"fsad report {output}"):
         from fsad.report import write_report  # plotly takes a second to import
 
         log.info("report in %s", write_report([output]))
+
+
+def keep_exported(output: Path, categories: Sequence[str]) -> None:
+    """Leave an exported file of each category in a finished run."""
+    for category in categories:
+        with spoiling_nothing("export", f"fsad export {output} --category {category}"):
+            from fsad.export.from_run import export_run
+
+            log.info("exported file in %s", export_run(output, category).path)
+
+
+@contextmanager
+def spoiling_nothing(name: str, remedy: str) -> Iterator[None]:
+    """Log what goes wrong after a run's results are written; it must not spoil them.
+
+    Args:
+        name: The setting that asked for what is being written.
+        remedy: The command that tries again.
+    """
+    try:
+        yield
     except Exception as error:
         log.error(
-            "report: expected to write one, got '%s'. Try again with: fsad report %s",
+            "%s: expected to write one, got '%s'. Try again with: %s",
+            name,
             message_of(error),
-            output,
+            remedy,
             exc_info=not isinstance(error, FsadError),
         )
 

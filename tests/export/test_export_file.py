@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from exported_runs import LIMITS
@@ -16,6 +17,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
+import fsad
 import fsad.export.onnx
 from fsad.cli import app
 from fsad.errors import ConfigError, DataError, MissingDataError, PackageError, RunError
@@ -76,7 +78,19 @@ def test_what_only_a_runs_folder_can_be_asked_is_refused(tmp_path, option, value
     (tmp_path / "part.npy").touch()
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 1
-    assert f"error: {option}: expected none with an exported model, got '{value}'" in done.output
+    name = option.strip("-").replace("-", "_")
+    assert f"error: {name}: expected none with an exported model, got '{value}'" in done.output
+
+
+def test_python_reads_a_file_without_torch_and_refuses_what_only_a_folder_has(onnx_of, tmp_path):
+    path = onnx_of("hypertrans")[1]
+    np.save(tmp_path / "part.npy", np.random.default_rng(0).uniform(1, 2, (64, 64)))
+    code = "import fsad; print(fsad.load(sys.argv[1]).predict(sys.argv[2]).score)"
+    words = [sys.executable, "-c", WITHOUT_TRAINING + code, str(path), str(tmp_path / "part.npy")]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert float(done.stdout) == pytest.approx(fsad.load(path).predict(tmp_path / "part.npy").score)
+    with pytest.raises(ConfigError, match="category: expected none with an exported model"):
+        fsad.load(path, "tile")
 
 
 def test_the_file_says_what_it_is(onnx_of):
@@ -86,7 +100,7 @@ def test_the_file_says_what_it_is(onnx_of):
     assert (said.method, said.category, said.image_size) == ("hypertrans", "tile", 64)
     assert said.backbone["sha256"] == trained.extractor.sha256
     assert (said.threshold, said.map_threshold, said.false_alarm_rate) == (3.5, 2.5, 0.25)
-    model = load_onnx(path)
+    model = fsad.load(path)
     assert (model.limits, model.category, model.part_above) == (LIMITS, "tile", None)
 
 

@@ -45,7 +45,8 @@ def export(
     the run was, how depth images are made and the licence of the backbone's weights are in the
     file's metadata, as JSON under "fsad".
 
-    Without -o it stays in the run's folder, and fsad predict RUN starts in a fifth of the time.
+    Without -o it stays in the run's folder, and fsad predict RUN starts in a fifth of the time. A
+    run with export=true leaves it there by itself.
 
     Example: fsad export outputs/RUN -o bolt.onnx && fsad predict bolt.onnx part.tiff
     """
@@ -59,33 +60,9 @@ def export(
             f"--output: expected the name of a file, got the folder '{output}'. "
             f"Name the file in it: -o {output / name}"
         )
-    from fsad.atomic import make_folder
-    from fsad.export.about import about
-    from fsad.export.kept import MODEL
-    from fsad.export.module import traced
-    from fsad.predict.from_run import TrainedScorer, load_run
+    from fsad.export.from_run import export_run
 
-    if format is Format.onnx:
-        from fsad.export.onnx import refuse_without_packages
-
-        refuse_without_packages()
-    predictor = load_run(run, category, weights_path=weights_path)
-    assert isinstance(predictor.scorer, TrainedScorer)
-    trained = predictor.scorer.trained
-    output = output or trained.folder / MODEL
-    make_folder(output.parent, "--output")  # only now: a run that is refused leaves none behind
-    record = about(trained, predictor.limits, predictor.part_above)
-    program = traced(trained)
-    if format is Format.onnx:
-        from fsad.export.onnx import OPSET, write_onnx
-
-        write_onnx(program, record, output)
-        kind = f"ONNX, opset {OPSET}"
-    else:
-        from fsad.export.pt2 import write_pt2
-
-        write_pt2(program, record, output)
-        kind = "torch.export"
-    size = output.stat().st_size / 1e6
-    typer.echo(f"wrote {output} ({kind}, {size:.1f} MB, {record.method}, {record.category})")
-    typer.echo(f"weights of {record.backbone['name']}: {record.backbone['licence']}")
+    path, kind, about = export_run(run, category, output, format.value, weights_path)
+    size = path.stat().st_size / 1e6
+    typer.echo(f"wrote {path} ({kind}, {size:.1f} MB, {about.method}, {about.category})")
+    typer.echo(f"weights of {about.backbone['name']}: {about.backbone['licence']}")

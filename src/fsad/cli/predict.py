@@ -109,26 +109,11 @@ def _ready(
 def _loaded(
     model: Path, category: str | None, device: str, weights_path: Path | None
 ) -> "Predictor":
-    """Read a run's folder, or a file that ``fsad export`` wrote, which needs no torch."""
-    if model.suffix != ".onnx" or model.is_dir():
-        kept = _kept(model, category) if device == "cpu" and weights_path is None else None
-        if kept is not None:
-            return kept
-        from fsad.predict.from_run import load_run
+    """Read a run's kept file if it has one, else what was named."""
+    from fsad import load
 
-        return load_run(model, category, device, weights_path)
-    from fsad.errors import ConfigError
-    from fsad.predict.onnx import load_onnx
-
-    chosen = {
-        "--category": category,
-        "--device": None if device == "cpu" else device,
-        "--weights-path": weights_path,
-    }
-    for name, value in chosen.items():
-        if value is not None:
-            raise ConfigError(f"{name}: expected none with an exported model, got '{value}'")
-    return load_onnx(model)
+    kept = _kept(model, category) if device == "cpu" and weights_path is None else None
+    return kept or load(model, category, device, weights_path)
 
 
 def _kept(run: Path, category: str | None) -> "Predictor | None":

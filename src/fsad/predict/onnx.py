@@ -6,7 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from fsad.errors import DataError, MissingDataError, NonFiniteError, PackageError, message_of
+from fsad.errors import (
+    ConfigError,
+    DataError,
+    MissingDataError,
+    NonFiniteError,
+    PackageError,
+    message_of,
+)
 from fsad.export.metadata import INPUT, KEY, MAP, SCORE, Metadata
 from fsad.predict.predictor import Predictor
 from fsad.predict.scorer import Limits, Pixels, Scored
@@ -72,12 +79,32 @@ class OnnxScorer:
         )
 
 
-def load_onnx(path: Path) -> Predictor:
+def load_onnx(
+    path: Path,
+    category: str | None = None,
+    device: str = "cpu",
+    weights_path: Path | None = None,
+) -> Predictor:
     """Read an exported model, ready to predict.
+
+    Args:
+        path: The file.
+        category: None: the file is of one, and names it.
+        device: ``cpu``.
+        weights_path: None: the weights are in it.
 
     Raises:
         FsadError: As :class:`OnnxScorer`.
+        ConfigError: It is asked for what only a run's folder has.
     """
+    asked = {
+        "category": category,
+        "device": None if device == "cpu" else device,
+        "weights_path": weights_path,
+    }
+    for name, value in asked.items():
+        if value is not None:
+            raise ConfigError(f"{name}: expected none with an exported model, got '{value}'")
     return predictor_of(OnnxScorer(path))
 
 
