@@ -1,11 +1,12 @@
 """The page in a real browser: it computes what Python computes, and asks for nothing."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from made_run import BETA, SIGMA, SIZE, make_run
+from made_run import BETA, SIGMA, SIZE, images_in, make_run
 
 from fsad.data.transforms import load_tensors
 from fsad.functional.scoring import anomaly_maps, fuse, image_scores
@@ -16,6 +17,7 @@ from fsad.report import write_report
 from fsad.report.dataset import test_samples as samples_of
 from fsad.report.scores import worst_first
 from fsad.run_record import read_result
+from fsad.threshold import THRESHOLD, HeldOut, Threshold
 
 BETAS = (0.0, 0.1, 1 / 3, 0.6, 0.77, 1.0)
 NAMED = "explorer.categories.find(it => it.name === name)"
@@ -179,6 +181,43 @@ def test_the_outline_slider_draws_on_the_maps(here):
         found.append(here.js(RED))
     assert found[0] <= 1  # the highest pixel of all may be the end itself
     assert found[1] > 64  # half of the map is inside: its outline is longer than a side
+
+
+HELD_OUT = [HeldOut("a.tiff", 5.9, 6.0, 5.8, 5.5), HeldOut("b.tiff", 6.1234, 6.2, 5.9, 5.75)]
+
+
+def test_the_sliders_start_where_the_run_set_its_own_threshold(visit, dataset, tmp_path):
+    images = {name: images_in(dataset, name) for name in ("knob", "tile")}
+    make_run(tmp_path, images, dataset.root.parent)
+    Threshold.of(HELD_OUT).write(tmp_path / "categories" / "knob" / THRESHOLD)
+    Threshold.none("one shot").write(tmp_path / "categories" / "tile" / THRESHOLD)
+    page = visit(write_report([tmp_path], tmp_path / "report.html"))
+    state = "[explorer.state.threshold, explorer.state.outline]"
+    together = page.js(state)
+    page.page.select_option("#category", "knob")
+    assert page.js(state) == [6.1234, 5.75]
+    shown = page.js("['threshold', 'outline'].map(id => document.getElementById(id).valueAsNumber)")
+    assert shown == pytest.approx([6.1234, 5.75], abs=0.01)  # a step of the slider
+    page.page.select_option("#category", "tile")
+    scores = sorted(
+        page.js("[...explorer.imageScores(explorer.categories[1], explorer.state.beta)]")
+    )
+    assert page.js(state)[0] == scores[len(scores) // 2]
+    page.page.select_option("#category", "knob")
+    page.js(MOVE, ["beta", 0.1])  # the threshold was set for another share of the source
+    page.page.select_option("#category", "")
+    page.page.select_option("#category", "knob")
+    assert page.js(state)[0] not in (6.1234, together[0])
+    assert not page.errors
+
+
+def test_a_threshold_beyond_all_scores_is_within_the_slider(visit, dataset, tmp_path):
+    make_run(tmp_path, {"knob": images_in(dataset, "knob")}, dataset.root.parent)
+    high = [replace(each, score=each.score + 50) for each in HELD_OUT]
+    Threshold.of(high).write(tmp_path / "categories" / "knob" / THRESHOLD)
+    page = visit(write_report([tmp_path], tmp_path / "report.html"))
+    assert page.js("document.getElementById('threshold').valueAsNumber") == pytest.approx(56.1234)
+    assert page.page.inner_text("#alarms") == page.page.inner_text("#found") == "0"
 
 
 def test_cards_can_be_narrowed_to_a_kind_of_defect(here):

@@ -23,6 +23,7 @@ from fsad.report.dataset import open_dataset
 from fsad.report.dataset import test_samples as samples_of
 from fsad.run_record import read_result
 from fsad.table.paper import paper_table
+from fsad.threshold import THRESHOLD
 
 IMAGES = [(f"a/{i}.tiff", "good" if i % 2 else "dent") for i in range(6)]
 DINO = {"name": "dino_vitb8", "weights": "pretrained", "sha256": "ab" * 32}
@@ -219,6 +220,17 @@ def test_a_category_with_a_damaged_file_is_left_out_and_named(made, tmp_path):
     assert [it["name"] for it in found.payload["categories"]] == ["knob"]
     assert "tile is without cards" in found.problems[0]
     assert "tile is without cards" in text_of(write_report([folder]))
+
+
+def test_a_damaged_threshold_is_named_and_the_cards_stay(made, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(made[0], folder)
+    (folder / "categories/tile" / THRESHOLD).write_text("{}")
+    found = images_of(read_result(folder / "result.json"))
+    (problem,) = found.problems
+    assert problem.startswith("tile is without its threshold: ")
+    assert THRESHOLD in problem
+    assert [it["threshold"] for it in found.payload["categories"]] == [None, None]
 
 
 def test_a_picture_that_cannot_be_read_leaves_the_card_without_it(dataset, made, tmp_path):

@@ -17,6 +17,7 @@ from fsad.report.measured import POINTS, measure
 from fsad.report.pictures import pictures
 from fsad.report.scores import CategoryScores, read_scores, worst_first
 from fsad.run_record import RunResult
+from fsad.threshold import THRESHOLD, Threshold, read_threshold
 
 BUDGET = 16_000_000
 """Characters that all cards of a page may take together; the worst mistakes come first."""
@@ -68,6 +69,7 @@ def images_of(result: RunResult, data_root: Path | None = None, budget: int = BU
         except FsadError as error:
             found.problems.append(f"{name} is without cards: {message_of(error)}")
             continue
+        limits = _limits(found, result.path.parent / "categories" / name, name)
         samples, masks = None, None
         if found.reader is not None:
             try:
@@ -77,7 +79,7 @@ def images_of(result: RunResult, data_root: Path | None = None, budget: int = BU
                 found.problems.append(f"{name} is without pictures: {message_of(error)}")
                 samples, masks = None, None
         categories.append((scores, samples))
-        entries.append(_entry(scores, size, masks))
+        entries.append(_entry(scores, limits, size, masks))
     if entries:
         found.images = sum(len(scores.images) for scores, _ in categories)
         found.cards = _add_cards(found, categories, entries, size, budget)
@@ -89,13 +91,26 @@ def images_of(result: RunResult, data_root: Path | None = None, budget: int = BU
     return found
 
 
-def _entry(scores: CategoryScores, size: int, masks: Sequence[Tensor] | None) -> dict[str, Any]:
+def _limits(found: Images, folder: Path, name: str) -> Threshold:
+    """Read where the run's predictions say that good ends; it may not say."""
+    try:
+        return read_threshold(folder / THRESHOLD)
+    except FsadError as error:
+        found.problems.append(f"{name} is without its threshold: {message_of(error)}")
+        return Threshold.none("it cannot be read")
+
+
+def _entry(
+    scores: CategoryScores, limits: Threshold, size: int, masks: Sequence[Tensor] | None
+) -> dict[str, Any]:
     measured = measure(scores, size, masks)
     first = next(iter(scores.by_domain.values()))
     return {
         "name": scores.name,
         "beta": scores.beta,
         "sigma": scores.sigma,
+        "threshold": limits.image,
+        "outline": limits.map,
         "grid": list(first.patches.shape[1:]),
         "images": scores.images,
         "defects": scores.defects,

@@ -246,11 +246,11 @@ const explorer = (() => {
     });
   }
 
-  /** Fit a slider to a range, and start it at a value. */
-  function fit(id, low, high, value) {
-    const slider = element(id), step = (high - low) / 200 || 1;
-    Object.assign(slider, { min: low, max: high, step });
-    slider.value = state[id] = value;
+  /** Fit a slider to values, and start it at one. */
+  function fit(id, values, start) {
+    const low = least([...values, start]), high = most([...values, start]);
+    Object.assign(element(id), { min: low, max: high, step: (high - low) / 200 || 1 });
+    element(id).value = state[id] = start;
   }
 
   const least = (values) => values.reduce((low, it) => Math.min(low, it), Infinity);
@@ -265,11 +265,12 @@ const explorer = (() => {
     const some = chosen();
     const now = some.flatMap((it) => [...imageScores(it, state.beta)]).sort((a, b) => a - b);
     const ever = fusable ? some.flatMap((it) => Object.values(it.scores).flatMap((of) => [...of])) : now;
-    fit("threshold", least(ever), most(ever), now[Math.floor(now.length / 2)]);
-    const ranges = some.flatMap((it) => Object.values(it.limits));
+    // Of one category, at the beta that it was set for, the run knows a threshold and an outline.
+    const run = some.length === 1 && state.beta === betaOfRun ? some[0] : {};
+    fit("threshold", ever, run.threshold ?? now[Math.floor(now.length / 2)]);
     const own = some.map((it) => limits(it, fusable ? "fused" : it.domains[0], state.beta));
-    fit("outline", least(ranges.map((it) => it[0])), most(ranges.map((it) => it[1])),
-      (least(own.map((it) => it[0])) + most(own.map((it) => it[1]))) / 2);
+    const middle = (least(own.map((it) => it[0])) + most(own.map((it) => it[1]))) / 2;
+    fit("outline", some.flatMap((it) => Object.values(it.limits).flat()), run.outline ?? middle);
     const kinds = [...new Set(some.flatMap((it) => it.defects))].sort();
     if (!kinds.includes(state.defect)) state.defect = "";
     options("defect", [["", "all kinds"], ...kinds.map((it) => [it, it])], state.defect);
