@@ -117,6 +117,28 @@ def test_raw_depth_is_held_out_as_the_formula_says(run_of):
     assert [each.score for each in found.held_out] == pytest.approx(expected, rel=1e-4)
 
 
+def test_turned_shots_are_held_out_with_all_their_turns(run, tmp_path):
+    plain = ("method.stages.perturb=false", "method.stages.rectify=false")
+    folder = run(tmp_path, "method=hypertrans_plus", *plain, "maps=false")
+    config = OmegaConf.load(folder / "config.yaml")
+    assert config.method.plus.rotations == 4
+    data = instantiate(config.data, _convert_="all").for_category("tile")
+    shots = torch.cat([batch.image for batch in data.target_dataloader()])
+    encode = load_trained(folder).scorer.encode
+
+    def rows(image):
+        return encode(image, "target").double().permute(0, 2, 3, 1).flatten(0, 2)
+
+    expected = []
+    for mine, other in ((0, 1), (1, 0)):
+        turns = [torch.rot90(shots[[other]], k, (2, 3)) for k in range(4)]
+        bank = torch.cat([rows(each) for each in turns])
+        nearest = torch.cdist(rows(shots[[mine]]), bank).amin(dim=1)
+        expected.append(float(nearest.max() / bank.std(correction=0)))
+    found = read_threshold(folder / CATEGORY / "threshold.json")
+    assert [each.score_target for each in found.held_out] == pytest.approx(expected, rel=1e-4)
+
+
 def test_a_shot_that_is_not_held_out_scores_0_by_its_own_patches(run_of):
     trained = load_trained(run_of("patchcore"))
     config = trained.config
