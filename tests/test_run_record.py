@@ -126,7 +126,9 @@ def test_a_truncated_result_is_named(tmp_path, kept):
     path = tmp_path / "result.json"
     write(path, {"bagel": RESULT})
     path.write_text(path.read_text()[:kept])
-    message = r"result\.json: expected JSON, got '.*'\. Run again to replace the file"
+    message = (
+        r"result\.json: expected JSON, got '.*'\. Delete it, then say: python train.py resume="
+    )
     with pytest.raises(DataError, match=message) as error:
         read_result(path)
     assert "\n" not in str(error.value)

@@ -108,7 +108,10 @@ def audit(root: Path, layout: str = "auto", light: int = 4) -> list[Trivial]:
         samples = reader.samples(category, "test")
         found += audit_samples(reader, category, samples)
     if not found:
-        raise DataError(f"{root}: expected good and defective test images, got one kind alone")
+        raise DataError(
+            f"{root}: expected good and defective test images, got one kind alone. "
+            "Put defective ones into test/KIND/, good ones into test/good/."
+        )
     return found
 
 

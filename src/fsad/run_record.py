@@ -116,15 +116,20 @@ def read_result(path: Path) -> RunResult:
         raise MissingDataError(f"{path}: expected a result.json, got '{reason}'") from error
     except ValueError as error:  # json.JSONDecodeError and UnicodeDecodeError
         raise DataError(
-            f"{path}: expected JSON, got '{message_of(error)}'. Run again to replace the file."
+            f"{path}: expected JSON, got '{message_of(error)}'. {_again(path)}"
         ) from error
     schema = result.get("schema") if isinstance(result, dict) else None
     if schema != SCHEMA:
-        raise DataError(f"{path}: expected a result with schema {SCHEMA}, got schema {schema!r}")
+        raise DataError(
+            f"{path}: expected a result with schema {SCHEMA}, got schema {schema!r}. "
+            "Read it with the version of fsad that wrote it."
+        )
     try:
         for name in ("config", "backbone", "categories", "mean", "failed"):
             if not isinstance(result[name], dict):
-                raise DataError(f"{path}: expected an object at '{name}', got {result[name]!r}")
+                raise DataError(
+                    f"{path}: expected an object at '{name}', got {result[name]!r}. {_again(path)}"
+                )
         entries = result["categories"].items()
         return RunResult(
             path=path,
@@ -132,9 +137,18 @@ def read_result(path: Path) -> RunResult:
             **{name: result[name] for name in READ},
         )
     except KeyError as error:
-        raise DataError(f"{path}: expected the key {error}, got a result without it") from error
+        raise DataError(
+            f"{path}: expected the key {error}, got a result without it. {_again(path)}"
+        ) from error
     except TypeError as error:
-        raise DataError(f"{path}: expected a result, got '{message_of(error)}'") from error
+        raise DataError(
+            f"{path}: expected a result, got '{message_of(error)}'. {_again(path)}"
+        ) from error
+
+
+def _again(path: Path) -> str:
+    """Say how a finished run writes its result anew, without computing anything again."""
+    return f"Delete it, then say: python train.py resume={path.parent}"
 
 
 def read_category(folder: Path) -> dict[str, Any]:

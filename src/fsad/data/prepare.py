@@ -134,7 +134,8 @@ def _check_folders(source: Path, output: Path) -> None:
         )
     if (source / PREPARED).exists():
         raise DataError(
-            f"{source}: expected a dataset as downloaded, got a prepared copy ({PREPARED})"
+            f"{source}: expected a dataset as downloaded, got a prepared copy ({PREPARED}). "
+            "Give the one that it was made from, or use this as it is."
         )
 
 

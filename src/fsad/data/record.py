@@ -8,6 +8,7 @@ from fsad.atomic import write_json
 from fsad.errors import RunError
 
 PREPARED = "fsad_prepared.json"
+AGAIN = "Prepare the dataset anew, into another folder: fsad data prepare"
 Record = dict[str, Any]
 
 
@@ -78,7 +79,9 @@ def prepared_as(root: Path) -> Record:
     try:
         return {"threshold": float(_read(path)["parameters"]["threshold"])}
     except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{path}: expected the threshold of a preparation, got none") from error
+        raise RunError(
+            f"{path}: expected the threshold of a preparation, got none. {AGAIN}"
+        ) from error
 
 
 def _read(path: Path) -> Record:
@@ -88,5 +91,5 @@ def _read(path: Path) -> Record:
     except (OSError, ValueError, KeyError, TypeError):
         usable = False
     if not usable:
-        raise RunError(f"{path}: expected the record of a preparation, got something else")
+        raise RunError(f"{path}: expected the record of a preparation, got something else. {AGAIN}")
     return dict(record)

@@ -229,7 +229,9 @@ def _refuse_other(record: Path, about: dict[str, Any]) -> None:
         return
     stored = json.loads(record.read_text(encoding="utf-8"))
     if "sha256" in stored:
-        raise RunError(f"out: expected a folder without weights, got '{record.parent}'")
+        raise RunError(
+            f"out: expected a folder without weights, got '{record.parent}'. Give another."
+        )
     for key in about:
         if stored.get(key) != about[key]:
             raise RunError(

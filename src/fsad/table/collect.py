@@ -101,7 +101,10 @@ def collect(paths: Sequence[Path]) -> Runs:
     seen: set[Path] = set()
     for root in (path.resolve() for path in paths):
         if not root.exists():
-            raise MissingDataError(f"{root}: expected a folder with results, got nothing there")
+            raise MissingDataError(
+                f"{root}: expected a folder with results, got nothing there. "
+                "Give the folder of a run or a sweep, or one above it, such as outputs."
+            )
         files = [root] if root.is_file() else sorted(root.rglob("result.json"))
         for file in (file for file in files if file not in seen):
             try:
@@ -113,5 +116,8 @@ def collect(paths: Sequence[Path]) -> Runs:
         seen.update(files, jobs)
     if not (runs.results or runs.missing or runs.problems):
         folders = ", ".join(map(str, paths)) or "no folder"
-        raise MissingDataError(f"{folders}: expected a result.json below, got none")
+        raise MissingDataError(
+            f"{folders}: expected a result.json below, got none. Give the folder of a run or a "
+            "sweep, or one above it, such as outputs."
+        )
     return runs
