@@ -16,7 +16,7 @@ NOT_SETTINGS = {"root", "weights_path", "default_root_dir", "num_workers", "work
 NOT_SETTINGS |= {"devices", "strategy"}  # several processes yield the numbers of one
 SEEDS = {"seed", "data.seed", "method.seed"}  # of the run; a generated dataset has its own
 OBSERVERS = {"paths", "cache", "logger", "callbacks", "hydra", "maps", "report", "threshold"}
-OBSERVERS |= {"ckpt", "resume"}
+OBSERVERS |= {"export", "ckpt", "resume"}
 RANDOM = "random weights"
 PLUS = {"method.plus.excess": False, "method.plus.calibrate": False, "method.plus.rotations": 1}
 """Switches beyond the paper; all off is as if there were none."""

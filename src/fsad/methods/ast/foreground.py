@@ -22,7 +22,10 @@ def corner_plane(depth: Tensor) -> Tensor:
     side = max(1, round(CORNER * size))
     ends = slice(None, side), slice(-side, None)
     corners = [depth[:, rows, columns] for rows in ends for columns in ends]
-    medians = torch.stack([each.flatten(1).median(dim=1).values for each in corners], dim=1)
+    # Sorted, for ONNX has no median and torch's is not deterministic on a GPU.
+    medians = torch.stack(
+        [each.flatten(1).sort(dim=1).values[:, (side**2 - 1) // 2] for each in corners], dim=1
+    )
     squares = medians.view(-1, 1, 2, 2)
     # Its end values belong to the centres of the corner squares, a difference of a share of CORNER.
     return interpolate(squares, size=(size, size), mode="bilinear", align_corners=True)[:, 0]
