@@ -3,9 +3,11 @@
 import pytest
 import torch
 
+from fsad.data.pairs import ImageBatch
 from fsad.errors import ConfigError
+from fsad.functional.foreground import dilated
 from fsad.methods.ast import Ast
-from fsad.methods.ast.foreground import corner_plane, foreground, grown
+from fsad.methods.ast.foreground import corner_plane, foreground
 from fsad.methods.ast.modules import SPREAD, StudentModule, TeacherModule, cells_of
 from fsad.methods.ast.settings import Student, Teacher
 from fsad.nn.adapter import AdaptedExtractor
@@ -64,7 +66,7 @@ def test_a_grown_mask_has_the_eight_neighbours_too():
     mask[0, 2, 1] = True
     wanted = torch.zeros(1, 5, 5, dtype=torch.bool)
     wanted[0, 1:4, 0:3] = True
-    assert torch.equal(grown(mask), wanted)
+    assert torch.equal(dilated(mask.float()) > 0, wanted)
 
 
 def test_cells_hold_the_foregrounds_relief_and_0_beside_it():
@@ -92,6 +94,43 @@ def test_the_ground_changes_neither_losses_nor_scores():
         teacher.flow(cells_of(teacher.extractor, each, 0.05).depth)[0] for each in (here, there)
     ]
     assert torch.allclose(*likelihood, atol=1e-5)
+
+
+def test_only_cells_that_count_are_learnt_from(monkeypatch):
+    teacher, student = modules()
+    monkeypatch.setattr(TeacherModule, "log", lambda *_, **__: None)
+    monkeypatch.setattr(StudentModule, "log", lambda *_, **__: None)
+    images = images_of(scene())
+    batch = ImageBatch(images, torch.arange(1))
+    cells = cells_of(teacher.extractor, images, 0.05)
+    inside = (slice(None), slice(2, 6), slice(2, 6))
+    z, volume = teacher.flow(cells.depth)
+    likelihood = (0.5 * z.square().sum(dim=1) - volume)[inside].sum() / 64  # of 64 cells
+    assert torch.allclose(teacher.training_step(batch), likelihood / 64, atol=1e-6)  # channels
+    distance = (student.student(cells.depth) - z).square().mean(dim=1)[inside].sum() / 64
+    assert torch.allclose(student.training_step(batch), distance, atol=1e-6)
+
+
+def test_both_stages_are_made_anew_for_another_foreground(tmp_path):
+    extractor = CellExtractor(SIZE)
+    plans = [Ast({}, {"hidden": 8}, each).plan(extractor, tmp_path) for each in (0.05, 0.1)]
+    for one, other in zip(*(plan.stages for plan in plans), strict=True):
+        assert one.depends != other.depends
+
+
+def test_settings_from_before_there_was_a_foreground_are_refused():
+    with pytest.raises(TypeError, match="foreground"):
+        Ast({}, {}, lr=1e-3)
+
+
+def test_what_a_gpu_or_onnx_cannot_do_is_not_asked_of_them():
+    graph = torch.export.export(_Plane(), (scene(),)).graph
+    assert not [node for node in graph.nodes if "median" in str(node.target)]
+
+
+class _Plane(torch.nn.Module):
+    def forward(self, depth):
+        return corner_plane(depth)
 
 
 def test_scores_are_0_beside_the_part_and_its_neighbours_and_not_on_it():

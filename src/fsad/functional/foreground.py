@@ -40,10 +40,18 @@ def foreground(features: Tensor, threshold: float) -> Tensor:
     ]
     other = centre.float().mean(dim=(1, 2)) <= FEW
     mask = torch.where(other[:, None, None], along < -threshold, mask)
-    grown = _dilated(mask.float())
-    closed = 1 - _dilated(1 - _dilated(grown))
+    grown = dilated(mask.float())
+    closed = 1 - dilated(1 - dilated(grown))
     return closed > 0.5
 
 
-def _dilated(mask: Tensor) -> Tensor:
+def dilated(mask: Tensor) -> Tensor:
+    """Add to what is 1 its neighbours, straight and diagonal.
+
+    Args:
+        mask: 0 or 1, ``(n, h, w)``, float.
+
+    Returns:
+        ``(n, h, w)``, float.
+    """
     return max_pool2d(mask[:, None], 3, stride=1, padding=1)[:, 0]

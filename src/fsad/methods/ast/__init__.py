@@ -21,10 +21,11 @@ class Ast:
     Args:
         teacher: :class:`~fsad.methods.ast.settings.Teacher`.
         student: :class:`~fsad.methods.ast.settings.Student`.
+        foreground: What differs from the plane through a depth image's corners by more than this
+            is the part, of the image's values in [0, 1]; 0 or more, 0 for the whole image. Without
+            a default, so that a run from before there was one is refused, not read otherwise.
         lr: Learning rate of both.
         weight_decay: Of both.
-        foreground: What differs from the plane through a depth image's corners by more than this
-            is the part, of the image's values in [0, 1]; 0 or more, 0 for the whole image.
         sigma: Blur of the anomaly map in pixels, 0 or more.
         seed: Of the weights.
 
@@ -46,9 +47,9 @@ class Ast:
         self,
         teacher: Mapping[str, Any],
         student: Mapping[str, Any],
+        foreground: float,
         lr: float = 2e-4,
         weight_decay: float = 1e-5,
-        foreground: float = 0.05,
         sigma: float = 4.0,
         seed: int = 0,
     ) -> None:

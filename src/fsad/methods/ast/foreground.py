@@ -2,7 +2,7 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate, max_pool2d
+from torch.nn.functional import interpolate
 
 from fsad.errors import check_shape
 
@@ -48,15 +48,3 @@ def foreground(depth: Tensor, threshold: float) -> Tensor:
         return torch.ones_like(depth, dtype=torch.bool)
     differs = (depth - corner_plane(depth)).abs() > threshold
     return differs | ~differs.flatten(1).any(dim=1)[:, None, None]
-
-
-def grown(mask: Tensor) -> Tensor:
-    """Add the neighbours, straight and diagonal, of what is True.
-
-    Args:
-        mask: ``(n, h, w)``, bool.
-
-    Returns:
-        ``(n, h, w)``, bool.
-    """
-    return max_pool2d(mask.float()[:, None], 3, stride=1, padding=1)[:, 0] > 0

@@ -8,7 +8,8 @@ from torch.nn.functional import pixel_unshuffle
 
 from fsad.checkpoint import check_loss
 from fsad.data.pairs import ImageBatch
-from fsad.methods.ast.foreground import foreground, grown
+from fsad.functional.foreground import dilated
+from fsad.methods.ast.foreground import foreground
 from fsad.methods.ast.settings import Student, Teacher
 from fsad.nn.adapter import AdaptedExtractor
 from fsad.nn.flow import Flow
@@ -44,7 +45,7 @@ def cells_of(extractor: AdaptedExtractor, images: Tensor, threshold: float) -> C
     pixels = pixel_unshuffle(foreground(images.mean(dim=1), threshold)[:, None].float(), cell)
     mean = (depth * pixels).sum(dim=(1, 2, 3)) / pixels.sum(dim=(1, 2, 3))
     depth = (depth - mean[:, None, None, None]) * pixels / SPREAD
-    return Cells(depth, grown(pixels.amax(dim=1) > 0).float())
+    return Cells(depth, dilated(pixels.amax(dim=1)))
 
 
 class TeacherModule(StageModule):
