@@ -4,15 +4,18 @@ import csv
 import io
 import json
 import statistics
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from fsad.config import Run
 from fsad.errors import MissingDataError
 from fsad.metrics import METRICS
 from fsad.run_record import CategoryResult, write_result
 from fsad.table import collect, print_table, table, write_table
+from fsad.table.settings import OBSERVERS
 
 PRETRAINED = {"name": "dino_vitb8", "weights": "pretrained", "sha256": "ab" * 32}
 SCORES = ["fused", "source only", "target only", "part mask"]
@@ -121,6 +124,11 @@ def test_a_switch_beyond_the_paper_that_is_off_is_as_if_it_were_not_there(tmp_pa
         ("1/2", "0.800"),  # of two draws it lacks one
         ("2", "0.500 ± 0.141"),
     ]
+
+
+def test_what_only_says_what_is_written_is_no_setting_of_a_row():
+    decisive = {"data", "backbone", "method", "trainer", "metrics", "seed"}
+    assert {each.name for each in fields(Run)} - decisive <= OBSERVERS
 
 
 def test_two_alphas_give_two_rows_sorted_by_number(tmp_path):
