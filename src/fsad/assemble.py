@@ -81,6 +81,11 @@ def build_extractor(
     return extractor
 
 
+def weights_setting(cfg: DictConfig) -> str:
+    """Return the setting that names the file of weights: a method's with features of its own."""
+    return ("method" if "weights_path" in cfg.method else "backbone") + ".weights_path"
+
+
 @contextmanager
 def plainly() -> Iterator[None]:
     """Let a constructor's own complaint through, without what Hydra wraps around it.

@@ -15,11 +15,12 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from fsad.assemble import build_extractor, build_method, shared_backbone
+from fsad.assemble import build_extractor, build_method, shared_backbone, weights_setting
 from fsad.category_run import Surroundings
 from fsad.code import code_digest, machine
 from fsad.data.datamodule import PairDataModule
 from fsad.errors import (
+    ConfigError,
     FsadError,
     RunError,
     check_at_least,
@@ -35,6 +36,7 @@ from fsad.quiet import quieten_lightning
 from fsad.run_record import read_result
 from fsad.store import TensorStore, digest
 from fsad.table import collect, print_table, write_table
+from fsad.trained import refuse_control
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +69,8 @@ def run_job(cfg: DictConfig) -> float | None:
         refuse_without_packages()
     logs: list[Logger] = []
     job = build(cfg, logs)
+    if cfg.export:
+        refuse_unexportable(cfg.trainer.precision, job)
     _ = job.data.categories
     if not cfg.resume:
         # Not resolved, so that a resumed run may lie elsewhere.
@@ -95,7 +99,7 @@ def run_job(cfg: DictConfig) -> float | None:
     if cfg.report:
         write_page(output)
     if cfg.export:
-        keep_exported(output, job.data.categories)
+        keep_exported(output, job.data.categories, OmegaConf.select(cfg, weights_setting(cfg)))
     log.info("results in %s", output)
     return result.mean["image_auroc"]
 
@@ -108,13 +112,44 @@ def write_page(output: Path) -> None:
         log.info("report in %s", write_report([output]))
 
 
-def keep_exported(output: Path, categories: Sequence[str]) -> None:
-    """Leave an exported file of each category in a finished run."""
+def refuse_unexportable(precision: str, job: Job) -> None:
+    """Refuse to start a run that could not be exported at its end, as far as that shows already.
+
+    Raises:
+        ConfigError: It computes in half precision, its scores would differ in another program, or
+            it scores no image by itself.
+    """
+    from fsad.export.module import refuse_half
+    from fsad.export.onnx import refuse_unsteady
+
+    name = job.method.name
+    try:
+        refuse_half(precision)
+        refuse_unsteady(name, job.extractor.name)
+        refuse_control(name, job.method.plan(job.extractor, job.output).scorer)
+    except FsadError as error:
+        raise ConfigError(
+            f"export: expected a run that ONNX can hold, got '{message_of(error)}'. "
+            "To run it as it is leave export=true out."
+        ) from error
+
+
+def keep_exported(output: Path, categories: Sequence[str], weights: str | None) -> None:
+    """Leave an exported file of each category in a finished run.
+
+    Args:
+        output: The run's folder.
+        categories: Its categories.
+        weights: The backbone's file of weights; where a run was gone on with, its first
+            configuration may name another, which has moved.
+    """
+    moved = f" --weights-path {weights}" if weights else ""
     for category in categories:
-        with spoiling_nothing("export", f"fsad export {output} --category {category}"):
+        with spoiling_nothing("export", f"fsad export {output} --category {category}{moved}"):
             from fsad.export.from_run import export_run
 
-            log.info("exported file in %s", export_run(output, category).path)
+            path = Path(weights) if weights else None
+            log.info("exported file in %s", export_run(output, category, weights_path=path).path)
 
 
 @contextmanager
@@ -123,13 +158,13 @@ def spoiling_nothing(name: str, remedy: str) -> Iterator[None]:
 
     Args:
         name: The setting that asked for what is being written.
-        remedy: The command that tries again.
+        remedy: The command that writes it later.
     """
     try:
         yield
     except Exception as error:
         log.error(
-            "%s: expected to write one, got '%s'. Try again with: %s",
+            "%s: expected to write one, got '%s'. After mending that: %s",
             name,
             message_of(error),
             remedy,

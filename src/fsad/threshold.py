@@ -131,5 +131,5 @@ def read_threshold(path: Path) -> Threshold:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path}: expected a run's threshold, got a file that cannot be read. "
-            "Delete it to predict without, or pass --threshold."
+            "Copy the whole folder of the run, or delete this file to go without a threshold."
         ) from error

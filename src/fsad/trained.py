@@ -10,7 +10,13 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import Tensor
 
 from fsad.artifacts import trained_plan
-from fsad.assemble import build_extractor, build_method, plainly, refuse_foreign
+from fsad.assemble import (
+    build_extractor,
+    build_method,
+    plainly,
+    refuse_foreign,
+    weights_setting,
+)
 from fsad.checkpoint import refuse_other_backbone
 from fsad.config import stored_config
 from fsad.data.eyecandies import Eyecandies
@@ -151,11 +157,7 @@ def load_trained(
     refuse_other_backbone(backbone, extractor)
     plan = trained_plan(method, extractor, folder, _device(device))
     scorer = plan.scorer
-    if type(scorer).score is ScoringModule.score:
-        raise RunError(
-            f"method: expected one that scores an image by itself, got {method.name}. "
-            "It is a control: its scores are those of a run's test images."
-        )
+    refuse_control(method.name, scorer)
     with torch.no_grad():
         scorer.on_test_start()
     own = run / "categories" / name
@@ -163,6 +165,23 @@ def load_trained(
     sigma, beta = record.get("sigma", plan.sigma), record.get("beta", plan.beta)
     fusion = Fusion(extractor.image_size, sigma, beta)
     return Trained(name, method.name, config, own, plan, fusion)
+
+
+def refuse_control(method: str, scorer: ScoringModule) -> None:
+    """Refuse a method whose scores are no function of the image.
+
+    Args:
+        method: Its name.
+        scorer: The module that scores.
+
+    Raises:
+        RunError: It cannot predict.
+    """
+    if type(scorer).score is ScoringModule.score:
+        raise RunError(
+            f"method: expected one that scores an image by itself, got {method}. "
+            "It is a control: its scores are those of a run's test images."
+        )
 
 
 def choose_category(run: Path, category: str | None) -> str:
@@ -208,9 +227,8 @@ def _trained_in(run: Path, config: DictConfig) -> Path:
 
 def _set_weights(config: DictConfig, path: Path) -> None:
     """Say where the backbone's weights are by now; of a method with features of its own, there."""
-    group = "method" if "weights_path" in config.method else "backbone"
     with open_dict(config):
-        OmegaConf.update(config, f"{group}.weights_path", str(path))
+        OmegaConf.update(config, weights_setting(config), str(path))
 
 
 def _extractor(config: DictConfig, method: Any) -> PatchExtractor:

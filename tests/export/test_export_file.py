@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from exported_runs import LIMITS
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
@@ -215,7 +214,7 @@ def test_what_no_graph_can_hold_is_refused_by_the_methods_name(run_of, monkeypat
 
 def test_a_run_in_half_precision_is_refused(run_of):
     trained = load_trained(run_of("raw"))
-    trained.extractor.autocast = torch.bfloat16
+    trained.config.trainer.precision = "bf16-mixed"
     with pytest.raises(ConfigError, match=r"trainer\.precision: expected a run in 32-true"):
         traced(trained)
 

@@ -149,6 +149,7 @@ def test_an_images_score_does_not_depend_on_the_others():
     assert torch.allclose(student.score(some)["target"], alone, atol=1e-5)
 
 
-def test_a_negative_threshold_is_refused():
-    with pytest.raises(ConfigError, match=r"method\.foreground: expected a number of at least 0"):
-        Ast({}, {}, foreground=-0.1)
+@pytest.mark.parametrize("value", [-0.1, 7])  # 7 mm, as published, is not of an image in [0, 1]
+def test_a_threshold_that_no_image_has_is_refused(value):
+    with pytest.raises(ConfigError, match=r"method\.foreground: expected a number in \[0, 1\]"):
+        Ast({}, {}, foreground=value)

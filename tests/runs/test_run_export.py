@@ -1,10 +1,12 @@
 """A run told to keeps its exported files, and they never spoil the run."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
-from fsad.errors import PackageError
+import fsad
+from fsad.errors import ConfigError, OutputError, PackageError
 from fsad.export.kept import kept_model, state_of
 from fsad.predict.onnx import OnnxScorer
 from fsad.run_record import read_result
@@ -28,10 +30,47 @@ def test_a_run_that_is_not_told_to_keeps_none(finished):
 
 
 def test_a_file_that_cannot_be_written_is_said_and_spoils_nothing(run, tmp_path, caplog):
-    folder = run(tmp_path, "method=part_mask", *QUICK, without="method.")
+    masked = ("method=anomalydino", "method.rotations=1", "method.threshold=0.1")
+    folder = run(tmp_path, *masked, *QUICK, without="method.")
     assert read_result(folder / "result.json").categories.keys() == {"tile"}
-    assert "export: expected to write one, got 'method: expected one that" in caplog.text
-    assert f"Try again with: fsad export {folder} --category tile" in caplog.text
+    assert "export: expected to write one, got 'method: expected one that ONNX" in caplog.text
+    assert f"After mending that: fsad export {folder} --category tile" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["method=part_mask"], "method: expected one that scores an image by itself"),
+        (["method=sift"], "method: expected one that scores alike in another program"),
+        (["method=patchcore", "trainer.precision=bf16-mixed"], "trainer.precision: expected"),
+    ],
+)
+def test_a_run_that_could_not_be_exported_does_not_start(run, tmp_path, words, why):
+    with pytest.raises(ConfigError, match=f"export: expected .* got '{why}.* leave export=true"):
+        run(tmp_path, *words, *QUICK, without="method.")
+    assert not list(tmp_path.iterdir())
+
+
+def full_disk(*_):
+    raise OutputError("model.onnx: expected to write it, got 'No space left on device'")
+
+
+def test_a_run_gone_on_with_is_exported_with_the_weights_that_it_was_given(
+    run, tmp_path, monkeypatch, caplog
+):
+    weights = tmp_path / "first.safetensors"
+    weights.write_bytes((Path(fsad.__file__).parent / "shipped/tiny.safetensors").read_bytes())
+    folder = tmp_path / "run"
+    words = ("method.stages.perturb=false", "method.stages.rectify=false", *QUICK)
+    with monkeypatch.context() as patch:
+        patch.setattr("fsad.export.from_run.write_onnx", full_disk)
+        run(folder, *words, f"backbone.weights_path={weights}", without="backbone.")
+        moved = weights.rename(tmp_path / "moved.safetensors")
+        again = (f"resume={folder}", f"backbone.weights_path={moved}")
+        run(folder, *again)
+    assert f"fsad export {folder} --category tile --weights-path {moved}" in caplog.text
+    run(folder, *again)
+    assert kept_model(folder, "tile")
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxscript"])

@@ -20,7 +20,7 @@ def test_a_report_that_cannot_be_written_is_said_and_spoils_nothing(run, tmp_pat
     folder = run(tmp_path, *SHORT)
     assert read_result(folder / "result.json").categories.keys() == {"tile"}
     assert "report: expected to write one, got '" in caplog.text
-    assert f"Try again with: fsad report {folder}" in caplog.text
+    assert f"After mending that: fsad report {folder}" in caplog.text
 
 
 def test_a_run_that_is_told_not_to_writes_none(finished):

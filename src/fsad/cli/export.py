@@ -50,10 +50,8 @@ def export(
 
     Example: fsad export outputs/RUN -o bolt.onnx && fsad predict bolt.onnx part.tiff
     """
-    from fsad.errors import ConfigError, OutputError
+    from fsad.errors import OutputError
 
-    if output is None and format is not Format.onnx:
-        raise ConfigError(f"--output: expected a file for --format {format}, got none. Say -o FILE")
     if output is not None and output.is_dir():  # a mistake shows before any work
         name = f"{run.resolve().name}.{format}"
         raise OutputError(

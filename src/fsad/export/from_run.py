@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from fsad.atomic import make_folder
+from fsad.errors import ConfigError
 from fsad.export.about import about
 from fsad.export.kept import MODEL
 from fsad.export.metadata import Metadata
@@ -39,14 +40,18 @@ def export_run(
     Args:
         run: The run's folder.
         category: Which; may be omitted where the run has one.
-        path: The file; omitted, it stays in the category's folder, where ``fsad predict`` looks.
+        path: The file; omitted, an ONNX file stays in the category's folder, where
+            ``fsad predict`` looks.
         format: ``onnx``, or ``pt2`` for ``torch.export.load``.
         weights_path: The backbone's file of weights, where it has moved.
 
     Raises:
+        ConfigError: A ``pt2`` file has no name.
         FsadError: As :func:`~fsad.predict.from_run.load_run`,
             :func:`~fsad.export.module.traced` and the format's writer.
     """
+    if path is None and format == "pt2":
+        raise ConfigError("--output: expected a file for --format pt2, got none. Say -o FILE")
     if format == "onnx":
         refuse_without_packages()
     predictor = load_run(run, category, weights_path=weights_path)

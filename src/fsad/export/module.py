@@ -44,6 +44,19 @@ class ScoringGraph(nn.Module):
         return {SCORE: score, MAP: self.fusion.maps(patches), **alone}
 
 
+def refuse_half(precision: str) -> None:
+    """Refuse a run in half precision, for the graph computes in full.
+
+    Raises:
+        ConfigError: ``precision`` is not ``32-true``.
+    """
+    if precision != "32-true":
+        raise ConfigError(
+            f"trainer.precision: expected a run in 32-true, got {precision}: in full precision its "
+            "images would score otherwise. Run it again with trainer.precision=32-true."
+        )
+
+
 def traced(trained: Trained) -> ExportedProgram:
     """Record the graph, for any number of images.
 
@@ -54,12 +67,7 @@ def traced(trained: Trained) -> ExportedProgram:
         ConfigError: The run computed in half precision, which the graph does not.
         RunError: The method does something that a graph cannot hold.
     """
-    if trained.extractor.autocast is not None:
-        precision = trained.config.trainer.precision
-        raise ConfigError(
-            f"trainer.precision: expected a run in 32-true, got {precision}: in full precision its "
-            "images would score otherwise. Run it again with trainer.precision=32-true."
-        )
+    refuse_half(trained.config.trainer.precision)
     size = trained.image_size
     example = torch.full((2, 1, size, size), 0.5)  # of its values nothing depends
     try:

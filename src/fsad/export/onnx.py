@@ -37,11 +37,7 @@ def write_onnx(program: ExportedProgram, about: Metadata, path: Path) -> None:
         OutputError: The file cannot be written.
     """
     refuse_without_packages()
-    if about.backbone["name"] in UNSTEADY:
-        raise RunError(
-            f"method: expected one that scores alike in another program, got {about.method}: its "
-            "features magnify rounding where depth is all but flat. Export it with --format pt2."
-        )
+    refuse_unsteady(about.method, about.backbone["name"])
     model = _converted(program, about)
     size = sum(each.const_value.nbytes for each in model.graph.initializers.values())
     if size > LARGEST:
@@ -67,6 +63,23 @@ def refuse_without_packages() -> None:
     for package in ("onnx", "onnxscript"):
         if find_spec(package) is None:
             raise PackageError(package, "export")
+
+
+def refuse_unsteady(method: str, features: str) -> None:
+    """Refuse a method whose scores would differ in another program.
+
+    Args:
+        method: Its name.
+        features: Its extractor's name.
+
+    Raises:
+        RunError: The features are of :data:`UNSTEADY`.
+    """
+    if features in UNSTEADY:
+        raise RunError(
+            f"method: expected one that scores alike in another program, got {method}: its "
+            "features magnify rounding where depth is all but flat. Export it with --format pt2."
+        )
 
 
 def _converted(program: ExportedProgram, about: Metadata) -> Any:

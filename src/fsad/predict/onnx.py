@@ -104,7 +104,10 @@ def load_onnx(
     }
     for name, value in asked.items():
         if value is not None:
-            raise ConfigError(f"{name}: expected none with an exported model, got '{value}'")
+            raise ConfigError(
+                f"{name}: expected none with an exported model, got '{value}'. "
+                "Leave it out, or name the run's folder instead of the file."
+            )
     return predictor_of(OnnxScorer(path))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fsad.callbacks.bank_builder import MemoryBankBuilder
-from fsad.errors import check_at_least, check_not_negative, check_positive
+from fsad.errors import check_at_least, check_fraction, check_not_negative, check_positive
 from fsad.methods.ast.modules import StudentModule, TeacherModule
 from fsad.methods.ast.settings import Student, Teacher
 from fsad.nn.adapter import AdaptedExtractor
@@ -22,8 +22,9 @@ class Ast:
         teacher: :class:`~fsad.methods.ast.settings.Teacher`.
         student: :class:`~fsad.methods.ast.settings.Student`.
         foreground: What differs from the plane through a depth image's corners by more than this
-            is the part, of the image's values in [0, 1]; 0 or more, 0 for the whole image. Without
-            a default, so that a run from before there was one is refused, not read otherwise.
+            is the part, in the image's values and like them in [0, 1]; 0 for the whole image.
+            Without a default, so that a run from before there was one is refused, not read
+            otherwise.
         lr: Learning rate of both.
         weight_decay: Of both.
         sigma: Blur of the anomaly map in pixels, 0 or more.
@@ -56,7 +57,7 @@ class Ast:
         self.teacher, self.student = Teacher(**teacher), Student(**student)
         self.lr = check_positive("method.lr", lr)
         self.weight_decay = check_not_negative("method.weight_decay", weight_decay)
-        self.foreground = check_not_negative("method.foreground", foreground)
+        self.foreground = check_fraction("method.foreground", foreground)
         self.sigma = check_not_negative("method.sigma", sigma)
         self.seed = check_at_least("seed", seed, 0)
 
