@@ -7,6 +7,7 @@ from lightning import LightningModule
 from torch import Tensor
 
 from fsad.checkpoint import leave_out_backbone, refuse_other_backbone
+from fsad.data.datamodule import PairDataModule
 from fsad.data.pairs import ImageBatch
 from fsad.errors import RunError
 from fsad.nn.adapter import AdaptedExtractor
@@ -101,6 +102,9 @@ class ScoringModule(StageModule):
     def test_step(self, batch: ImageBatch) -> None:
         """Score one batch of test images."""
         self.patches.update(batch.index, **self.score(batch.image))
+
+    def look(self, data: PairDataModule) -> None:
+        """Look at the training images before the banks are built; here at none."""
 
     def bank_views(self, domain: str) -> int:  # noqa: ARG002
         """Return how many views of each image the banks hold."""

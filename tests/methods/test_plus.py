@@ -90,17 +90,20 @@ def test_a_reduced_target_bank_cannot_be_calibrated(banks):
         scores((banks[0], banks[1][:-3]), calibrate=True)
 
 
-def test_turned_shots_cannot_be_calibrated():
+@pytest.mark.parametrize("value", [4, "auto"])
+def test_turned_shots_cannot_be_calibrated(value):
     with pytest.raises(
         ConfigError,
-        match=r"method\.plus\.calibrate: expected method\.plus\.rotations=1 with it, got 4",
+        match=rf"method\.plus\.calibrate: expected method\.plus\.rotations=1 with it, got {value}",
     ):
-        Plus(calibrate=True, rotations=4)
+        Plus(calibrate=True, rotations=value)
 
 
-def test_a_shot_has_at_least_one_view():
-    with pytest.raises(ConfigError, match=r"method\.plus\.rotations: expected .*at least 1, got 0"):
-        Plus(rotations=0)
+@pytest.mark.parametrize("value", [0, True, 1.5, "all"])
+def test_a_shot_has_at_least_one_view(value):
+    said = rf"method\.plus\.rotations: expected auto or a whole number of at least 1, got {value!r}"
+    with pytest.raises(ConfigError, match=said):
+        Plus(rotations=value)
 
 
 def test_switches_are_true_or_false():

@@ -1,5 +1,7 @@
 """Stage ``rectify`` and scoring, on banks of a tiny random backbone."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from small_backbone import small_backbone
@@ -84,6 +86,31 @@ def test_turned_shots_make_the_hypergraph_no_larger_and_score_zero_beside_it():
     scores = often.score(every)["target"].flatten()
     # what is no vertex passes through R as a query on both sides
     assert float(scores.sort().values[int(beside.sum()) - 1]) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("turns", "views"),
+    [
+        pytest.param([0] * 8, 1, id="parts lie alike"),
+        pytest.param([0, 0, 0, 0, 0, 0, 1, 0], 1, id="nearly all do"),
+        pytest.param([0, 1, 2, 3] * 2, 4, id="parts lie as they come"),
+        pytest.param([0], 1, id="one image tells nothing"),
+    ],
+)
+@torch.no_grad()
+def test_auto_turns_the_shots_where_source_images_lie_as_they_come(turns, views):
+    base = images(1)[0]
+    dataset = [SimpleNamespace(image=torch.rot90(base, turn, (1, 2))) for turn in turns]
+    data = SimpleNamespace(source_dataloader=lambda: SimpleNamespace(dataset=dataset))
+    module = make(plus=Plus(rotations="auto"))
+    module.look(data)
+    assert (module.bank_views("target"), module.bank_views("source")) == (views, 1)
+
+
+def test_a_number_of_turns_needs_no_look():
+    module = make(plus=Plus(rotations=3))
+    module.look(None)
+    assert module.bank_views("target") == 3
 
 
 @torch.no_grad()

@@ -119,9 +119,9 @@ def test_raw_depth_is_held_out_as_the_formula_says(run_of):
 
 def test_turned_shots_are_held_out_with_all_their_turns(run, tmp_path):
     plain = ("method.stages.perturb=false", "method.stages.rectify=false")
-    folder = run(tmp_path, "method=hypertrans_plus", *plain, "maps=false")
+    turns = "method.plus.rotations=4"
+    folder = run(tmp_path, "method=hypertrans_plus", *plain, turns, "maps=false")
     config = OmegaConf.load(folder / "config.yaml")
-    assert config.method.plus.rotations == 4
     data = instantiate(config.data, _convert_="all").for_category("tile")
     shots = torch.cat([batch.image for batch in data.target_dataloader()])
     encode = load_trained(folder).scorer.encode

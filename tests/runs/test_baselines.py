@@ -8,6 +8,7 @@ import pytest
 
 from fsad.errors import ConfigError
 from fsad.metrics import METRICS
+from fsad.trained import load_trained
 
 ONLY = {
     "patchcore": "target",
@@ -134,12 +135,27 @@ def test_beyond_the_paper_a_run_calls_itself_so_and_can_be_tested_again(run, tmp
     assert result["method"] == "hypertrans_plus"
     again = result_of(run(tmp_path / "again", f"ckpt={folder}", "method.beta=0.6"))
     assert again["mean"] == result["mean"]
-    turned = result_of(run(tmp_path / "turned", "method=hypertrans_plus"))
+    turned = result_of(
+        run(tmp_path / "turned", "method=hypertrans_plus", "method.plus.rotations=4")
+    )
     rows = [each["categories"]["tile"]["bank_rows"]["target"] for each in (result, turned)]
     assert rows[1] == 4 * rows[0]
     plain = result_of(run(tmp_path / "plain"))
     assert plain["method"] == "hypertrans"
     assert plain["mean"] != result["mean"]
+
+
+def test_what_auto_chose_stays_with_the_banks_and_gives_the_numbers_of_that_many_turns(
+    run, tmp_path, caplog
+):
+    words = ("method=hypertrans_plus", "maps=false", "threshold=false")
+    with caplog.at_level("INFO", logger="fsad"):
+        chosen = run(tmp_path / "chosen", *words)
+    views = load_trained(chosen).scorer.bank_views("target")
+    assert f"rotations: {views}, as source images match unturned in " in caplog.text
+    told = run(tmp_path / "told", *words, f"method.plus.rotations={views}")
+    for ours, theirs in zip(rows_of(chosen), rows_of(told), strict=True):
+        assert ours == theirs
 
 
 @pytest.mark.parametrize(
@@ -155,7 +171,7 @@ def test_beyond_the_paper_a_run_calls_itself_so_and_can_be_tested_again(run, tmp
         ),
         (
             ["method=hypertrans_plus", "method.plus.calibrate=true"],
-            r"method\.plus\.calibrate: expected method\.plus\.rotations=1 with it, got 4",
+            r"method\.plus\.calibrate: expected method\.plus\.rotations=1 with it, got auto",
         ),
         (
             [*CALIBRATED, "method.banks.target_ratio=0.5"],

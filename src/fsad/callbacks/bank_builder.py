@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -100,9 +100,10 @@ class MemoryBankBuilder(Callback):
     def _build(self, data: Any, module: Any, banks: Sequence[MemoryBank]) -> None:
         start = time.perf_counter()
         loaders = {"source": data.source_dataloader, "target": data.target_dataloader}
+        module.look(data)
         for bank in banks:
-            views = module.bank_views(bank.domain)
-            patches = len(loaders[bank.domain]().dataset) * views * cells_of(module)
+            bank.views = module.bank_views(bank.domain)
+            patches = len(loaders[bank.domain]().dataset) * bank.views * cells_of(module)
             stream = BankStream(
                 bank.domain,
                 self.ratios[bank.domain],
@@ -164,18 +165,19 @@ def features_in_turn(
         yield from gather(features, (batches.batch_size or 1) * views * cells_of(module)) or ()
 
 
-def write_banks(path: Path, banks: Iterable[MemoryBank], seconds: float) -> None:
-    """Write the banks, and the seconds they took, to one safetensors file."""
+def write_banks(path: Path, banks: Sequence[MemoryBank], seconds: float) -> None:
+    """Write the banks, their views, and the seconds they took to one safetensors file."""
     tensors = {
         f"{bank.domain}.{name}": value
         for bank in banks
         for name, value in bank.state_dict().items()
     }
-    write_tensors(path, tensors, {"seconds": str(seconds)})
+    views = {f"{bank.domain}.views": str(bank.views) for bank in banks}
+    write_tensors(path, tensors, {"seconds": str(seconds), **views})
 
 
 def read_banks(
-    path: Path, banks: Iterable[MemoryBank], channels: int, device: torch.device
+    path: Path, banks: Sequence[MemoryBank], channels: int, device: torch.device
 ) -> float:
     """Read the banks back; return the seconds they took.
 
@@ -190,6 +192,7 @@ def read_banks(
             bank: [tensors[f"{bank.domain}.{name}"] for name in ("features", "mean", "std")]
             for bank in banks
         }
+        views = {bank: int(metadata.get(f"{bank.domain}.views", 1)) for bank in banks}
     except Exception as error:
         raise DataError(
             f"{path}: expected the banks of a run, got a file that cannot be read. {remedy}"
@@ -205,4 +208,5 @@ def read_banks(
                 f"{path}: expected finite {bank.domain} features, got NaN or infinity. {remedy}"
             )
         bank.fill(features, mean, std)
+        bank.views = views[bank]
     return seconds

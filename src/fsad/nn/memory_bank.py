@@ -13,6 +13,9 @@ class MemoryBank(nn.Module):
 
     Args:
         domain: ``"source"`` or ``"target"``, for messages.
+
+    Attributes:
+        views: How many views of each image its patches come from.
     """
 
     features: Tensor
@@ -22,6 +25,7 @@ class MemoryBank(nn.Module):
     def __init__(self, domain: str) -> None:
         super().__init__()
         self.domain = domain
+        self.views = 1
         self.register_buffer("features", torch.empty(0, 0))
         self.register_buffer("mean", torch.tensor(0.0))
         self.register_buffer("std", torch.tensor(1.0))

@@ -1,6 +1,7 @@
 """Stage ``rectify`` and the test loop: close the gap, then score (eqs. 8-19)."""
 
 import logging
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,17 +9,25 @@ from torch import Tensor
 from fsad.checkpoint import check_loss
 from fsad.data.datamodule import PairDataModule
 from fsad.embeddings import ROWS, choose
+from fsad.functional.pose import upright_share
 from fsad.functional.prepared import prepare
 from fsad.functional.turned import turned
 from fsad.methods.hypertrans.graph import BankGraph, gap_over_norm
 from fsad.methods.hypertrans.normal import NormalScores
-from fsad.methods.hypertrans.settings import Plus, Rectify
+from fsad.methods.hypertrans.settings import AUTO, Plus, Rectify
 from fsad.nn.adapter import AdaptedExtractor
 from fsad.nn.res_hgnn import BankStates, ResHGNN
 from fsad.randomness import seeded
 from fsad.stage_module import ScoringModule
 
 log = logging.getLogger(__name__)
+
+TURNS = 4
+"""Quarter turns lose no pixel and invent none."""
+LOOKED_AT = 8
+"""Source images that tell how parts lie: 56 pairs."""
+ALIKE = 0.5
+"""Share of pairs that match unturned: a quarter where parts lie as they come, 1 where alike."""
 
 
 class HypergraphRectificationModule(ScoringModule):
@@ -66,9 +75,34 @@ class HypergraphRectificationModule(ScoringModule):
         )
         self.graph: BankGraph | None = None
 
+    def look(self, data: PairDataModule) -> None:
+        """Choose whether shots are turned, if that is left to the source images.
+
+        Where a source image matches another better as that lies than turned in most pairs, parts
+        always lie alike, and a turned shot could only hide a defect. One image alone tells nothing:
+        shots stay as they are.
+        """
+        if self.plus.rotations != AUTO:
+            return
+        images: Any = data.source_dataloader().dataset
+        places = torch.linspace(0, len(images) - 1, min(LOOKED_AT, len(images))).round().int()
+        shown = torch.stack([images[int(place)].image for place in places]).to(self.device)
+        turns = (turned(shown, 360 * number / TURNS) for number in range(TURNS))
+        views = torch.stack([self.encode(view, "source") for view in turns])
+        share = upright_share(views.flatten(3).transpose(2, 3))
+        self.target_bank.views = TURNS if share <= ALIKE else 1
+        log.info(
+            "rotations: %d, as source images match unturned in %.0f %% of pairs",
+            self.target_bank.views,
+            100 * share,
+        )
+
     def bank_views(self, domain: str) -> int:
         """Return how many views of each image the banks hold: the turns of a shot."""
-        return self.plus.rotations if domain == "target" else 1
+        if domain == "source":
+            return 1
+        chosen = self.plus.rotations
+        return chosen if isinstance(chosen, int) else self.target_bank.views
 
     def bank_view(self, images: Tensor, domain: str, number: int) -> Tensor:
         """Turn images."""
@@ -105,7 +139,7 @@ class HypergraphRectificationModule(ScoringModule):
             Whether each row is one, ``(count,)``.
         """
         members = torch.zeros(count, dtype=torch.bool)
-        members[choose(count, -(-count // self.plus.rotations), self.seed, "members")] = True
+        members[choose(count, -(-count // self.bank_views("target")), self.seed, "members")] = True
         return members.to(self.device)
 
     def training_step(self, batch: Tensor) -> Tensor:  # noqa: ARG002 (empty by design)

@@ -12,6 +12,8 @@ from fsad.errors import (
 )
 from fsad.functional.coreset import check_slack
 
+AUTO = "auto"
+
 
 @dataclass(frozen=True)
 class Stages:
@@ -117,19 +119,29 @@ class Plus:
         calibrate: Measure both domains' scores in robust deviations of what the shots themselves
             score, each against the others, before they are fused, so that beta weighs like with
             like. A shot sees one shot less than a query does: its scores are a little higher.
-        rotations: Angles at which the target bank holds each shot, evenly spread over a turn.
+        rotations: Angles at which the target bank holds each shot, evenly spread over a turn;
+            ``auto`` leaves it to the source images: four where they match one another as often
+            turned as not, one where parts always lie alike.
     """
 
     excess: bool = False
     calibrate: bool = False
-    rotations: int = 1
+    rotations: int | str = 1
 
     def __post_init__(self) -> None:
         for name in ("excess", "calibrate"):
             check_bool(f"method.plus.{name}", getattr(self, name))
-        check_at_least("method.plus.rotations", self.rotations, 1)
-        if self.calibrate and self.rotations > 1:  # a shot's own turns are not held out with it
+        if self.rotations != AUTO:
+            _check_rotations(self.rotations)
+        if self.calibrate and self.rotations != 1:  # a shot's own turns are not held out with it
             raise ConfigError(
                 "method.plus.calibrate: expected method.plus.rotations=1 with it, "
                 f"got {self.rotations}. Set it to 1, or leave calibrate out."
             )
+
+
+def _check_rotations(value: int | str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(
+            f"method.plus.rotations: expected {AUTO} or a whole number of at least 1, got {value!r}"
+        )
