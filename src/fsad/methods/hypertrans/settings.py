@@ -120,8 +120,7 @@ class Plus:
             score, each against the others, before they are fused, so that beta weighs like with
             like. A shot sees one shot less than a query does: its scores are a little higher.
         rotations: Angles at which the target bank holds each shot, evenly spread over a turn;
-            ``auto`` leaves it to the source images: four where they match one another as often
-            turned as not, one where parts always lie alike.
+            ``auto`` leaves it to the source images: one where they always lie alike, else four.
     """
 
     excess: bool = False
