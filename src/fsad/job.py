@@ -69,7 +69,7 @@ def run_job(cfg: DictConfig) -> float | None:
         refuse_without_packages()
     logs: list[Logger] = []
     job = build(cfg, logs)
-    if cfg.export:
+    if cfg.export and not cfg.resume:  # what has begun shall end
         refuse_unexportable(cfg.trainer.precision, job)
     _ = job.data.categories
     if not cfg.resume:
@@ -126,10 +126,10 @@ def refuse_unexportable(precision: str, job: Job) -> None:
     try:
         refuse_half(precision)
         refuse_unsteady(name, job.extractor.name)
-        refuse_control(name, job.method.plan(job.extractor, job.output).scorer)
+        refuse_control(name, job.method.plan(job.extractor, job.output / "banks").scorer)
     except FsadError as error:
         raise ConfigError(
-            f"export: expected a run that ONNX can hold, got '{message_of(error)}'. "
+            f"export: expected a run that ONNX can hold, got '{message_of(error).rstrip('.')}'. "
             "To run it as it is leave export=true out."
         ) from error
 
@@ -143,9 +143,9 @@ def keep_exported(output: Path, categories: Sequence[str], weights: str | None) 
         weights: The backbone's file of weights; where a run was gone on with, its first
             configuration may name another, which has moved.
     """
-    moved = f" --weights-path {weights}" if weights else ""
+    option = f" --weights-path {weights}" if weights else ""
     for category in categories:
-        with spoiling_nothing("export", f"fsad export {output} --category {category}{moved}"):
+        with spoiling_nothing("export", f"fsad export {output} --category {category}{option}"):
             from fsad.export.from_run import export_run
 
             path = Path(weights) if weights else None

@@ -94,6 +94,7 @@ def test_turned_shots_make_the_hypergraph_no_larger_and_score_zero_beside_it():
         pytest.param([0] * 8, 1, id="parts lie alike"),
         pytest.param([0, 0, 0, 0, 0, 0, 1, 0], 4, id="one of eight lies otherwise"),
         pytest.param([0, 1, 2, 3] * 2, 4, id="parts lie as they come"),
+        pytest.param([0] * 8 + [1] * 8, 4, id="the first ones alone do"),
         pytest.param([0], 1, id="one image tells nothing"),
     ],
 )

@@ -8,6 +8,7 @@ import pytest
 
 from fsad.errors import ConfigError
 from fsad.metrics import METRICS
+from fsad.threshold import read_threshold
 from fsad.trained import load_trained
 
 ONLY = {
@@ -148,7 +149,7 @@ def test_beyond_the_paper_a_run_calls_itself_so_and_can_be_tested_again(run, tmp
 def test_what_auto_chose_stays_with_the_banks_and_gives_the_numbers_of_that_many_turns(
     run, tmp_path, caplog
 ):
-    words = ("method=hypertrans_plus", "maps=false", "threshold=false")
+    words = ("method=hypertrans_plus", "method.stages.rectify=true", "maps=false")
     with caplog.at_level("INFO", logger="fsad"):
         chosen = run(tmp_path / "chosen", *words)
     views = load_trained(chosen).scorer.bank_views("target")
@@ -156,6 +157,8 @@ def test_what_auto_chose_stays_with_the_banks_and_gives_the_numbers_of_that_many
     told = run(tmp_path / "told", *words, f"method.plus.rotations={views}")
     for ours, theirs in zip(rows_of(chosen), rows_of(told), strict=True):
         assert ours == theirs
+    one, other = (read_threshold(it / "categories/tile/threshold.json") for it in (chosen, told))
+    assert one.held_out == other.held_out
 
 
 @pytest.mark.parametrize(

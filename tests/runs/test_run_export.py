@@ -51,6 +51,16 @@ def test_a_run_that_could_not_be_exported_does_not_start(run, tmp_path, words, w
     assert not list(tmp_path.iterdir())
 
 
+def test_a_run_that_was_begun_all_the_same_can_be_ended(run, tmp_path, caplog):
+    folder = run(tmp_path, "method=part_mask", "maps=false", without="method.")
+    config = (folder / "config.yaml").read_text().replace("export: false", "export: true")
+    (folder / "config.yaml").write_text(config)
+    (folder / "result.json").unlink()
+    run(folder, f"resume={folder}")
+    assert read_result(folder / "result.json").categories.keys() == {"tile"}
+    assert "export: expected to write one, got 'method: expected one that scores" in caplog.text
+
+
 def full_disk(*_):
     raise OutputError("model.onnx: expected to write it, got 'No space left on device'")
 

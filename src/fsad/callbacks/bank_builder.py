@@ -96,6 +96,9 @@ class MemoryBankBuilder(Callback):
         banks = self._banks(module)
         channels = module.extractor.extractor.channels
         self.seconds = read_banks(self.memo.path, banks, channels, module.device)
+        for bank in banks:
+            if bank.views > 1:
+                log.info("banks: %d views of each %s image", bank.views, bank.domain)
 
     def _build(self, data: Any, module: Any, banks: Sequence[MemoryBank]) -> None:
         start = time.perf_counter()

@@ -17,6 +17,7 @@ from fsad.methods.hypertrans.normal import NormalScores
 from fsad.methods.hypertrans.settings import AUTO, Plus, Rectify
 from fsad.nn.adapter import AdaptedExtractor
 from fsad.nn.res_hgnn import BankStates, ResHGNN
+from fsad.processes import agree
 from fsad.randomness import seeded
 from fsad.stage_module import ScoringModule
 
@@ -80,8 +81,8 @@ class HypergraphRectificationModule(ScoringModule):
         """Choose whether shots are turned, if that is left to the source images.
 
         Where source images match one another best unturned, in all pairs but a few, parts always
-        lie alike, and a turned shot could only hide a defect. One image alone tells nothing: shots
-        stay as they are.
+        lie alike and look otherwise turned, and a turned shot could only hide a defect. One image
+        alone tells nothing: shots stay as they are.
         """
         if self.plus.rotations != AUTO:
             return
@@ -91,12 +92,10 @@ class HypergraphRectificationModule(ScoringModule):
         turns = (turned(shown, 360 * number / TURNS) for number in range(TURNS))
         views = torch.stack([self.encode(view, "source") for view in turns])
         share = upright_share(views.flatten(3).transpose(2, 3))
-        self.target_bank.views = TURNS if share < ALIKE else 1
-        log.info(
-            "rotations: %d, as source images match unturned in %.0f %% of pairs",
-            self.target_bank.views,
-            100 * share,
-        )
+        count = agree(TURNS if share < ALIKE else 1)  # processes may round a near tie otherwise
+        why = f"match unturned in {100 * share:.0f} % of pairs" if len(places) > 1 else "are one"
+        log.info("rotations: %d, as source images %s", count, why)
+        self.target_bank.views = count
 
     def bank_views(self, domain: str) -> int:
         """Return how many views of each image the banks hold: the turns of a shot."""

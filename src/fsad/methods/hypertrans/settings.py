@@ -120,7 +120,8 @@ class Plus:
             score, each against the others, before they are fused, so that beta weighs like with
             like. A shot sees one shot less than a query does: its scores are a little higher.
         rotations: Angles at which the target bank holds each shot, evenly spread over a turn;
-            ``auto`` leaves it to the source images: one where they always lie alike, else four.
+            ``auto`` leaves it to the source images: one where they always lie alike and look
+            otherwise turned, else four.
     """
 
     excess: bool = False
