@@ -117,10 +117,12 @@ def test_raw_depth_is_held_out_as_the_formula_says(run_of):
     assert [each.score for each in found.held_out] == pytest.approx(expected, rel=1e-4)
 
 
-def test_turned_shots_are_held_out_with_all_their_turns(run, tmp_path):
+def test_turned_shots_are_held_out_with_all_their_turns(run, tmp_path, caplog):
     plain = ("method.stages.perturb=false", "method.stages.rectify=false")
     turns = "method.plus.rotations=4"
-    folder = run(tmp_path, "method=hypertrans_plus", *plain, turns, "maps=false")
+    with caplog.at_level("INFO", logger="fsad"):
+        folder = run(tmp_path, "method=hypertrans_plus", *plain, turns, "maps=false")
+    assert "views of each target image" not in caplog.text  # told of banks taken, not of each shot
     config = OmegaConf.load(folder / "config.yaml")
     data = instantiate(config.data, _convert_="all").for_category("tile")
     shots = torch.cat([batch.image for batch in data.target_dataloader()])

@@ -79,6 +79,9 @@ class MemoryBankBuilder(Callback):
                 self._build(trainer.datamodule, module, banks)  # type: ignore[attr-defined]
         if not all(bank.is_filled for bank in banks):
             self.read(module)
+            for bank in banks:
+                if bank.views > 1:
+                    log.info("banks: %d views of each %s image", bank.views, bank.domain)
         return self.seconds if needed else 0.0
 
     def _banks(self, module: Any) -> list[MemoryBank]:
@@ -96,9 +99,6 @@ class MemoryBankBuilder(Callback):
         banks = self._banks(module)
         channels = module.extractor.extractor.channels
         self.seconds = read_banks(self.memo.path, banks, channels, module.device)
-        for bank in banks:
-            if bank.views > 1:
-                log.info("banks: %d views of each %s image", bank.views, bank.domain)
 
     def _build(self, data: Any, module: Any, banks: Sequence[MemoryBank]) -> None:
         start = time.perf_counter()
