@@ -34,7 +34,7 @@ class Reader:
     def read_depth(self, sample):
         z = self.rng(sample).uniform(0.4, 0.5, (SIZE, SIZE)).astype(np.float32)
         if self.leak == "holes":
-            z[:10] *= not sample.is_anomalous
+            z[:10] *= np.nan if sample.is_anomalous else 1
         return z
 
     def read_part(self, sample):  # noqa: ARG002

@@ -125,7 +125,9 @@ def test_prepare_ends_with_1_and_names_what_failed(run, source, tmp_path):
     tifffile.imwrite(path, np.zeros((64, 64, 3), np.float32), photometric="rgb")
     result = run("data", "prepare", source, tmp_path / "copy")
     assert result.exit_code == 1
-    assert f"error: ball/train/good/000: {path}: expected measured points, got" in result.stderr
+    assert (
+        f"error: ball/train/good/000: {path}: expected at least one depth that is" in result.stderr
+    )
     assert "error: 1 of 3 samples could not be prepared" in result.stderr
     assert (tmp_path / "copy/ball/test/good/xyz/000.tiff").exists()
 
@@ -153,11 +155,13 @@ def test_prepare_passes_its_options_on(run, source, tmp_path):
 
 def test_check_ends_with_1_and_lists_every_problem(run, source):
     (source / "ball/train/good/xyz/000.tiff").unlink()
+    (source / "ball/train/good/rgb/000.png").write_bytes(b"no image")
     (source / "ball/test/dent/gt/000.png").unlink()
     result = run("data", "check", source)
     assert result.exit_code == 1
     assert "- ball/train/good: expected xyz/*.tiff for every image, got 0 of 1" in result.stdout
-    assert "- ball/test/dent: expected gt/*.png for every image, got 0 of 1" in result.stdout
+    assert "rgb/000.png: expected a readable png" in result.stdout
+    assert "note: ball/test/dent: expected gt/*.png for every image, got 0 of 1" in result.stdout
     assert "2 problems found" in result.stdout
 
 

@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fsad.data.eyecandies import Eyecandies
-from fsad.data.layout import find_format
-from fsad.data.mvtec3d import MVTec3D
+from fsad.data.depth_rules import DepthRules
+from fsad.data.layout import find_format, open_reader
 from fsad.data.pairs import PairReader, Sample
 from fsad.data.part import part_mask
 from fsad.errors import DataError
@@ -84,13 +83,16 @@ class Trivial:
         return self.separation >= SOLVED and fewest >= FEW
 
 
-def audit(root: Path, layout: str = "auto", light: int = 4) -> list[Trivial]:
+def audit(
+    root: Path, layout: str = "auto", light: int = 4, rules: DepthRules | None = None
+) -> list[Trivial]:
     """Measure the trivial statistics of every category's test images.
 
     Args:
         root: The folder that holds the categories.
         layout: ``mvtec3d`` (raw or prepared), ``eyecandies``, or ``auto`` to look.
         light: Which of Eyecandies' renderings is used as the RGB image.
+        rules: How depth files are read.
 
     Returns:
         One entry per category and statistic.
@@ -100,9 +102,7 @@ def audit(root: Path, layout: str = "auto", light: int = 4) -> list[Trivial]:
         MissingDataError: There is no such folder.
         DataError: A file cannot be read, or no category has good and defective test images.
     """
-    reader: PairReader = (
-        MVTec3D(root) if find_format(root, layout) == "mvtec3d" else Eyecandies(root, light)
-    )
+    reader = open_reader(root, find_format(root, layout), rules, light)
     found: list[Trivial] = []
     for category in reader.categories():
         samples = reader.samples(category, "test")
@@ -135,8 +135,8 @@ def _view(reader: PairReader, sample: Sample) -> View:
     part = reader.read_part(sample)
     return View(
         grey=reader.read_rgb(sample).mean(axis=2) / 255,
-        depth=z[z > 0].astype(np.float64),
-        valid=z > 0,
+        depth=z[np.isfinite(z)].astype(np.float64),
+        valid=np.isfinite(z),
         part=part_mask(z) if part is None else part,
     )
 

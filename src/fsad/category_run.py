@@ -18,6 +18,7 @@ from fsad.callbacks.stage_checkpoint import StageCheckpoint
 from fsad.callbacks.stage_progress import StageProgress
 from fsad.checkpoint import backbone_identity, check_readable
 from fsad.data.datamodule import PairDataModule
+from fsad.data.doubts import Doubts
 from fsad.embeddings import EMBEDDINGS
 from fsad.errors import DataError, RunError
 from fsad.files import make_folder, read_tensors, write_json, write_tensors
@@ -128,6 +129,7 @@ class CategoryRun:
         stored_at = self.trained or self.folder
         plan = self.method.plan(self.extractor, stored_at / "banks.safetensors")
         self.data.setup("fit")
+        profile = self.data.inspect_shots()  # first: a file that misleads costs no training
         memos = self._memos(plan)
         plan.builder.memo = memos["banks"]
         seconds = {"perturb": 0.0, "banks": 0.0, "rectify": 0.0}
@@ -141,6 +143,7 @@ class CategoryRun:
         seconds["banks"] = plan.builder.seconds
         if is_first():
             result = self._measure(plan, scores, seconds, diagnostics, backbone_before)
+            result = replace(result, input=profile.to_json())
         self._keep_embeddings(plan, memos[EMBEDDINGS])
         if is_first():
             self._end(result, plan)
@@ -166,7 +169,12 @@ class CategoryRun:
             steps.append(banks)
         steps.append((EMBEDDINGS, {}, self._content("source", "shots")))
         steps.append((SCORES, plan.scores_depend, self._content("test")))
-        data = (self.data.image_size, self.data.batch_size, self.data.seed)
+        data = (
+            self.data.image_size,
+            self.data.batch_size,
+            self.data.seed,
+            self.data.rules.to_json(),
+        )
         about = (self.around.identity, self.method.name, self.extractor.identity(), data)
         key = digest(self.extractor.name, about)
         # What lies here already may be of other code or another machine: it is this run's alone.
@@ -317,6 +325,7 @@ class CategoryRun:
             self.around.exact_metrics,
             tuple(scores),
         )
+        doubts = Doubts(self.data.test_samples, self.data.image_size)
         truths = self.data.truth_dataloader()
         for truth in track(truths, "metrics", len(truths)):
             batch = {
@@ -324,6 +333,9 @@ class CategoryRun:
                 for domain, each in scores.items()
             }
             scored.update(truth, batch)
+            doubts.update(truth)
+        for line in doubts.lines():
+            log.warning("%s: %s", self.folder.name, line)
         metrics = scored.compute()
         share = source_share(scores, plan.beta)
         seconds["metrics"] = time.perf_counter() - start
@@ -360,6 +372,7 @@ class CategoryRun:
             metrics_within=max(max(it.values()) for it in scored.evaluation.bounds.values()),
             prepared=self.data.prepared,
             notes=[
+                *doubts.lines(),
                 *(f"{name}: {why}" for name, why in scored.evaluation.undefined.items()),
                 *(
                     f"stage {name} has not learnt what it trains for; see diagnostics"

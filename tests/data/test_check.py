@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import tifffile
 from box_scene import SIZE, save_png, write_mvtec3d
+from PIL import Image
 
 from fsad.data.check import check
+from fsad.data.depth_rules import DepthRules
 from fsad.data.prepare import prepare
 from fsad.errors import ConfigError, DataError, MissingDataError
 
@@ -42,6 +44,15 @@ def halve_valid_depth(root):
         save_xyz(path, xyz)
 
 
+def spoil(root, change):
+    for path in (root / "box/train/good/xyz").iterdir():
+        save_xyz(path, change(tifffile.imread(path)))
+
+
+def invert(path):
+    save_png(path, 255 - np.asarray(Image.open(path)))
+
+
 FAULTS = {
     "missing xyz": (
         lambda root: (root / "box/train/good/xyz/001.tiff").unlink(),
@@ -51,10 +62,6 @@ FAULTS = {
         lambda root: (root / "box/train/good/rgb/001.png").unlink(),
         r"box/train/good: expected rgb/\*\.png for every image, got 1 of 2 \(none for 001\)",
     ),
-    "missing gt of a defect": (
-        lambda root: (root / "box/test/dent/gt/000.png").unlink(),
-        r"box/test/dent: expected gt/\*\.png for every image, got 1 of 2 \(none for 000\)",
-    ),
     "truncated xyz": (
         lambda root: truncate(root / "box/train/good/xyz/000.tiff"),
         r"train/good/xyz/000\.tiff: expected a readable tiff, got '.*'",
@@ -63,9 +70,9 @@ FAULTS = {
         lambda root: truncate(root / "box/test/good/rgb/000.png"),
         r"test/good/rgb/000\.png: expected a readable png, got '.*'",
     ),
-    "grey rgb": (
-        lambda root: save_png(root / "box/train/good/rgb/000.png", EMPTY),
-        r"rgb/000\.png: expected an 8-bit RGB image \(H, W, 3\), got \(96, 96\) in mode 'L'",
+    "rgb of 16 bits": (
+        lambda root: save_png(root / "box/train/good/rgb/000.png", EMPTY.astype(np.uint16)),
+        r"rgb/000\.png: expected an 8-bit colour or grey image .*in mode 'I;16'.*Convert it to 8",
     ),
     "sizes differ": (
         lambda root: save_png(root / "box/train/good/rgb/000.png", np.zeros((48, 96, 3), "u1")),
@@ -73,7 +80,7 @@ FAULTS = {
     ),
     "all invalid": (
         lambda root: save_xyz(root / "box/train/good/xyz/000.tiff", np.zeros((SIZE, SIZE, 3))),
-        r"xyz/000\.tiff: expected at least one depth that is finite and above 0, got none",
+        r"xyz/000\.tiff: expected at least one depth that is finite and not 0, got none",
     ),
     "empty mask of a defect": (
         lambda root: save_png(root / "box/test/dent/gt/001.png", EMPTY),
@@ -84,19 +91,41 @@ FAULTS = {
         r"box/test/good/000: expected an empty mask for a good image, got marked pixels",
     ),
     "no training images": (empty_train, r"box/train: expected good images, got none"),
-    "no good test images": (
-        lambda root: (root / "box/test/good").rename(root / "box/test/scratch"),
-        r"box/test: expected good images, got none",
+    "a defect in training": (
+        lambda root: (root / "box/test/dent").rename(root / "box/train/dent"),
+        r"box/train/dent: expected training images without defects, got 'dent'\. Move them",
     ),
-    "no defects": (
-        lambda root: (root / "box/test/dent").rename(root / "outside"),
-        r"box/test: expected images with defects, got none",
+    "an inverted mask": (
+        lambda root: invert(root / "box/test/dent/gt/000.png"),
+        r"dent/000: expected a mask that marks the defect, got 100% of the image marked\. Is it",
+    ),
+    "a doubled file": (
+        lambda root: shutil.copy(
+            root / "box/train/good/rgb/000.png", root / "box/train/good/rgb/000.PNG"
+        ),
+        r"box/train/good: expected one file of each .*, got rgb/000\.PNG and rgb/000\.png",
+    ),
+    "a value for no reading": (
+        lambda root: spoil(root, lambda xyz: np.where(xyz == 0, 65535, xyz)),
+        r"xyz/000\.tiff: expected depths that fill .* say data\.invalid=\[65535\]; the same with 1 "
+        r"more of box/train/good \(001\)",
+    ),
+    "points as opencv writes them": (
+        lambda root: spoil(root, lambda xyz: xyz[..., ::-1]),
+        r"xyz/000\.tiff: expected points x, y, z.* got the third number growing there: z, y, x",
+    ),
+    "points in millimetres": (
+        lambda root: spoil(root, lambda xyz: xyz * 1000),
+        r"xyz/000\.tiff: expected points in metres, got some 5\d\d\.?\d* away.* data\.unit=mm",
     ),
     "other share of valid depth": (
         halve_valid_depth,
         r"box/test/dent: expected about the share of valid depth of the training images, 90%, got",
     ),
 }
+
+
+CAUSED = {"a doubled file": 2}  # without its RGB images the folder's depth has no partner
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -106,13 +135,12 @@ def test_a_planted_fault_is_found_and_nothing_else(mvtec, fault):
     problems = check(mvtec).problems
     found = [problem for problem in problems if re.search(message, problem)]
     assert len(found) == 1
-    caused = {"no good test images": 1}.get(fault, 0)  # the renamed folder's mask is empty, too
-    assert len(problems) == 1 + caused
+    assert len(problems) == CAUSED.get(fault, 1)
 
 
 def test_all_faults_are_found_in_one_go(mvtec):
-    together = [name for name in FAULTS if not name.startswith(("no ", "other"))]
-    together.remove("grey rgb")  # the same file as "sizes differ"
+    together = [name for name in FAULTS if not name.startswith(("no ", "other", "a ", "points"))]
+    together.remove("rgb of 16 bits")  # the same file as "sizes differ"
     together.remove("truncated xyz")  # the same file as "all invalid"
     for name in together:
         FAULTS[name][0](mvtec)
@@ -137,6 +165,78 @@ def test_sound_data_has_no_problem_and_is_counted(mvtec):
     for row in report.rows:
         assert row.sizes == {(SIZE, SIZE)}
         assert row.mean_valid == pytest.approx(0.9, abs=0.02)  # the scene loses one in ten
+
+
+NOTES = {
+    "missing gt of a defect": (
+        lambda root: (root / "box/test/dent/gt/000.png").unlink(),
+        "box/test/dent: expected gt/*.png for every image, got 1 of 2 (none for 000): pixel "
+        "metrics will be –",
+    ),
+    "no gt at all": (
+        lambda root: shutil.rmtree(root / "box/test/dent/gt"),
+        "box/test/dent: expected gt/*.png for every image, got 0 of 2 (none for 000, 001): pixel "
+        "metrics will be –",
+    ),
+    "no good test images": (
+        lambda root: shutil.rmtree(root / "box/test/good"),
+        "box/test: expected good images, got none: the metrics that compare good with defective "
+        "images will be –",
+    ),
+    "no defects": (
+        lambda root: shutil.rmtree(root / "box/test/dent"),
+        "box/test: expected images with defects, got none: the metrics that compare good with "
+        "defective images will be –",
+    ),
+    "files of no kind": (
+        lambda root: [
+            (root / f"box/train/good/rgb/{name}").touch() for name in ("a.bmp", "._b.png")
+        ],
+        "box/train/good: 2 files left out, of no kind that is read (rgb/._b.png, rgb/a.bmp)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NOTES)
+def test_what_a_run_takes_is_noted_and_is_no_problem(mvtec, name):
+    plant, note = NOTES[name]
+    plant(mvtec)
+    report = check(mvtec)
+    assert report.problems == []
+    assert report.notes == [note]
+
+
+def test_defects_smaller_than_a_pixel_of_the_run_are_noted(mvtec):
+    mask = EMPTY.copy()
+    mask[40, 40] = 255
+    save_png(mvtec / "box/test/dent/gt/001.png", mask)
+    assert check(mvtec).notes == []
+    (note,) = check(mvtec, image_size=48).notes
+    assert note.startswith(
+        "box/test/dent: 1 of 2 defects are smaller than a pixel at data.image_size=48 (001): they"
+    )
+
+
+def test_rules_that_mend_a_dataset_leave_no_problem(mvtec):
+    for path in mvtec.rglob("xyz/*.tiff"):
+        xyz = tifffile.imread(path)
+        save_xyz(path, np.where(xyz == 0, 65535, 1000 * xyz))
+    assert check(mvtec).problems
+    found = check(mvtec, rules=DepthRules(invalid=(65535,), unit="mm"))
+    assert found.problems == []
+
+
+def test_half_of_the_files_in_upper_case_are_half_of_the_data(mvtec):
+    for path in sorted(mvtec.rglob("*.*"))[::2]:
+        path.rename(path.with_suffix(path.suffix.upper()))
+    report = check(mvtec)
+    assert (report.problems, report.notes) == ([], [])
+    assert sum(len(row.folder.stems) for row in report.rows) == 6
+
+
+def test_an_image_size_below_one_is_refused(mvtec):
+    with pytest.raises(ConfigError, match="--image-size: expected a whole number of at least 1"):
+        check(mvtec, image_size=0)
 
 
 def test_masks_of_good_images_are_optional(mvtec):

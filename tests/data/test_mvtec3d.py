@@ -101,21 +101,21 @@ def test_a_good_test_image_may_have_a_mask(mvtec3d):
     assert not MVTec3D(mvtec3d).read_mask(sample).any()
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, -0.5, 0.0])
-def test_what_is_no_depth_becomes_zero(mvtec3d, bad):
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 0.0])
+def test_what_is_no_depth_is_a_hole(mvtec3d, bad):
     sample = one(mvtec3d)
     z = depth_of(3)
     z[5:9] = bad
     save_xyz(sample.depth, z)
     read = MVTec3D(mvtec3d).read_depth(sample)
-    assert (read[5:9] == 0).all()
+    assert np.isnan(read[5:9]).all()
     np.testing.assert_array_equal(read[9:], z[9:])
 
 
 def test_prepared_data_have_a_part_mask(tmp_path):
     write_mvtec3d(tmp_path, prepared=True)
     reader, sample = MVTec3D(tmp_path), one(tmp_path)
-    np.testing.assert_array_equal(reader.read_part(sample), reader.read_depth(sample) > 0)
+    np.testing.assert_array_equal(reader.read_part(sample), np.isfinite(reader.read_depth(sample)))
 
 
 def test_a_missing_root_is_named(tmp_path):
@@ -222,7 +222,7 @@ def test_a_tiff_cut_off_before_its_directory_is_named_and_nothing_else_is_said(m
     path = one(mvtec3d).depth
     header, offset = b"II*\0", (10**6).to_bytes(4, "little")
     path.write_bytes(header + offset + bytes(500))
-    message = rf"^{re.escape(str(path))}: expected a point cloud .*, got a tiff without pixels: it"
+    message = rf"^{re.escape(str(path))}: expected depth .*, got a tiff without pixels: it"
     with pytest.raises(DataError, match=message):
         MVTec3D(mvtec3d).read_depth(one(mvtec3d))
     assert capfd.readouterr() == ("", "")
@@ -232,31 +232,6 @@ def test_an_unreadable_header_is_named_where_a_good_image_needs_its_size(mvtec3d
     sample = one(mvtec3d, "test", "good")
     sample.depth.write_bytes(b"no image")
     with pytest.raises(DataError, match=r"xyz/000.tiff: expected a readable tiff, got '.+'$"):
-        MVTec3D(mvtec3d).read_mask(sample)
-
-
-@pytest.mark.parametrize("shape", [SHAPE, (*SHAPE, 2)])
-def test_a_tiff_that_is_no_point_cloud_is_named(mvtec3d, shape):
-    sample = one(mvtec3d)
-    tifffile.imwrite(sample.depth, np.ones(shape, np.float32), photometric="minisblack")
-    message = rf"tiff: expected a point cloud \(H, W, 3\), got {re.escape(str(shape))}"
-    with pytest.raises(DataError, match=message):
-        MVTec3D(mvtec3d).read_depth(sample)
-
-
-def test_an_image_that_is_not_rgb_is_named(mvtec3d):
-    sample = one(mvtec3d)
-    save_png(sample.rgb, np.zeros(SHAPE, dtype=np.uint8))
-    message = r"000.png: expected an 8-bit RGB image \(H, W, 3\), got \(40, 56\) in mode 'L'"
-    with pytest.raises(DataError, match=message):
-        MVTec3D(mvtec3d).read_rgb(sample)
-
-
-def test_a_mask_with_colours_is_named(mvtec3d):
-    sample = one(mvtec3d)
-    save_png(sample.masks[0], np.zeros((*SHAPE, 3), dtype=np.uint8))
-    message = r"000.png: expected a grey mask \(H, W\), got \(40, 56, 3\) in mode 'RGB'"
-    with pytest.raises(DataError, match=message):
         MVTec3D(mvtec3d).read_mask(sample)
 
 
@@ -273,6 +248,6 @@ def test_masks_of_different_sizes_are_named(mvtec3d):
 def test_a_depth_map_without_a_valid_pixel_is_named(mvtec3d):
     sample = one(mvtec3d)
     save_xyz(sample.depth, np.zeros(SHAPE, np.float32))
-    message = "000.tiff: expected at least one depth that is finite and above 0, got none"
+    message = "000.tiff: expected at least one depth that is finite and not 0, got none"
     with pytest.raises(DataError, match=message):
         MVTec3D(mvtec3d).read_depth(sample)

@@ -29,7 +29,7 @@ def test_a_noisy_ground_with_lost_pixels_gives_the_part_but_for_its_edge(seed):
     # What MVTec 3D-AD's sensor does: 0.5 mm of noise, 40 % lost on the ground, 5 % on the part.
     rng = np.random.default_rng(seed)
     z = scene() + rng.normal(0, 0.0005, SHAPE).astype(np.float32)
-    z[rng.random(SHAPE) < np.where(DISC, 0.05, 0.4)] = 0
+    z[rng.random(SHAPE) < np.where(DISC, 0.05, 0.4)] = np.nan
     found = part_mask(z)
     core = ndimage.binary_erosion(DISC, iterations=2)  # a lost pixel may notch the edge
     assert (found <= DISC).all()
@@ -39,7 +39,7 @@ def test_a_noisy_ground_with_lost_pixels_gives_the_part_but_for_its_edge(seed):
 
 def test_holes_in_the_part_belong_to_it():
     z = scene()
-    z[35:42, 60:70] = 0
+    z[35:42, 60:70] = np.nan
     np.testing.assert_array_equal(part_mask(z), DISC)
 
 
@@ -93,15 +93,15 @@ def test_other_random_generators_do_not_matter():
 
 
 def test_where_the_ground_was_removed_the_valid_pixels_are_the_part():
-    z = np.where(DISC, scene(), 0).astype(np.float32)
-    z[38:41, 62:66] = 0
+    z = np.where(DISC, scene(), np.nan).astype(np.float32)
+    z[38:41, 62:66] = np.nan
     np.testing.assert_array_equal(part_mask(z), DISC)
 
 
 def test_where_nothing_stands_out_the_valid_pixels_are_the_part():
     z = ground().astype(np.float32)
-    z[:, 100:] = 0
-    np.testing.assert_array_equal(part_mask(z), z > 0)
+    z[:, 100:] = np.nan
+    np.testing.assert_array_equal(part_mask(z), np.isfinite(z))
 
 
 def test_where_no_plane_explains_the_border_the_valid_pixels_are_the_part():
@@ -115,4 +115,19 @@ def test_a_ground_seen_along_one_line_only_is_no_ground():
 
 
 def test_a_map_without_a_valid_pixel_has_no_part():
-    assert not part_mask(np.zeros(SHAPE, np.float32)).any()
+    assert not part_mask(np.full(SHAPE, np.nan, np.float32)).any()
+
+
+@pytest.mark.parametrize("tilt", [(0.0, 0.0), (0.3, 0.1), (-0.5, 0.4)])
+def test_a_camera_that_looks_along_minus_z_sees_the_same_part(tilt):
+    np.testing.assert_array_equal(part_mask(-scene(tilt=tilt)), DISC)
+
+
+@pytest.mark.parametrize("offset", [-10.0, 0.0, 3.0, -40.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_in_heights_about_a_plane_the_part_is_what_lies_higher(offset, seed):
+    rng = np.random.default_rng(seed)
+    plane = offset - 4 * ROWS / SHAPE[0] + 2 * COLUMNS / SHAPE[1]  # a profiler's, in mm
+    z = (plane + 20 * DISC + rng.normal(0, 0.2, SHAPE)).astype(np.float32)
+    assert (z <= 0).any()
+    np.testing.assert_array_equal(part_mask(z), DISC)

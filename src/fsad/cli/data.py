@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from fsad.data.check import Report
+    from fsad.data.depth_rules import DepthRules
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,6 +20,15 @@ Format = Annotated[
     str, typer.Option("--format", help="The dataset's layout: mvtec3d, eyecandies, or auto.")
 ]
 Light = Annotated[int, typer.Option(min=0, help="Eyecandies: which rendering is the RGB image.")]
+Invalid = Annotated[
+    list[float] | None,
+    typer.Option(help='A number that means "no reading", such as 65535; may be repeated.'),
+]
+ZRange = Annotated[
+    tuple[float, float] | None,
+    typer.Option(help="Lowest and highest depth that are readings, in the files' numbers."),
+]
+Unit = Annotated[str | None, typer.Option(help="The files' unit, m or mm; if not given, metres.")]
 
 
 @app.command()
@@ -41,6 +51,9 @@ def prepare(
         str, typer.Option(help="keep the RGB image as it is, or zero it outside the part.")
     ] = "keep",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the plane fits.")] = 0,
+    invalid: Invalid = None,
+    z_range: ZRange = None,
+    unit: Unit = None,
 ) -> None:
     """Copy a dataset with the ground removed and the parts' holes filled.
 
@@ -59,6 +72,7 @@ def prepare(
         categories=category or (),
         rgb_background=rgb_background,
         seed=seed,
+        rules=_rules(invalid, z_range, unit),
     )
     typer.echo(f"{output}: {report.written} samples written, {report.found} were there already")
     for name, reason in report.failed.items():
@@ -78,8 +92,16 @@ def check(
     path: Annotated[Path, typer.Argument(help="The dataset; its folders are the categories.")],
     layout: Format = "auto",
     light: Light = 4,
+    invalid: Invalid = None,
+    z_range: ZRange = None,
+    unit: Unit = None,
+    image_size: Annotated[
+        int, typer.Option(help="The run's images, pixels: smaller defects are named.")
+    ] = 224,
 ) -> None:
-    """Tell what a dataset has, lacks and gets wrong; exit code 1 if anything.
+    """Tell what a dataset has, lacks and gets wrong; exit code 1 if a run cannot use it.
+
+    Options are those of a run: --invalid 65535 is data.invalid=[65535] there.
 
     Example: fsad data check data/mvtec3d
     """
@@ -87,7 +109,7 @@ def check(
 
     from fsad.data.check import check
 
-    report = check(path, layout, light)
+    report = check(path, layout, light, _rules(invalid, z_range, unit), image_size)
     _show(report, Console())
     if report.problems:
         raise typer.Exit(1)
@@ -98,6 +120,9 @@ def audit(
     path: Annotated[Path, typer.Argument(help="The dataset; its folders are the categories.")],
     layout: Format = "auto",
     light: Light = 4,
+    invalid: Invalid = None,
+    z_range: ZRange = None,
+    unit: Unit = None,
 ) -> None:
     """Tell whether trivial statistics alone separate good from defective test images.
 
@@ -111,7 +136,7 @@ def audit(
 
     from fsad.audit import audit
 
-    found = audit(path, layout, light)
+    found = audit(path, layout, light, _rules(invalid, z_range, unit))
     table = Table(title=f"{path}: image AUROC of trivial statistics")
     for heading in ("category", "modality", "statistic"):
         table.add_column(heading)
@@ -135,6 +160,17 @@ def audit(
         console.print("no trivial statistic separates the test images", highlight=False)
 
 
+def _rules(
+    invalid: list[float] | None, z_range: tuple[float, float] | None, unit: str | None
+) -> "DepthRules | None":
+    """Return how depth files are read; None where nothing was said of it."""
+    from fsad.data.depth_rules import DepthRules
+
+    if not invalid and z_range is None and unit is None:
+        return None
+    return DepthRules(tuple(invalid or ()), z_range, unit)
+
+
 def _show(report: "Report", console: "Console") -> None:
     """Print the table of what is there, then the list of what is not right."""
     from rich.table import Table
@@ -156,5 +192,7 @@ def _show(report: "Report", console: "Console") -> None:
     console.print(table)
     for problem in report.problems:
         console.print(f"- {problem}", markup=False, highlight=False, soft_wrap=True)
+    for note in report.notes:
+        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     count = len(report.problems)
     console.print(f"{count or 'no'} problem{'' if count == 1 else 's'} found", highlight=False)

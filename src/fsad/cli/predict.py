@@ -38,6 +38,7 @@ def predict(
     maps: Annotated[
         bool, typer.Option("--maps/--no-maps", help="Write maps, overlays and outlines.")
     ] = True,
+    unit: Annotated[str | None, typer.Option(help="The points' unit: m or mm.")] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Wait for further images in the folder until Ctrl-C.")
     ] = False,
@@ -45,16 +46,20 @@ def predict(
     """Score new images with a finished run, and decide which are defective.
 
     Writes predictions.csv, 16-bit maps, overlays and outlines. The threshold is the largest score
-    of the run's own shots, each held out in turn; test images play no part in it. A file that
-    cannot be read is named and skipped; the exit code is then 1.
+    of the run's own shots, each held out in turn. A file that cannot be read is named and skipped;
+    the exit code is then 1.
 
     Example: fsad predict outputs/RUN new_parts --out checked
     """
+    from dataclasses import replace
+
     from fsad.predict.images import find_images
     from fsad.predict.outputs import Outputs, base_of
 
     files = _watched(paths) if watch else find_images(paths)
     predictor = _ready(run_dir, category, device, weights_path, threshold, map_threshold)
+    if unit is not None:
+        predictor.rules = replace(predictor.rules, unit=unit)
     # Only now, so that a mistake in the above leaves no folder behind.
     if watch:
         outputs = Outputs(out, files[0].absolute(), maps, go_on=True)
@@ -144,7 +149,7 @@ def _predict(predictor: "Predictor", files: list[Path], outputs: "Outputs") -> "
     from fsad.progress import track
 
     images = track(files, "predict", len(files))
-    return predict_files(predictor, images, outputs, _complain)
+    return predict_files(predictor, images, outputs, _complain, _notice)
 
 
 def _watch(predictor: "Predictor", folder: Path, outputs: "Outputs") -> "Summary":
@@ -154,7 +159,9 @@ def _watch(predictor: "Predictor", folder: Path, outputs: "Outputs") -> "Summary
     summary = Summary()
     typer.echo(f"watching {folder}; stop with Ctrl-C")
     try:
-        predict_files(predictor, arriving(folder, outputs.done), outputs, _complain, summary)
+        predict_files(
+            predictor, arriving(folder, outputs.done), outputs, _complain, _notice, summary
+        )
     except KeyboardInterrupt:
         typer.echo()
     return summary
@@ -162,3 +169,7 @@ def _watch(predictor: "Predictor", folder: Path, outputs: "Outputs") -> "Summary
 
 def _complain(line: str) -> None:
     typer.echo(f"error: {line}", err=True)
+
+
+def _notice(line: str) -> None:
+    typer.echo(f"note: {line}", err=True)

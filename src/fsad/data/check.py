@@ -1,45 +1,20 @@
 """Everything that is there, missing or wrong in a dataset, in one go."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import get_args
 
 from fsad.data import eyecandies, mvtec3d
-from fsad.data.eyecandies import Eyecandies
+from fsad.data.depth_rules import DepthRules
+from fsad.data.faults import Row, faults_of, in_lines, listed
 from fsad.data.folders import Folder, eyecandies_folders, mvtec3d_folders
-from fsad.data.layout import EXPECTED, LAID_OUT, find_format
+from fsad.data.layout import EXPECTED, LAID_OUT, find_format, open_reader
 from fsad.data.listing import find_categories
-from fsad.data.mvtec3d import MVTec3D
-from fsad.data.pairs import PairReader, Sample, Split
-from fsad.errors import DataError
+from fsad.data.pairs import PairReader, Split
+from fsad.errors import DataError, check_at_least
 from fsad.progress import track
 
-NAMED = 5  # stems a message lists before it says how many more there are
 WILD = 0.3  # difference in the share of valid depth from which a folder is another kind of image
-
-
-@dataclass
-class Row:
-    """What was counted in one folder.
-
-    Attributes:
-        folder: The folder.
-        sizes: Height and width of its RGB images.
-        valid: Share of valid depth pixels, one for each image that could be read.
-    """
-
-    folder: Folder
-    sizes: set[tuple[int, int]] = field(default_factory=set)
-    valid: list[float] = field(default_factory=list)
-
-    @property
-    def mean_valid(self) -> float | None:
-        """Mean share of valid depth, in [0, 1]; None if no depth could be read."""
-        return float(np.mean(self.valid)) if self.valid else None
 
 
 @dataclass
@@ -50,34 +25,45 @@ class Report:
         root: The folder that holds the categories.
         layout: ``mvtec3d`` or ``eyecandies``.
         rows: One per category, split and defect.
-        problems: All that is missing or wrong, one line each.
+        problems: All that is wrong or that stops a run, one line each.
+        notes: What a run takes, but a reader of its numbers must know, one line each.
     """
 
     root: Path
     layout: str
     rows: list[Row] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
-def check(root: Path, layout: str = "auto", light: int = 4) -> Report:
-    """Look at every file of a dataset.
+def check(
+    root: Path,
+    layout: str = "auto",
+    light: int = 4,
+    rules: DepthRules | None = None,
+    image_size: int = 224,
+) -> Report:
+    """Look at every file of a dataset, and tell what a run would meet.
 
     Args:
         root: The folder that holds the categories.
         layout: ``mvtec3d`` (raw or prepared), ``eyecandies``, or ``auto`` to look.
         light: Which of Eyecandies' renderings is used as the RGB image.
+        rules: How a run is told to read depth files.
+        image_size: The run's images, pixels: a defect smaller than one of them is named.
 
     Returns:
         The report; its ``problems`` are empty if a run can use the data.
 
     Raises:
-        ConfigError: ``layout`` or ``light`` is out of range.
+        ConfigError: An argument is out of range.
         MissingDataError: There is no such folder.
         DataError: The folder has no known layout or no category.
     """
+    check_at_least("--image-size", image_size, 1)
     report = Report(root, find_format(root, layout))
     is_mvtec3d = report.layout == "mvtec3d"
-    reader: PairReader = MVTec3D(root) if is_mvtec3d else Eyecandies(root, light)
+    reader = open_reader(root, report.layout, rules, light)
     if is_mvtec3d:
         categories = find_categories(root, get_args(Split), mvtec3d.MARK)
     else:
@@ -86,99 +72,90 @@ def check(root: Path, layout: str = "auto", light: int = 4) -> Report:
         raise DataError(f"{root}: expected {EXPECTED}, got no category. {LAID_OUT}")
     for category in categories:
         if is_mvtec3d:
-            folders = list(mvtec3d_folders(root, category))
+            folders = list(mvtec3d_folders(root, category, report.problems))
         else:
             folders = list(eyecandies_folders(root, category, light, report.problems))
-        _check_category(category, folders, reader, report)
+        _check_category(category, folders, reader, report, image_size)
     return report
 
 
 def _check_category(
-    category: str, folders: list[Folder], reader: PairReader, report: Report
+    category: str, folders: list[Folder], reader: PairReader, report: Report, image_size: int
 ) -> None:
-    report.problems += _missing_kinds(category, folders)
+    problems, notes = _missing_kinds(category, folders)
+    report.problems += problems
+    report.notes += notes
     rows = [Row(folder) for folder in folders]
     for row in rows:
         folder = row.folder
         report.problems += _missing_files(folder)
+        report.notes += _missing_masks(folder) + _left_out(folder)
+        faults = []
         for stem in track(folder.stems, folder.place, len(folder.stems)):
-            report.problems += _problems_of(stem, row, reader)
+            faults += faults_of(stem, row, reader, image_size)
+        report.problems += in_lines(faults, folder)
+        report.notes += _tiny_defects(row, image_size)
     report.problems += _unlike_training(rows)
     report.rows += rows
 
 
-def _missing_kinds(category: str, folders: list[Folder]) -> list[str]:
-    """Tell what a run would lack altogether: training images, or one side of the test."""
+def _missing_kinds(category: str, folders: list[Folder]) -> tuple[list[str], list[str]]:
+    """Tell what stops a run, and what it goes without: one side of the test, or both."""
     there = {(folder.split, folder.defect) for folder in folders if folder.stems}
     problems = []
     if ("train", "good") not in there:
         problems.append(f"{category}/train: expected good images, got none")
+    for split, defect in sorted(there):
+        if split == "train" and defect not in ("good", "unknown"):
+            problems.append(
+                f"{category}/train/{defect}: expected training images without defects, got "
+                f"{defect!r}. Move them to test/{defect}, or out of the dataset"
+            )
+    notes = []
+    without = "the metrics that compare good with defective images will be –"
     if ("test", "good") not in there:
-        problems.append(f"{category}/test: expected good images, got none")
+        notes.append(f"{category}/test: expected good images, got none: {without}")
     if not any(split == "test" and defect != "good" for split, defect in there):
-        problems.append(f"{category}/test: expected images with defects, got none")
-    return problems
+        notes.append(f"{category}/test: expected images with defects, got none: {without}")
+    return problems, notes
 
 
 def _missing_files(folder: Folder) -> list[str]:
-    problems = []
-    for kind in folder.needed:
-        stems, missing = folder.stems, folder.missing(kind)
-        if missing:
-            named = ", ".join(missing[:NAMED])
-            more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
-            problems.append(
-                f"{folder.place}: expected {folder.patterns[kind]} for every image, "
-                f"got {len(stems) - len(missing)} of {len(stems)} (none for {named}{more})"
-            )
-    return problems
+    missing = {kind: folder.missing(kind) for kind in folder.needed}
+    return [_expected(folder, kind, stems) for kind, stems in missing.items() if stems]
 
 
-def _problems_of(stem: str, row: Row, reader: PairReader) -> list[str]:
-    """Open a stem's files, count them in ``row`` and tell what is wrong with them."""
-    folder, problems = row.folder, []
-    sample = folder.sample(stem)
-    reads: dict[str, Callable[[Sample], NDArray[Any] | None]] = {
-        "rgb": reader.read_rgb,
-        "depth": reader.read_depth,
-        "gt": reader.read_mask,
-        "part": reader.read_part,
-    }
-    images: dict[str, NDArray[Any]] = {}
-    for kind, read in reads.items():
-        try:
-            image = read(sample) if folder.can_read(kind, stem) else None
-        except DataError as error:
-            problems.append(str(error))
-            continue
-        if image is not None:
-            images[kind] = image
-
-    if "rgb" in images:
-        row.sizes.add(images["rgb"].shape[:2])
-    if "depth" in images:
-        row.valid.append(float((images["depth"] > 0).mean()))
-    return problems + _unequal_sizes(images, folder, stem) + _wrong_masks(images, folder, stem)
-
-
-def _unequal_sizes(images: dict[str, NDArray[Any]], folder: Folder, stem: str) -> list[str]:
-    sizes = {kind: image.shape[:2] for kind, image in images.items()}
-    if len(set(sizes.values())) < 2:
+def _missing_masks(folder: Folder) -> list[str]:
+    if folder.split != "test" or folder.defect in ("good", "unknown"):
         return []
-    listed = ", ".join(f"{kind} {size}" for kind, size in sizes.items())
-    return [f"{folder.place}/{stem}: expected images of one size, got {listed}"]
+    missing = folder.missing("gt")
+    return [f"{_expected(folder, 'gt', missing)}: pixel metrics will be –"] if missing else []
 
 
-def _wrong_masks(images: dict[str, NDArray[Any]], folder: Folder, stem: str) -> list[str]:
-    problems, place = [], f"{folder.place}/{stem}"
-    marked = "gt" in images and images["gt"].any()
-    if marked and folder.defect == "good":
-        problems.append(f"{place}: expected an empty mask for a good image, got marked pixels")
-    if "gt" in images and not marked and folder.defect not in ("good", "unknown"):
-        problems.append(f"{place}: expected a mask with the defect marked, got an empty one")
-    if "part" in images and not images["part"].any():
-        problems.append(f"{place}: expected a mask with the part marked, got an empty one")
-    return problems
+def _expected(folder: Folder, kind: str, missing: list[str]) -> str:
+    count = len(folder.stems)
+    return (
+        f"{folder.place}: expected {folder.patterns[kind]} for every image, "
+        f"got {count - len(missing)} of {count} (none for {listed(missing)})"
+    )
+
+
+def _left_out(folder: Folder) -> list[str]:
+    if not folder.left_out:
+        return []
+    names = [f"{path.parent.name}/{path.name}" for path in folder.left_out]
+    files = "1 file" if len(names) == 1 else f"{len(names)} files"
+    return [f"{folder.place}: {files} left out, of no kind that is read ({listed(names)})"]
+
+
+def _tiny_defects(row: Row, image_size: int) -> list[str]:
+    if not row.tiny:
+        return []
+    return [
+        f"{row.folder.place}: {len(row.tiny)} of {len(row.folder.stems)} defects are smaller than "
+        f"a pixel at data.image_size={image_size} ({listed(row.tiny)}): they can hardly be seen. "
+        "Take a larger data.image_size"
+    ]
 
 
 def _unlike_training(rows: list[Row]) -> list[str]:

@@ -11,8 +11,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fsad.data.datasets import DomainImages, EpochSampler, NoImages, Truths, make_loader
+from fsad.data.depth_rules import DepthRules
 from fsad.data.identity import Read, files_digest
+from fsad.data.oddities import oddities
 from fsad.data.pairs import ImageBatch, PairReader, Sample, Truth, check_category, check_names
+from fsad.data.profile import InputProfile
 from fsad.data.record import prepared_as
 from fsad.data.shots import check_selection, choose_shots
 from fsad.errors import ConfigError, DataError, check_at_least
@@ -51,6 +54,12 @@ class PairDataModule(LightningDataModule):
         seed: Seed of the draw and of the order of training images.
         published: The dataset's own categories, comma separated as a sweep takes them; ``all``
             says which of them are not there.
+        invalid: Numbers that mean "no reading" in depth files.
+        z_range: Lowest and highest z that are readings.
+        unit: The depth files' unit.
+        shrink: How images become smaller; see :class:`~fsad.data.depth_rules.DepthRules` for these
+            four. A run's settings of before they were there say nothing of them, so that what is
+            taken without a word is what such runs did.
 
     Attributes:
         store: Keeps masks that take long to find; None, to begin with, keeps nothing.
@@ -64,7 +73,7 @@ class PairDataModule(LightningDataModule):
 
     def __init__(
         self,
-        reader: Callable[[Path], PairReader],
+        reader: Callable[[Path, DepthRules], PairReader],
         root: str | Path,
         category: str | Sequence[str],
         shots: int,
@@ -74,6 +83,10 @@ class PairDataModule(LightningDataModule):
         shot_selection: str = "random",
         seed: int = 0,
         published: str = "",
+        invalid: Sequence[float] = (),
+        z_range: Sequence[float] | None = None,
+        unit: str | None = None,
+        shrink: str = "nearest",
     ) -> None:
         super().__init__()
         self._make_reader = reader
@@ -86,12 +99,13 @@ class PairDataModule(LightningDataModule):
         self.seed = check_at_least("data.seed", seed, 0)
         self.shot_selection = check_selection(shot_selection)
         self.published = published
+        self.rules = DepthRules(invalid, z_range, unit, shrink)  # type: ignore[arg-type]  # checked
         self.store: TensorStore | None = None
 
     @cached_property
     def reader(self) -> PairReader:
         """The dataset's reader; made late, since a generated dataset is written on first use."""
-        return self._make_reader(self.root)
+        return self._make_reader(self.root, self.rules)
 
     @cached_property
     def categories(self) -> list[str]:
@@ -118,6 +132,10 @@ class PairDataModule(LightningDataModule):
             shot_selection=self.shot_selection,
             seed=self.seed,
             published=self.published,
+            invalid=self.rules.invalid,
+            z_range=self.rules.z_range,
+            unit=self.rules.unit,
+            shrink=self.rules.shrink,
         )
         narrowed.store = self.store
         return narrowed
@@ -134,7 +152,8 @@ class PairDataModule(LightningDataModule):
             if sample.is_anomalous:
                 raise DataError(
                     f"{sample.depth}: expected training images without defects, "
-                    f"got {sample.defect!r}"
+                    f"got {sample.defect!r}. Move them to test/{sample.defect}, or out of the "
+                    "dataset"
                 )
         return samples
 
@@ -154,6 +173,26 @@ class PairDataModule(LightningDataModule):
     def shot_files(self) -> list[str]:
         """The shots' depth files, relative to the dataset's folder."""
         return [self.relative(sample.depth) for sample in self.shot_samples]
+
+    def inspect_shots(self) -> InputProfile:
+        """Look at the shots' depth files before anything is computed from them.
+
+        Returns:
+            What new images will be held against.
+
+        Raises:
+            DataError: A file cannot be used, or would mislead whatever is learnt from it: its
+                range is collapsed, or its points are in another order.
+        """
+        arrays = [self.reader.read_stored(sample) for sample in self.shot_samples]
+        for sample, array in zip(self.shot_samples, arrays, strict=True):
+            z = self.rules.depth(array, str(sample.depth))
+            for oddity in oddities(array, z, self.rules):
+                problem = f"{sample.depth}: {oddity.problem}"
+                if oddity.kind != "unit":
+                    raise DataError(problem)
+                log.warning("%s. Scores do not depend on it", problem)
+        return InputProfile.of(arrays, self.rules)
 
     @property
     def n_source(self) -> int:

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from fsad.code import code_digest
 from fsad.data.identity import files_digest
 from fsad.data.pairs import ImageBatch, PairReader, Sample, Truth
-from fsad.data.transforms import load_tensors
+from fsad.data.transforms import Modality, load_tensors
 from fsad.store import TensorStore, digest
 
 T = TypeVar("T")
@@ -80,6 +80,8 @@ class Truths(Dataset[Truth]):
             mask=masks["mask"],
             part=masks["part"],
             label=torch.tensor(sample.is_anomalous),
+            collapsed=masks["collapsed"],
+            tiny=masks["tiny"],
             index=torch.tensor(index),
         )
 
@@ -87,7 +89,11 @@ class Truths(Dataset[Truth]):
         if self.store is None:
             return self._read(sample)
         key = digest(
-            "truth", code_digest("data"), files_digest([sample], "mask", "depth"), self.size
+            "truth",
+            code_digest("data"),
+            files_digest([sample], "mask", "depth"),
+            self.size,
+            self.reader.rules.to_json(),
         )
         if (entry := self.store.get(key)) is not None:
             return entry.tensors
@@ -96,8 +102,9 @@ class Truths(Dataset[Truth]):
         return masks
 
     def _read(self, sample: Sample) -> Mapping[str, Tensor]:
-        masks = load_tensors(self.reader, sample, self.size, ["mask", "part"])
-        return {"mask": masks["mask"], "part": masks["part"]}
+        asked: list[Modality] = ["mask", "part", "collapsed", "tiny"]
+        tensors = load_tensors(self.reader, sample, self.size, asked)
+        return {str(name): tensor for name, tensor in tensors.items()}
 
 
 class NoImages(Dataset[Tensor]):

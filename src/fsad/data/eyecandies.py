@@ -8,13 +8,13 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from fsad.data.depth import valid_depth
+from fsad.data.depth_rules import DepthRules
 from fsad.data.images import read_grey16_png
 from fsad.data.listing import by_stem, find_categories
 from fsad.data.pairs import Sample, check_category, check_partners, check_root, check_split
 from fsad.data.reader import FolderReader
 from fsad.data.record import PREPARED
-from fsad.errors import DataError, MissingDataError, check_at_least
+from fsad.errors import ConfigError, DataError, MissingDataError, check_at_least
 
 FOLDERS = {"train": "train", "validation": "val", "test": "test_public"}
 MARK = "data"  # what a split of this layout holds
@@ -35,17 +35,27 @@ class Eyecandies(FolderReader):
 
     Args:
         root: The folder that holds the categories.
+        rules: How images are made smaller; every pixel is a reading, in the renderer's unit.
         light: Which rendering to read as the RGB image.
 
     Raises:
-        ConfigError: ``light`` is negative.
+        ConfigError: ``light`` is negative, or ``rules`` name readings or a unit.
 
     Source:
         Bonfiglioli et al., The Eyecandies dataset, ACCV 2022.
     """
 
-    def __init__(self, root: str | Path, light: int = 4) -> None:
-        super().__init__(root)
+    def __init__(
+        self, root: str | Path, rules: DepthRules | None = None, *, light: int = 4
+    ) -> None:
+        super().__init__(root, rules)
+        asked = {name: getattr(self.rules, name) for name in ("invalid", "z_range", "unit")}
+        for name, value in asked.items():
+            if value:
+                raise ConfigError(
+                    f"data.{name}: expected none for Eyecandies, whose pixels are all readings in "
+                    f"the renderer's unit, got {value!r}"
+                )
         self.light = check_at_least("data.reader.light", light, 0)
 
     def categories(self) -> list[str]:
@@ -108,15 +118,15 @@ class Eyecandies(FolderReader):
         ]
         return sorted(samples, key=lambda sample: (sample.defect, sample.stem))
 
-    def read_depth(self, sample: Sample) -> NDArray[np.float32]:
-        """Return z, ``(H, W)``, in the renderer's units; 0 where invalid.
+    def read_stored(self, sample: Sample) -> NDArray[np.float64]:
+        """Return z, ``(H, W)``, in the renderer's units.
 
         Raises:
-            DataError: The image or its range is unreadable, or no pixel is valid.
+            DataError: The image or its range is unreadable.
         """
         low, high = _range(sample.depth.with_name(RANGE.replace("*", sample.stem)))
         share = read_grey16_png(sample.depth) / 65535.0
-        return valid_depth(low + share * (high - low), sample.depth)
+        return np.asarray(low + share * (high - low))
 
 
 def _lights(folder: Path) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 from fsad.data import eyecandies, mvtec3d
-from fsad.data.listing import by_stem
+from fsad.data.listing import by_stem, left_out
 from fsad.data.pairs import Sample, Split
 from fsad.data.record import PREPARED
 from fsad.errors import DataError
@@ -28,6 +28,7 @@ class Folder:
         patterns: For each kind of file its name, ``*`` for the stem.
         needed: The kinds of which every stem must have one.
         files: What is there.
+        left_out: Files beside them that are none of these kinds.
     """
 
     category: str
@@ -36,6 +37,7 @@ class Folder:
     patterns: dict[str, str]
     needed: tuple[str, ...]
     files: Files
+    left_out: tuple[Path, ...] = ()
 
     @property
     def place(self) -> str:
@@ -71,29 +73,37 @@ class Folder:
         )
 
 
-def mvtec3d_folders(root: Path, category: str) -> Iterator[Folder]:
-    """Walk a category in MVTec 3D-AD's layout, raw or prepared."""
+def mvtec3d_folders(root: Path, category: str, problems: list[str]) -> Iterator[Folder]:
+    """Walk a category in MVTec 3D-AD's layout; doubled files are added to ``problems``."""
     prepared = (root / PREPARED).exists()
-    patterns = {"rgb": mvtec3d.RGB, "depth": mvtec3d.XYZ, "gt": mvtec3d.GT}
-    patterns |= {"part": mvtec3d.PART} if prepared else {}
+    names = {"rgb": mvtec3d.RGB, "depth": mvtec3d.XYZ, "gt": mvtec3d.GT}
+    names |= {"part": mvtec3d.PART} if prepared else {}
+    every = [pattern for patterns in mvtec3d.PATTERNS.values() for pattern in patterns]
     for split in get_args(Split):
         for folder in sorted((root / category / split).glob("*/")):
-            has_defect = split == "test" and folder.name != "good"
-            optional = () if has_defect else ("gt",)
             yield Folder(
                 category=category,
                 split=split,
                 defect=folder.name,
-                patterns=patterns,
-                needed=tuple(kind for kind in patterns if kind not in optional),
-                files={kind: by_stem(folder, name) for kind, name in patterns.items()},
+                patterns=names,
+                needed=tuple(kind for kind in names if kind != "gt"),
+                files={kind: _by_stem(folder, problems, *mvtec3d.PATTERNS[kind]) for kind in names},
+                left_out=tuple(left_out(folder, *every)),
             )
+
+
+def _by_stem(folder: Path, problems: list[str], *patterns: str) -> dict[str, Path]:
+    try:
+        return by_stem(folder, *patterns)
+    except DataError as error:
+        problems.append(str(error))
+        return {}
 
 
 def eyecandies_folders(
     root: Path, category: str, light: int, problems: list[str]
 ) -> Iterator[Folder]:
-    """Walk a category of Eyecandies; labels that cannot be read are added to ``problems``."""
+    """Walk a category of Eyecandies; what cannot be read or is doubled joins ``problems``."""
     patterns = {
         "rgb": f"*_image_{light}.png",
         "depth": eyecandies.DEPTH,
@@ -103,7 +113,7 @@ def eyecandies_folders(
     }
     for split, name in eyecandies.FOLDERS.items():
         files = {
-            kind: by_stem(root / category / name / "data", pattern)
+            kind: _by_stem(root / category / name / "data", problems, pattern)
             for kind, pattern in patterns.items()
         }
         defects: dict[str, str] = {}

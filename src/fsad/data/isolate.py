@@ -52,11 +52,18 @@ def isolate(
         ``(H, W)``.
 
     Raises:
-        DataError: Nothing was measured, the border shows no plane, or nothing stands on it.
+        DataError: Nothing was measured, or not before the camera, the border shows no plane, or
+            nothing stands on it.
     """
-    measured = np.isfinite(xyz).all(axis=-1) & (xyz[..., 2] > 0)
+    measured = np.isfinite(xyz).all(axis=-1) & (xyz != 0).any(axis=-1)
     if not measured.any():
         raise DataError("xyz: expected measured points, got none")
+    lowest = float(xyz[..., 2][measured].min())
+    if lowest <= 0:
+        raise DataError(
+            f"xyz: expected points before the camera, z above 0, got z from {lowest:.6g} on. Write "
+            "heights h as distances: z = d - h, with d above every h."
+        )
     points = np.where(measured[..., None], xyz, 0).astype(np.float64)
     height = _height(points, measured, threshold, rng)
     part = _part(height > threshold, ~measured)

@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+from fsad.data.depth_rules import DepthRules
+from fsad.data.eyecandies import Eyecandies
+from fsad.data.mvtec3d import MVTec3D
+from fsad.data.pairs import PairReader
 from fsad.errors import ConfigError, DataError, MissingDataError
 
 FORMATS = {"mvtec3d": "train/good", "eyecandies": "train/data"}  # what marks a layout
@@ -44,3 +48,20 @@ def find_format(root: Path, asked: str = "auto") -> str:
             f"Give its parent folder, '{root.resolve().parent}'."
         )
     raise DataError(f"{root}: expected {EXPECTED}, got neither. {LAID_OUT}")
+
+
+def open_reader(
+    root: Path, layout: str, rules: DepthRules | None = None, light: int = 4
+) -> PairReader:
+    """Return the reader of a dataset whose layout is known.
+
+    Args:
+        root: The folder that holds the categories.
+        layout: What :func:`find_format` found.
+        rules: How depth files are read.
+        light: Which of Eyecandies' renderings is the RGB image.
+
+    Raises:
+        ConfigError: ``light`` or ``rules`` do not go with the layout.
+    """
+    return MVTec3D(root, rules) if layout == "mvtec3d" else Eyecandies(root, rules, light=light)

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from fsad.errors import DataError
+
 
 def find_categories(root: Path, splits: Iterable[str], mark: str) -> list[str]:
     """Return every folder that has a split in it, sorted.
@@ -22,19 +24,56 @@ def find_categories(root: Path, splits: Iterable[str], mark: str) -> list[str]:
     return sorted({path.parent.name for path in found})
 
 
-def by_stem(folder: Path, pattern: str) -> dict[str, Path]:
-    """Return a folder's files by what ``*`` stands for.
+def by_stem(folder: Path, *patterns: str) -> dict[str, Path]:
+    """Return a folder's files by what ``*`` stands for; the case of all else does not matter.
 
     Some archives carry hidden doubles of every file (``._000.png``); they are none of the
     dataset's.
 
     Args:
-        folder: Where ``pattern`` starts from.
-        pattern: For example ``rgb/*.png``, or ``*_mask.png`` where the stem is a number: then
-            ``00_bumps_mask.png`` is another kind of file.
+        folder: Where the patterns start from.
+        patterns: For example ``rgb/*.png``, or ``*_mask.png`` where the stem is a number: then
+            ``00_bumps_mask.png`` is another kind of file. A file may match any of them.
+
+    Raises:
+        DataError: Two files have the same stem.
     """
-    before, after = pattern.rsplit("/", 1) if "/" in pattern else ("", pattern)
-    stem = r"(\d+)" if after.startswith("*_") else r"([^.].*)"
-    name = re.compile(stem + re.escape(after[1:]))
-    matches = ((name.fullmatch(path.name), path) for path in (folder / before).glob(after))
-    return {match[1]: path for match, path in matches if match}
+    files: dict[str, Path] = {}
+    for place, names in _names(patterns).items():
+        for path in _files(folder / place):
+            match = next((m for name in names if (m := name.fullmatch(path.name))), None)
+            if match is None:
+                continue
+            if match[1] in files:
+                raise DataError(
+                    f"{folder}: expected one file of each kind and name, got "
+                    f"{files[match[1]].relative_to(folder)} and {path.relative_to(folder)}. "
+                    "Delete one."
+                )
+            files[match[1]] = path
+    return files
+
+
+def left_out(folder: Path, *patterns: str) -> list[Path]:
+    """Return the files that lie where the patterns look and match none of them, sorted."""
+    return [
+        path
+        for place, names in _names(patterns).items()
+        for path in _files(folder / place)
+        if not any(name.fullmatch(path.name) for name in names)
+    ]
+
+
+def _names(patterns: Iterable[str]) -> dict[str, list[re.Pattern[str]]]:
+    """Turn patterns into what a file's name has to be, by the folder it lies in."""
+    names: dict[str, list[re.Pattern[str]]] = {}
+    for pattern in patterns:
+        before, after = pattern.rsplit("/", 1) if "/" in pattern else ("", pattern)
+        stem = r"(\d+)" if after.startswith("*_") else r"([^.].*)"
+        name = re.compile(f"{stem}(?i:{re.escape(after[1:])})")
+        names.setdefault(before, []).append(name)
+    return names
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*") if not path.is_dir())

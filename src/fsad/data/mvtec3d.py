@@ -1,19 +1,20 @@
 """MVTec 3D-AD in its original layout, and every dataset prepared by ``fsad data prepare``."""
 
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
-import numpy as np
 from numpy.typing import NDArray
 
-from fsad.data.depth import valid_depth
-from fsad.data.images import read_xyz_tiff
+from fsad.data.depth_file import SUFFIXES, read_depth_file
 from fsad.data.listing import by_stem, find_categories
 from fsad.data.pairs import Sample, Split, check_category, check_partners, check_root, check_split
 from fsad.data.reader import FolderReader
 from fsad.errors import MissingDataError
 
 RGB, XYZ, GT, PART = "rgb/*.png", "xyz/*.tiff", "gt/*.png", "part/*.png"
+DEPTH = tuple(f"{folder}/*{suffix}" for folder in ("xyz", "depth") for suffix in SUFFIXES)
+"""Where depth may lie: XYZ in MVTec 3D-AD itself, in other data also as a map of depths."""
+PATTERNS = {"rgb": (RGB,), "depth": DEPTH, "gt": (GT,), "part": (PART,)}
 MARK = "good"  # what a split of this layout holds
 
 
@@ -21,11 +22,14 @@ class MVTec3D(FolderReader):
     """Reads ``<category>/{train,validation,test}/{good,<defect>}/{rgb,xyz,gt,part}``.
 
     RGB images and masks are png, point clouds are organised float tiff whose third channel is z,
-    (0, 0, 0) where invalid. ``part`` exists only in prepared data. A category is a folder with
-    any of the splits; one without ``train`` or ``test`` is refused when it is opened.
+    (0, 0, 0) where invalid. In data of your own ``xyz/`` or ``depth/`` may hold any file that
+    :func:`~fsad.data.depth_file.read_depth_file` reads, and suffixes may be upper case. ``part``
+    exists only in prepared data. A category is a folder with any of the splits; one without
+    ``train`` or ``test`` is refused when it is opened.
 
     Args:
         root: The folder that holds the categories.
+        rules: How depth files are read; as MVTec 3D-AD's if omitted.
 
     Source:
         Bergmann et al., The MVTec 3D-AD dataset, VISAPP 2022.
@@ -52,6 +56,7 @@ class MVTec3D(FolderReader):
         Raises:
             ConfigError: The category or split is unknown.
             MissingDataError: The split has no images, or a file lacks its partner.
+            DataError: Two files have the same stem.
         """
         folder = self.root / check_category(category, self.categories()) / check_split(split)
         defects = sorted(path for path in folder.glob("*") if path.is_dir())
@@ -60,20 +65,20 @@ class MVTec3D(FolderReader):
             raise MissingDataError(f"{folder}: expected {{good,<defect>}}/{RGB}, got none")
         return samples
 
-    def read_depth(self, sample: Sample) -> NDArray[np.float32]:
-        """Return z, ``(H, W)``, in metres; 0 where invalid.
+    def read_stored(self, sample: Sample) -> NDArray[Any]:
+        """Return depth ``(H, W)`` or points ``(H, W, 3)`` as the file has them.
 
         Raises:
-            DataError: The file is unreadable, no point cloud, or without a valid point.
+            DataError: The file is unreadable or of another kind.
         """
-        return valid_depth(read_xyz_tiff(sample.depth)[..., 2], sample.depth)
+        return read_depth_file(sample.depth)
 
 
 def _samples(folder: Path, category: str, split: str) -> list[Sample]:
     """Pair the files of one ``<split>/<defect>`` folder by stem."""
-    rgb, xyz, masks, parts = (by_stem(folder, pattern) for pattern in (RGB, XYZ, GT, PART))
-    check_partners(folder, rgb, xyz, (RGB, XYZ))
-    check_partners(folder, xyz, rgb, (XYZ, RGB))
+    rgb, depth, masks, parts = (by_stem(folder, *patterns) for patterns in PATTERNS.values())
+    check_partners(folder, rgb, depth, (RGB, XYZ))
+    check_partners(folder, depth, rgb, (XYZ, RGB))
     if split == "test" and folder.name != "good":
         check_partners(folder, rgb, masks, (RGB, GT))
         check_partners(folder, masks, rgb, (GT, RGB))
@@ -86,7 +91,7 @@ def _samples(folder: Path, category: str, split: str) -> list[Sample]:
             defect=folder.name,
             stem=stem,
             rgb=rgb[stem],
-            depth=xyz[stem],
+            depth=depth[stem],
             masks=(masks[stem],) if stem in masks else (),
             part=parts.get(stem),
         )

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fsad.data.depth_rules import DepthRules
 from fsad.errors import ConfigError, MissingDataError
 
 Split: TypeAlias = Literal["train", "validation", "test"]
@@ -58,6 +59,11 @@ class PairReader(Protocol):
         """The folder that holds the categories."""
         ...
 
+    @property
+    def rules(self) -> DepthRules:
+        """How depth files are read."""
+        ...
+
     def categories(self) -> list[str]:
         """Return every category found, sorted."""
         ...
@@ -70,8 +76,12 @@ class PairReader(Protocol):
         """Return the RGB image, ``(H, W, 3)``."""
         ...
 
+    def read_stored(self, sample: Sample) -> NDArray[Any]:
+        """Return depth ``(H, W)`` or points ``(H, W, 3)``, before :attr:`rules`."""
+        ...
+
     def read_depth(self, sample: Sample) -> NDArray[np.float32]:
-        """Return the distance z along the optical axis, ``(H, W)``; 0 where invalid."""
+        """Return z along the optical axis, ``(H, W)``; NaN where nothing was read."""
         ...
 
     def read_mask(self, sample: Sample) -> NDArray[np.bool_]:
@@ -102,12 +112,16 @@ class Truth(NamedTuple):
         mask: Defective pixels, ``(n, S, S)`` bool.
         part: Pixels of the part, ``(n, S, S)`` bool.
         label: Whether the image has a defect, ``(n,)`` bool.
+        collapsed: Whether the image's range of depths leaves no relief, ``(n,)`` bool.
+        tiny: Whether its defect has less than the area of one pixel, ``(n,)`` bool.
         index: Position in the test samples, ``(n,)`` int64.
     """
 
     mask: Tensor
     part: Tensor
     label: Tensor
+    collapsed: Tensor
+    tiny: Tensor
     index: Tensor  # type: ignore[assignment]  # hides tuple.index
 
 

@@ -12,6 +12,7 @@ TOLERANCE = 0.005  # of the median inverse depth: a border pixel this near the p
 SUPPORT = 0.3  # share of the border that a plane must explain to count as the ground
 NOISE = 5.0  # a pixel stands out if it is this many noise standard deviations nearer, ...
 RELIEF = 0.002  # ... and nearer by at least this share of its distance (noise-free renderings)
+OF_SPREAD = 0.02  # of the spread of heights: the tolerance, and the relief, where 0 is no distance
 CLOSING = 0.01  # gaps up to this share of the shorter side are closed, then holes are filled
 
 
@@ -23,49 +24,87 @@ def part_mask(z: NDArray[np.float32]) -> NDArray[np.bool_]:
     .. math:: 1/z = a + b \, x + c \, y,
 
     so the ground is fitted robustly to the image's border, and what is nearer than the ground by
-    more than its noise is the part. Components that touch the border are walls rather than parts,
-    unless nothing else stands out. Where there is no ground (a part cut out by data preparation)
-    or nothing stands out of it, the valid pixels are the part.
+    more than its noise is the part. Heights about a plane, of which some are not above 0, are
+    affine themselves; there, higher is nearer. Components that touch the border are walls rather
+    than parts, unless nothing else stands out. Where there is no ground (a part cut out by data
+    preparation) or nothing stands out of it, the valid pixels are the part.
 
     Laws (``tests/data/test_part.py``):
 
     * The same depth map gives the same mask, whatever was drawn from any generator before.
     * Scaling ``z`` (another unit of length) changes nothing.
     * Mirroring ``z`` mirrors the mask of a noise-free scene.
+    * A camera that looks along -z sees the same part.
 
     Args:
-        z: Depth, ``(H, W)``, any unit; 0 where invalid.
+        z: Depth, ``(H, W)``, any unit; NaN where there is no reading.
 
     Returns:
         True on the part, ``(H, W)``.
     """
-    valid = z > 0
-    inverse = np.divide(1.0, z, out=np.zeros(z.shape), where=valid)
-    raised = _above_ground(inverse, valid)
+    valid = np.isfinite(z)
+    raised = _raised(z, valid)
     regions = large_regions(raised) if raised is not None else np.zeros_like(valid)
     if not regions.any():
         return np.asarray(ndimage.binary_fill_holes(valid), dtype=np.bool_)
     return _close(regions)
 
 
-def _above_ground(
-    inverse: NDArray[np.float64], valid: NDArray[np.bool_]
-) -> NDArray[np.bool_] | None:
+def _raised(z: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
     """Tell which pixels are nearer than the ground; None if no plane explains the border."""
-    height, width = inverse.shape
-    rows, columns = np.mgrid[:height, :width]
-    design = np.stack(
-        [np.ones(inverse.shape), (columns + 0.5) / width - 0.5, (rows + 0.5) / height - 0.5],
-        axis=-1,
-    )
+    border = _border(valid)
+    if border is None:
+        return None
+    readings = z[valid]
+    if (readings > 0).all() or (readings < 0).all():  # a camera; along -z distances are negative
+        inverse = np.divide(1.0, np.abs(z), out=np.zeros(z.shape), where=valid)
+        plane = _ground(inverse, border, TOLERANCE * float(np.median(inverse[border])))
+        if plane is not None:
+            ground, sigma = plane
+            threshold = np.maximum(NOISE * sigma, RELIEF * np.abs(ground))
+            return np.asarray(valid & (inverse - ground > threshold))
+    if (readings > 0).all():
+        return None
+    heights = np.where(valid, z, 0).astype(np.float64)
+    tolerance = OF_SPREAD * float(np.subtract(*np.percentile(readings, [99, 1])))
+    plane = _ground(heights, border, tolerance)
+    if plane is None:
+        return None
+    ground, sigma = plane
+    return np.asarray(valid & (heights - ground > max(NOISE * sigma, tolerance)))
+
+
+def _border(valid: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    """Return the measured pixels of the image's border; None if they are too few for a plane."""
+    height, width = valid.shape
     margin = max(2, round(BORDER * min(height, width)))
     border = valid.copy()
     border[margin:-margin, margin:-margin] = False
-    if border.sum() < SUPPORT * 2 * margin * (height + width - 2 * margin):
-        return None
-    points, values = design[border], inverse[border]
-    tolerance = TOLERANCE * float(np.median(values))
+    enough = border.sum() >= SUPPORT * 2 * margin * (height + width - 2 * margin)
+    return border if enough else None
 
+
+def _ground(
+    near: NDArray[np.float64], border: NDArray[np.bool_], tolerance: float
+) -> tuple[NDArray[np.float64], float] | None:
+    """Fit a plane to the border.
+
+    Args:
+        near: What is affine in the pixel on a plane, ``(H, W)``.
+        border: Where to fit, ``(H, W)``.
+        tolerance: A pixel this near the plane supports it.
+
+    Returns:
+        The plane, ``(H, W)``, and the standard deviation of the noise about it; None if no plane
+        explains the border.
+    """
+    height, width = near.shape
+    rows, columns = np.mgrid[:height, :width]
+    design = np.stack(
+        [np.ones(near.shape), (columns + 0.5) / width - 0.5, (rows + 0.5) / height - 0.5],
+        axis=-1,
+    )
+    points, values = design[border], near[border]
     inliers = _ransac(points, values, tolerance)
     if inliers.mean() < SUPPORT:
         return None
@@ -73,10 +112,7 @@ def _above_ground(
         plane, *_ = np.linalg.lstsq(points[inliers], values[inliers], rcond=None)
         residuals = np.abs(values - points @ plane)
         inliers = residuals < tolerance
-    sigma = 1.4826 * float(np.median(residuals[inliers]))
-    ground = design @ plane
-    threshold = np.maximum(NOISE * sigma, RELIEF * np.abs(ground))
-    return np.asarray(valid & (inverse - ground > threshold))
+    return design @ plane, 1.4826 * float(np.median(residuals[inliers]))
 
 
 def _ransac(

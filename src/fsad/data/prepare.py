@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import get_args
 
 from fsad.data import isolate
-from fsad.data.eyecandies import Eyecandies
-from fsad.data.layout import find_format
-from fsad.data.mvtec3d import MVTec3D
-from fsad.data.pairs import PairReader, Split, check_category
+from fsad.data.depth_rules import DepthRules
+from fsad.data.layout import find_format, open_reader
+from fsad.data.pairs import Split, check_category
 from fsad.data.record import PREPARED, begin_record, record_category
 from fsad.data.writer import SampleWriter
 from fsad.errors import ConfigError, DataError, MissingDataError, check_at_least, check_positive
@@ -57,6 +56,7 @@ def prepare(
     categories: Iterable[str] = (),
     rgb_background: str = "keep",
     seed: int = 0,
+    rules: DepthRules | None = None,
 ) -> Prepared:
     """Write a copy of a dataset with the ground removed and the part's holes filled.
 
@@ -77,6 +77,8 @@ def prepare(
         rgb_background: ``keep`` copies the RGB image, ``zero`` blackens it outside the part, as
             published preparations do.
         seed: Of the plane fits; a sample's fit depends on it and on the sample's name alone.
+        rules: How the source's depth files are read; the copy's are in metres, and new images are
+            read as the source's.
 
     Raises:
         ConfigError: A setting is out of range, or one folder lies in the other.
@@ -93,18 +95,20 @@ def prepare(
     if rgb_background not in ("keep", "zero"):
         raise ConfigError(f"--rgb-background: expected keep or zero, got {rgb_background!r}")
     check_at_least("--seed", seed, 0)
-    reader: PairReader = MVTec3D(source) if layout == "mvtec3d" else Eyecandies(source, light)
+    reader = open_reader(source, layout, rules, light)
     known = reader.categories()
     chosen = [check_category(name, known, "--category") for name in categories] or known
 
     path = make_folder(output, "output") / PREPARED
-    parameters = {
+    parameters: dict[str, object] = {
         "threshold": threshold,
         "unit": UNITS[layout],
         "light": light if layout == "eyecandies" else None,
         "rgb_background": rgb_background,
         **isolate.CONSTANTS,
     }
+    if rules:  # copies of earlier versions know none
+        parameters["rules"] = rules.to_json()
     record = begin_record(
         path,
         {

@@ -67,8 +67,8 @@ def prepared_as(root: Path) -> Record:
         root: The dataset's folder.
 
     Returns:
-        ``threshold``, the height above the ground from which on a point is the part's; empty for a
-        dataset as it came.
+        ``threshold``, the height above the ground from which on a point is the part's, and
+        ``rules``, how the source was read, where it was told; empty for a dataset as it came.
 
     Raises:
         RunError: There is a record that cannot be read.
@@ -77,7 +77,9 @@ def prepared_as(root: Path) -> Record:
     if not path.exists():
         return {}
     try:
-        return {"threshold": float(_read(path)["parameters"]["threshold"])}
+        parameters = _read(path)["parameters"]
+        rules = {"rules": parameters["rules"]} if "rules" in parameters else {}
+        return {"threshold": float(parameters["threshold"]), **rules}
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(
             f"{path}: expected the threshold of a preparation, got none. {AGAIN}"

@@ -9,12 +9,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from fsad.data.depth import depth_image, nearest_resize
+from fsad.data.depth import depth_image
 from fsad.data.images import check_size
+from fsad.data.oddities import collapsed
 from fsad.data.pairs import PairReader, Sample
 from fsad.data.part import part_mask
+from fsad.data.shrink import any_resize, nearest_resize
 
-Modality: TypeAlias = Literal["rgb", "depth", "mask", "part"]
+MOST = 0.5  # share of the image from which on a mask marks the part or its background, no defect
+Modality: TypeAlias = Literal["rgb", "depth", "mask", "part", "collapsed", "tiny"]
 
 
 def rgb_image(rgb: NDArray[np.uint8], size: int) -> Tensor:
@@ -34,7 +37,7 @@ def rgb_image(rgb: NDArray[np.uint8], size: int) -> Tensor:
 def load_tensors(
     reader: PairReader, sample: Sample, size: int, modalities: Collection[Modality]
 ) -> dict[Modality, Tensor]:
-    """Read what is asked for of a sample, and resize all of it the same way.
+    """Read what is asked for of a sample, and resize all of it to the same square.
 
     Only the files needed are opened. ``part`` is the prepared foreground mask where there is one
     and is found in the depth map otherwise, at native size. Holes in the depth image are filled
@@ -48,17 +51,18 @@ def load_tensors(
 
     Returns:
         ``rgb`` and ``depth`` as ``(3, S, S)`` float32 in [0, 1], ``mask`` and ``part`` as
-        ``(S, S)`` bool.
+        ``(S, S)`` bool; as one bool ``collapsed``, whether the range of depths leaves no relief,
+        and ``tiny``, whether the defect has less than the area of one resized pixel.
 
     Raises:
         DataError: A file cannot be used, or the files' sizes differ.
     """
     rgb = reader.read_rgb(sample) if "rgb" in modalities else None
-    mask = reader.read_mask(sample) if "mask" in modalities else None
+    mask = reader.read_mask(sample) if {"mask", "tiny"} & set(modalities) else None
     part = reader.read_part(sample) if {"depth", "part"} & set(modalities) else None
     region = part  # only a prepared mask says where the depth image's holes are to be filled
     z = None
-    if "depth" in modalities or ("part" in modalities and part is None):
+    if {"depth", "collapsed"} & set(modalities) or ("part" in modalities and part is None):
         z = reader.read_depth(sample)
     _check_sizes(sample, depth=z, rgb=rgb, mask=mask, part=part)
     if z is not None and part is None and "part" in modalities:
@@ -67,13 +71,25 @@ def load_tensors(
     tensors: dict[Modality, Tensor] = {}
     if rgb is not None:
         tensors["rgb"] = rgb_image(rgb, size)
-    if mask is not None:
-        tensors["mask"] = torch.from_numpy(nearest_resize(mask, size))
+    if mask is not None and "tiny" in modalities:
+        tensors["tiny"] = torch.tensor(is_tiny(mask, size))
+    if mask is not None and "mask" in modalities:
+        resize = any_resize if reader.rules.shrink == "area" else nearest_resize
+        tensors["mask"] = torch.from_numpy(resize(mask, size))
     if part is not None and "part" in modalities:
         tensors["part"] = torch.from_numpy(nearest_resize(part, size))
+    if z is not None and "collapsed" in modalities:
+        tensors["collapsed"] = torch.tensor(collapsed(z[np.isfinite(z)]) is not None)
     if z is not None and "depth" in modalities:
-        tensors["depth"] = depth_image(z, size, region, name=str(sample.depth))
+        tensors["depth"] = depth_image(
+            z, size, region, name=str(sample.depth), shrink=reader.rules.shrink
+        )
     return tensors
+
+
+def is_tiny(mask: NDArray[np.bool_], size: int) -> bool:
+    """Tell whether a mask marks something, but less than the area of one pixel at ``size``."""
+    return bool(0 < mask.sum() * size * size < mask.size)
 
 
 def _check_sizes(sample: Sample, **pixels: NDArray[Any] | None) -> None:

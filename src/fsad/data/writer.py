@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fsad.data.eyecandies import Eyecandies
-from fsad.data.images import check_size, read_xyz_tiff
+from fsad.data.images import check_size
 from fsad.data.isolate import isolate
+from fsad.data.oddities import oddities
 from fsad.data.pairs import PairReader, Sample
 from fsad.errors import DataError
 from fsad.files import atomic, make_folder
@@ -93,7 +94,9 @@ class SampleWriter:
         if isinstance(self.reader, Eyecandies):
             xyz = back_project(self.reader.read_depth(sample), FOCAL)
         else:
-            xyz = read_xyz_tiff(sample.depth)
+            stored = self.reader.read_stored(sample)
+            xyz = self.reader.rules.points(stored, str(sample.depth))
+            self._refuse_odd(stored, xyz, sample)
         name = f"{self.seed}/{sample.category}/{sample.split}/{sample.defect}/{sample.stem}"
         digest = hashlib.sha256(name.encode()).digest()  # unlike hash(), the same in every process
         try:
@@ -101,6 +104,13 @@ class SampleWriter:
         except DataError as error:
             reason = str(error).removeprefix("xyz: ")
             raise DataError(f"{sample.depth}: {reason}") from error
+
+    def _refuse_odd(self, stored: NDArray[Any], xyz: NDArray[np.float32], sample: Sample) -> None:
+        """Refuse points of which the ground cannot be told, since they are not what they seem."""
+        z = np.where((xyz != 0).any(axis=-1), xyz[..., 2], np.float32(np.nan))
+        for oddity in oddities(stored, z, self.reader.rules):
+            if oddity.kind in ("order", "unit"):
+                raise DataError(f"{sample.depth}: {oddity.problem}")
 
 
 def back_project(z: NDArray[np.float32], focal: float) -> NDArray[np.float32]:
@@ -111,12 +121,13 @@ def back_project(z: NDArray[np.float32], focal: float) -> NDArray[np.float32]:
     with the optical axis through the image's centre and x to the right, y down, z ahead.
 
     Args:
-        z: Distance along the optical axis, ``(H, W)``, 0 where invalid.
+        z: Distance along the optical axis, ``(H, W)``, NaN where there is no reading.
         focal: Focal length as a share of the image's width; 711.11 / 512 for Eyecandies.
 
     Returns:
         Points, ``(H, W, 3)``, in the unit of ``z``; (0, 0, 0) where invalid.
     """
+    z = np.nan_to_num(z)
     height, width = z.shape
     u = (np.arange(width) - (width - 1) / 2) / (focal * width)
     v = (np.arange(height) - (height - 1) / 2) / (focal * width)

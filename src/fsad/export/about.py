@@ -2,6 +2,8 @@
 
 from importlib.metadata import version
 
+from fsad.data.depth_rules import DepthRules
+from fsad.data.profile import InputProfile
 from fsad.export.kept import state_of
 from fsad.export.metadata import Metadata
 from fsad.nn.extractor import PatchExtractor
@@ -12,14 +14,22 @@ SHIPPED = "Apache-2.0; its stem, of torchvision's ResNet-18, BSD-3-Clause (fsad/
 UNKNOWN = "not known: they were read from a file"
 
 
-def about(trained: Trained, limits: Limits, part_above: float | None = None) -> Metadata:
+def about(
+    trained: Trained,
+    limits: Limits,
+    part_above: float | None = None,
+    rules: DepthRules | None = None,
+    profile: InputProfile | None = None,
+) -> Metadata:
     """Describe a run's category for its exported file.
 
     Args:
         trained: The category.
         limits: Where good ends.
-        part_above: How its images were prepared, as for
+        part_above: How its images were prepared, and this and the following as for
             :class:`~fsad.predict.predictor.Predictor`.
+        rules: How they were read.
+        profile: What they looked like.
     """
     extractor = trained.extractor
     return Metadata(
@@ -41,6 +51,8 @@ def about(trained: Trained, limits: Limits, part_above: float | None = None) -> 
         note=limits.note,
         part_above=part_above,
         png_holes=trained.png_holes,
+        rules=rules.to_json() if rules else None,
+        profile=profile.to_json() if profile else None,
         state=state_of(trained.folder),
     )
 

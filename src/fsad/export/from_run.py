@@ -59,7 +59,9 @@ def export_run(
     trained = predictor.scorer.trained
     path = path or trained.folder / MODEL
     make_folder(path.parent, "--output")  # only now: a run that is refused leaves none behind
-    record = about(trained, predictor.limits, predictor.part_above)
+    record = about(
+        trained, predictor.limits, predictor.part_above, predictor.rules, predictor.profile
+    )
     program = traced(trained)
     if format == "onnx":
         write_onnx(program, record, path)

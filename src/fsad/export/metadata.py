@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from fsad.errors import DataError
 
@@ -11,7 +12,8 @@ SCHEMA = 1
 INPUT, SCORE, MAP = "depth", "score", "map"
 """Names of the input and of the first two outputs."""
 DEPTH = (
-    "depth image (n, 1, S, S) float32: nearest resize to S x S; 0.1 + 0.8 (z - min z) / "
+    "depth image (n, 1, S, S) float32: resized to S x S (rules.shrink: nearest picks pixels, area "
+    "takes the mean of all valid ones below a pixel); 0.1 + 0.8 (z - min z) / "
     "(max z - min z) over the image's valid pixels, larger = farther; 0.5 if all are equal; a hole "
     "takes the nearest valid pixel's value, and stays 0 outside a part mask where there is one"
 )
@@ -37,6 +39,10 @@ class Metadata:
         part_above: How ``fsad data prepare`` made the images that the run saw: its threshold above
             the ground, in the unit of their points; None for images as they came.
         png_holes: Whether 0 in a depth png is a pixel without depth.
+        rules: How image files are read, by :class:`~fsad.data.depth_rules.DepthRules`; None is as
+            runs of before this was noted read them.
+        profile: What the training images looked like, by
+            :class:`~fsad.data.profile.InputProfile`; None where nobody noted it.
         state: Of the run's category, by :func:`~fsad.export.kept.state_of`.
         depth: How the input is made, in words.
         schema: Of this record.
@@ -55,6 +61,8 @@ class Metadata:
     note: str = ""
     part_above: float | None = None
     png_holes: bool = True
+    rules: dict[str, Any] | None = None
+    profile: dict[str, Any] | None = None
     state: str = ""
     depth: str = DEPTH
     schema: int = SCHEMA

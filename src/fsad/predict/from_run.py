@@ -1,15 +1,20 @@
 """A finished run as a predictor. The only file of this package that needs torch."""
 
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 
+from fsad.data.depth_rules import DepthRules
+from fsad.data.profile import InputProfile
 from fsad.data.record import PREPARED, prepared_as
 from fsad.errors import DataError
 from fsad.predict.predictor import Predictor
 from fsad.predict.scorer import Limits, Pixels, Scored
-from fsad.run_record import read_category
+from fsad.run_record import CATEGORY, read_category
 from fsad.scored import Scores
 from fsad.threshold import THRESHOLD, read_threshold
 from fsad.trained import Trained, load_trained
@@ -59,20 +64,46 @@ def load_run(
     trained = load_trained(run, category, device, weights_path)
     found = read_threshold(trained.folder / THRESHOLD)
     limits = Limits(found.image, found.map, found.false_alarm_rate, found.note)
-    scorer, above = TrainedScorer(trained), _part_above(trained)
-    return Predictor(scorer, limits, trained.category, above, trained.png_holes)
+    above, rules = _preparation(trained)
+    return Predictor(
+        TrainedScorer(trained),
+        limits,
+        trained.category,
+        above,
+        trained.png_holes,
+        rules,
+        _profile(trained),
+    )
 
 
-def _part_above(trained: Trained) -> float | None:
-    """Tell how the images that the run saw were prepared; earlier runs' data may still say."""
+def _preparation(trained: Trained) -> tuple[float | None, DepthRules]:
+    """Tell how the images that the run saw were prepared and read.
+
+    Earlier runs did not note the preparation; their data may still say it.
+    """
+    settings = trained.config.data
+    named = [field.name for field in fields(DepthRules) if field.name in settings]
+    stored: Any = OmegaConf.to_container(OmegaConf.masked_copy(settings, named))
+    rules = DepthRules.from_json(stored)
     prepared = read_category(trained.folder).get("prepared")
     if prepared is None:
-        prepared = prepared_as(Path(trained.config.data.root))
+        prepared = prepared_as(Path(settings.root))
     if not prepared:
-        return None
+        return None, rules
     if prepared["threshold"] is None:
         raise DataError(
-            f"{trained.config.data.root}: expected {PREPARED} beside prepared images, got none: "
+            f"{settings.root}: expected {PREPARED} beside prepared images, got none: "
             "new images cannot be prepared as these were. Copy it there and run again."
         )
-    return float(prepared["threshold"])
+    source = DepthRules.from_json(prepared.get("rules"))
+    return float(prepared["threshold"]), replace(source, shrink=rules.shrink)
+
+
+def _profile(trained: Trained) -> InputProfile | None:
+    try:
+        return InputProfile.from_json(read_category(trained.folder).get("input"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{trained.folder / CATEGORY}: expected the shape of the training images, got "
+            "something else. Copy the whole folder of the run."
+        ) from error

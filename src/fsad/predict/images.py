@@ -7,12 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fsad.data.depth import valid_depth
-from fsad.data.images import read_grey16_png, read_xyz_tiff
-from fsad.errors import DataError, MissingDataError
-
-SUFFIXES = (".tiff", ".tif", ".png", ".npy")
-KINDS = "xyz .tiff (H, W, 3), 16-bit depth .png, or .npy with depth (H, W) or xyz (H, W, 3)"
+from fsad.data.depth_file import KINDS, SUFFIXES, read_depth_file
+from fsad.errors import MissingDataError
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -63,35 +59,5 @@ def read_array(path: Path, png_holes: bool = True) -> NDArray[Any]:
     Raises:
         DataError: It cannot be read, or is of another kind.
     """
-    suffix = path.suffix.lower()
-    if suffix in (".tiff", ".tif"):
-        return read_xyz_tiff(path)
-    if suffix == ".png":
-        values = read_grey16_png(path)
-        return values if png_holes else values + np.float32(1)
-    if suffix == ".npy":
-        try:
-            return np.asarray(np.load(path, allow_pickle=False))
-        except Exception as error:  # a damaged or crafted file can raise anything
-            raise DataError(
-                f"{path}: expected a .npy file of numbers, got '{' '.join(str(error).split())}'"
-            ) from error
-    raise DataError(f"{path}: expected {KINDS}, got {suffix or 'no suffix'}")
-
-
-def depth_of(array: NDArray[Any], name: str) -> NDArray[np.float32]:
-    """Return z, ``(H, W)`` float32, 0 where invalid, of depth ``(H, W)`` or points ``(H, W, 3)``.
-
-    The unit is any: a depth image is scaled to its own extremes.
-
-    Raises:
-        DataError: The array is of another shape or kind, or has no valid depth.
-    """
-    is_depth = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
-    if not is_depth or not array.size or array.dtype.kind not in "fiu":
-        raise DataError(
-            f"{name}: expected depth (H, W) or points (H, W, 3) of numbers, got {array.shape} of "
-            f"{array.dtype}"
-        )
-    z = array[..., 2] if array.ndim == 3 else array
-    return valid_depth(z.astype(np.float32), Path(name))
+    values = read_depth_file(path)
+    return values if png_holes or path.suffix.lower() != ".png" else values + np.float32(1)

@@ -1,5 +1,6 @@
 """From files to predictions on disk, one by one; a bad file stops no other."""
 
+import logging
 import statistics
 import time
 from collections.abc import Callable, Iterable
@@ -9,6 +10,8 @@ from pathlib import Path
 from fsad.errors import DataError, NonFiniteError
 from fsad.predict.outputs import Outputs
 from fsad.predict.predictor import Predictor
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -50,6 +53,7 @@ def predict_files(
     files: Iterable[Path],
     outputs: Outputs,
     complain: Callable[[str], object],
+    notice: Callable[[str], object] = log.warning,
     summary: Summary | None = None,
 ) -> Summary:
     """Predict on files and write each prediction at once.
@@ -59,6 +63,7 @@ def predict_files(
         files: Which, in this order.
         outputs: Where to.
         complain: Told of each file that cannot be read, in one line.
+        notice: Told of each image that is unlike the training images, in one line.
         summary: What to add to.
 
     Returns:
@@ -78,6 +83,8 @@ def predict_files(
             summary.failed.append(str(error))
             complain(str(error))
             continue
+        for note in prediction.notes:
+            notice(note)
         outputs.write(prediction, path)
         summary.seconds.append(prediction.seconds)
         if summary.defective is not None:

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from fsad.data.depth_rules import DepthRules
+from fsad.data.profile import InputProfile
 from fsad.errors import (
     ConfigError,
     DataError,
@@ -115,4 +117,12 @@ def predictor_of(scorer: OnnxScorer) -> Predictor:
     """Put to work what a model's file holds."""
     said = scorer.metadata
     limits = Limits(said.threshold, said.map_threshold, said.false_alarm_rate, said.note)
-    return Predictor(scorer, limits, said.category, said.part_above, said.png_holes)
+    return Predictor(
+        scorer,
+        limits,
+        said.category,
+        said.part_above,
+        said.png_holes,
+        DepthRules.from_json(said.rules),
+        InputProfile.from_json(said.profile),
+    )

@@ -25,6 +25,7 @@ class Prediction:
         map_threshold: Where the map is above it, :meth:`outlines` draws; None where there is none.
         seen: The depth image that was scored, ``(S, S)`` float32 in {0} or [0.1, 0.9].
         seconds: From the file, or the array, to this.
+        notes: How the image is unlike the training images, one sentence each; mostly none.
     """
 
     path: Path | None
@@ -37,6 +38,7 @@ class Prediction:
     map_threshold: float | None
     seen: NDArray[np.float32]
     seconds: float
+    notes: tuple[str, ...] = ()
 
     def outlines(self) -> list[Outline]:
         """Return the outlines of the map's regions above its threshold; none without one."""

@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fsad.data.depth import depth_pixels
+from fsad.data.depth_rules import DepthRules
 from fsad.data.isolate import isolate
+from fsad.data.oddities import oddities
+from fsad.data.profile import InputProfile
 from fsad.errors import DataError
-from fsad.predict.images import depth_of, read_array
+from fsad.predict.images import read_array
 from fsad.predict.prediction import Prediction
 from fsad.predict.scorer import Limits, Scorer
 
@@ -28,6 +31,8 @@ class Predictor:
             was trained on, in the unit of their points; None for images as they came. Queries are
             prepared the same way, which needs points.
         png_holes: Whether 0 in a depth png is a pixel without depth; in Eyecandies' it is not.
+        rules: How images are read; as the training images were.
+        profile: What the training images looked like; None where nobody noted it.
     """
 
     def __init__(
@@ -37,27 +42,34 @@ class Predictor:
         category: str = "",
         part_above: float | None = None,
         png_holes: bool = True,
+        rules: DepthRules | None = None,
+        profile: InputProfile | None = None,
     ) -> None:
         self.scorer, self.limits = scorer, limits
         self.category, self.part_above, self.png_holes = category, part_above, png_holes
+        self.rules, self.profile = rules or DepthRules(), profile
 
     def predict(self, image: NDArray[Any] | Path | str) -> Prediction:
         """Predict on one image.
 
         Args:
             image: A file, or an array: depth ``(H, W)``, 0 or not finite where there is none, or
-                organised points ``(H, W, 3)``, whose third channel is depth. Any unit, unless the
-                model was trained on a prepared copy: then that of its points.
+                organised points ``(H, W, 3)``, whose third channel is depth. Points are in the
+                unit of the training images; depth alone may be in any.
+
+        Returns:
+            The prediction, with ``notes`` where the image is not like those of the training.
 
         Raises:
-            DataError: The image cannot be read, or has no valid depth.
+            DataError: The image cannot be read, has no valid depth, or none that could be scored:
+                its range is collapsed, or its points are in another order or of another size.
         """
         start = time.perf_counter()
         path = None if isinstance(image, np.ndarray) else Path(image)
         array = image if isinstance(image, np.ndarray) else read_array(Path(image), self.png_holes)
         name = str(path or "image")
-        z, region = self._depth(array, name)
-        seen = depth_pixels(z, self.scorer.image_size, region, name)
+        z, region, notes = self._depth(array, name)
+        seen = depth_pixels(z, self.scorer.image_size, region, name, self.rules.shrink)
         scored = self.scorer.score(np.stack([seen, seen, seen])[None])
         score, limits = float(scored.score[0]), self.limits
         decision = None
@@ -74,26 +86,31 @@ class Predictor:
             map_threshold=limits.map,
             seen=seen,
             seconds=time.perf_counter() - start,
+            notes=tuple(notes),
         )
 
     def _depth(
         self, array: NDArray[Any], name: str
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
-        """Return depth, prepared as the training images were, and where its holes are filled."""
-        z = depth_of(array, name)
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None, list[str]]:
+        """Return depth as the training images', where its holes are filled, and what is unlike."""
+        z = self.rules.depth(array, name)
+        for oddity in oddities(array, z, self.rules):
+            if oddity.kind != "unit":
+                raise DataError(f"{name}: {oddity.problem}")
         if self.part_above is None:
-            return z, None
-        if array.ndim != 3:
-            raise DataError(
-                f"{name}: expected points (H, W, 3), got depth alone. The model was trained on a "
-                "copy by `fsad data prepare`, and the ground is found among points."
-            )
+            return z, None, self._unlike(array, self.rules, name)
+        points = self.rules.points(array, name)
         seed = hashlib.sha256(np.ascontiguousarray(array).tobytes()).digest()  # of the plane's fit
         try:
-            points, part = isolate(array, self.part_above, np.random.default_rng(list(seed)))
+            points, part = isolate(points, self.part_above, np.random.default_rng(list(seed)))
         except DataError as error:
+            self._unlike(array, self.rules, name)  # another unit is the better reason
             raise DataError(f"{name}: {str(error).removeprefix('xyz: ')}") from error
-        return depth_of(points, name), part
+        rules = DepthRules(shrink=self.rules.shrink)  # the rest is done
+        return rules.depth(points, name), part, self._unlike(points, rules, name)
+
+    def _unlike(self, array: NDArray[Any], rules: DepthRules, name: str) -> list[str]:
+        return self.profile.compare(array, rules, name) if self.profile else []
 
 
 def resized(values: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:

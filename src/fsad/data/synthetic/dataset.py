@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from fsad.data.depth_rules import DepthRules
 from fsad.data.mvtec3d import MVTec3D
 from fsad.data.synthetic.defects import DEFECTS, DEPTH_DEFECTS
 from fsad.data.synthetic.parts import PARTS
@@ -33,6 +34,7 @@ class Synthetic(MVTec3D):
         root: Where data sets are kept; this one gets a sub-folder named after its parameters, so
             that other parameters make another data set and nothing is ever mixed. ``self.root`` is
             that sub-folder, in MVTec 3D-AD's layout, with the parameters in ``synthetic.json``.
+        rules: How depth files are read.
         size: Height and width of the images, pixels, at least 32.
         n_train: Good training images per category.
         n_validation: Good validation images per category.
@@ -54,6 +56,7 @@ class Synthetic(MVTec3D):
     def __init__(
         self,
         root: str | Path,
+        rules: DepthRules | None = None,
         *,
         size: int = 256,
         n_train: int = 16,
@@ -78,7 +81,7 @@ class Synthetic(MVTec3D):
             ),
             seed=check_at_least("data.reader.seed", seed, 0),
         )
-        super().__init__(generate(Path(root), recipe))
+        super().__init__(generate(Path(root), recipe), rules)
 
 
 def _names(name: str, chosen: Sequence[str], known: Collection[str]) -> tuple[str, ...]:

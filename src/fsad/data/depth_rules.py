@@ -1,0 +1,139 @@
+"""How a depth file's numbers are to be read: which are no reading, and in what unit they are."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fsad.data.depth_file import check_kind
+from fsad.errors import ConfigError, DataError, check_choice
+
+METRES = {"m": 1.0, "mm": 0.001}
+"""One unit in metres."""
+SHRINK = ("area", "nearest")
+
+
+@dataclass(frozen=True)
+class DepthRules:
+    """How a data set's depth files are read, the same in training and in prediction.
+
+    A point that is 0 in all of x, y and z, a depth of 0 in a map, and what is not finite is never
+    a reading. A negative depth is one: heights about a reference plane have them.
+
+    Attributes:
+        invalid: Numbers of the file that mean "no reading", compared with z, for example 65535.
+        z_range: Lowest and highest z that are readings, in the file's own numbers.
+        unit: The file's unit, ``m`` or ``mm``; depth and points come out in metres. None leaves
+            them in the data set's own: metres in MVTec 3D-AD.
+        shrink: How an image becomes a smaller one. ``area``: depth is the mean of the valid pixels
+            that a pixel covers, and a mask is set where any of its pixels is, so that no small
+            defect is lost between two pixels. ``nearest``: one pixel is picked, as published.
+
+    Raises:
+        ConfigError: A value is out of range.
+    """
+
+    invalid: tuple[float, ...] = ()
+    z_range: tuple[float, float] | None = None
+    unit: str | None = None
+    shrink: str = "nearest"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "invalid", _numbers("data.invalid", self.invalid))
+        if self.z_range is not None:
+            low, high = _pair(self.z_range)
+            object.__setattr__(self, "z_range", (low, high))
+        if self.unit is not None:
+            check_choice("data.unit", self.unit, METRES)
+        check_choice("data.shrink", self.shrink, SHRINK)
+
+    @property
+    def scale(self) -> float:
+        """What a number of the file is multiplied with."""
+        return 1.0 if self.unit is None else METRES[self.unit]
+
+    def depth(self, array: NDArray[Any], name: str) -> NDArray[np.float32]:
+        """Return z of a file's depth ``(H, W)`` or points ``(H, W, 3)``.
+
+        Args:
+            array: As stored.
+            name: The file, for the message.
+
+        Returns:
+            ``(H, W)`` float32, NaN where there is no reading.
+
+        Raises:
+            DataError: The array is of another shape or kind, or has no reading at all.
+        """
+        valid = self._valid(array, name)
+        z = array[..., 2] if array.ndim == 3 else array
+        return np.where(valid, np.asarray(z, np.float32) * np.float32(self.scale), np.nan)
+
+    def points(self, array: NDArray[Any], name: str) -> NDArray[np.float32]:
+        """Return points ``(H, W, 3)`` float32, (0, 0, 0) where there is no reading.
+
+        Raises:
+            DataError: As :meth:`depth`, or ``array`` holds depth alone.
+        """
+        valid = self._valid(array, name)
+        if array.ndim != 3:
+            raise DataError(
+                f"{name}: expected points (H, W, 3), got depth alone. The ground on which a part "
+                "lies is found among points."
+            )
+        points = np.asarray(array, np.float32) * np.float32(self.scale)
+        return np.where(valid[..., None], points, np.float32(0))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the rules as JSON has them."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any] | None) -> "DepthRules":
+        """Read rules back; those that a record does not have are those of earlier versions.
+
+        Raises:
+            ConfigError: A value is out of range.
+            TypeError: There is a rule that this version does not know.
+        """
+        return cls(**(record or {}))
+
+    def _valid(self, array: NDArray[Any], name: str) -> NDArray[np.bool_]:
+        check_kind(name, array.shape, array.dtype)
+        points = array.ndim == 3
+        z = array[..., 2] if points else array
+        valid = (array != 0).any(axis=-1) if points else array != 0
+        valid &= np.isfinite(array).all(axis=-1) if points else np.isfinite(array)
+        for number in self.invalid:
+            # The file's numbers may have fewer digits than the setting's.
+            valid &= z != np.asarray(number).astype(np.result_type(z.dtype, np.float32))
+        if self.z_range is not None:
+            low, high = self.z_range
+            valid &= (z >= low) & (z <= high)
+        if not valid.any():
+            raise DataError(
+                f"{name}: expected at least one depth that is finite and not 0, got none"
+                + (" after data.invalid and data.z_range" if self.invalid or self.z_range else "")
+            )
+        return np.asarray(valid)
+
+
+def _numbers(name: str, values: Any) -> tuple[float, ...]:
+    wanted = isinstance(values, Sequence) and not isinstance(values, str)
+    if not wanted or any(
+        isinstance(value, bool) or not isinstance(value, int | float) for value in values
+    ):
+        raise ConfigError(f"{name}: expected a list of numbers such as [65535], got {values!r}")
+    return tuple(float(value) for value in values)
+
+
+def _pair(values: Any) -> tuple[float, float]:
+    numbers = _numbers("data.z_range", values)
+    if len(numbers) != 2 or not numbers[0] < numbers[1]:
+        raise ConfigError(
+            f"data.z_range: expected the lowest and the highest depth, as in [0.3,0.9], "
+            f"got {list(numbers)}"
+        )
+    return numbers[0], numbers[1]

@@ -1,0 +1,55 @@
+"""Test images whose scores or masks say less than they seem to."""
+
+from collections.abc import Sequence
+
+from fsad.data.pairs import Sample, Truth
+from fsad.data.transforms import MOST
+
+
+class Doubts:
+    """Counts test images of which a reader of the metrics must know.
+
+    Args:
+        samples: The test images, in the order of :attr:`~fsad.data.pairs.Truth.index`.
+        size: Height and width of the images that are scored, in pixels.
+    """
+
+    def __init__(self, samples: Sequence[Sample], size: int) -> None:
+        self.samples, self.size = samples, size
+        self.collapsed: list[int] = []
+        self.tiny: list[int] = []
+        self.covered: list[int] = []
+
+    def update(self, truth: Truth) -> None:
+        """Look at a batch."""
+        self.collapsed += truth.index[truth.collapsed].tolist()
+        self.tiny += truth.index[truth.tiny].tolist()
+        covered = truth.mask.flatten(1).float().mean(dim=1) > MOST
+        self.covered += truth.index[covered].tolist()
+
+    def lines(self) -> list[str]:
+        """Say what was found, one sentence each."""
+        lines = []
+        if self.collapsed:
+            lines.append(
+                f"{len(self.collapsed)} of {len(self.samples)} test images have depths that leave "
+                f"nearly all pixels in a sliver of their range, {self._named(self.collapsed)}: "
+                "their scores say little. See fsad data check, data.invalid and data.z_range"
+            )
+        if self.tiny:
+            defects = sum(sample.is_anomalous for sample in self.samples)
+            lines.append(
+                f"{len(self.tiny)} of {defects} defects are smaller than a pixel at "
+                f"data.image_size={self.size}, {self._named(self.tiny)}: they can hardly be seen. "
+                "Take a larger data.image_size"
+            )
+        if self.covered:
+            lines.append(
+                f"{len(self.covered)} masks mark more than half of the image, "
+                f"{self._named(self.covered)}: if they are inverted, pixel metrics are too"
+            )
+        return lines
+
+    def _named(self, indices: Sequence[int]) -> str:
+        names = [f"{self.samples[i].defect}/{self.samples[i].stem}" for i in sorted(indices)[:3]]
+        return ", ".join(names) + (" and others" if len(indices) > len(names) else "")

@@ -1,0 +1,112 @@
+"""What a category's depth files look like, so that a new image can be held against them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fsad.data.depth_rules import DepthRules
+from fsad.errors import DataError
+
+ASPECT = 0.02  # relative difference of two aspects that a camera's cropping does not explain
+OTHER_SIZE = 2.0  # from this factor on the scene is said to be of another size ...
+OTHER_PART = 10.0  # ... and from this on it cannot be the same part
+
+
+@dataclass(frozen=True)
+class InputProfile:
+    """Shape and scale of a category's depth files.
+
+    Attributes:
+        aspect: Width over height, of the first shot.
+        extent: Median over the shots of how far the points reach along x or y, whichever is more,
+            in metres or the data set's own unit, without the outermost percent at either end; None
+            where the files hold depth alone.
+    """
+
+    aspect: float
+    extent: float | None = None
+
+    @classmethod
+    def of(cls, arrays: Iterable[NDArray[Any]], rules: DepthRules) -> "InputProfile":
+        """Measure depth files.
+
+        Args:
+            arrays: Depth ``(H, W)`` or points ``(H, W, 3)`` as stored, at least one.
+            rules: How they are read.
+        """
+        aspects, extents = [], []
+        for array in arrays:
+            aspects.append(array.shape[1] / array.shape[0])
+            extents.append(_extent(array, rules))
+        known = [extent for extent in extents if extent is not None]
+        return cls(aspects[0], float(np.median(known)) if known else None)
+
+    def compare(self, array: NDArray[Any], rules: DepthRules, name: str) -> list[str]:
+        """Hold a new image against the category's.
+
+        Args:
+            array: Depth ``(H, W)`` or points ``(H, W, 3)`` as stored.
+            rules: How it is read.
+            name: The image, for the message.
+
+        Returns:
+            What a reader of its score must know, one sentence each.
+
+        Raises:
+            DataError: It cannot show the same part.
+        """
+        notes = []
+        aspect = array.shape[1] / array.shape[0]
+        if abs(aspect / self.aspect - 1) > ASPECT:
+            notes.append(
+                f"{name}: expected width : height {self.aspect:.3g} : 1 as in training, got "
+                f"{aspect:.3g} : 1. Both are made square, so that the part looks stretched; crop "
+                "the image as the training images are"
+            )
+        extent = _extent(array, rules)
+        if extent is None or self.extent is None:
+            return notes
+        factor = extent / self.extent
+        if not 1 / OTHER_PART < factor < OTHER_PART:
+            raise DataError(
+                f"{name}: expected points that reach about {self.extent:.3g} as in training, got "
+                f"{extent:.3g}: not the same part, or another unit of length. For a file in "
+                "millimetres say --unit mm, for one in metres --unit m"
+            )
+        if not 1 / OTHER_SIZE < factor < OTHER_SIZE:
+            notes.append(
+                f"{name}: expected points that reach about {self.extent:.3g} as in training, got "
+                f"{extent:.3g}: another part, or seen from elsewhere"
+            )
+        return notes
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the profile as JSON has it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any] | None) -> "InputProfile | None":
+        """Read a profile back; runs of earlier versions have none.
+
+        Raises:
+            KeyError: A key is missing.
+            TypeError: A value is of another kind.
+            ValueError: A value is no number.
+        """
+        if not record:
+            return None
+        extent = record["extent"]
+        return cls(float(record["aspect"]), None if extent is None else float(extent))
+
+
+def _extent(array: NDArray[Any], rules: DepthRules) -> float | None:
+    if array.ndim != 3:
+        return None
+    points = rules.points(array, "points")
+    read = (points != 0).any(axis=-1)
+    low, high = np.percentile(points[read][:, :2], [1, 99], axis=0)
+    extent = float((high - low).max())
+    return extent or None  # x and y may be left at 0
