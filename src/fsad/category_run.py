@@ -20,7 +20,7 @@ from fsad.checkpoint import backbone_identity, check_readable
 from fsad.data.datamodule import PairDataModule
 from fsad.data.doubts import Doubts
 from fsad.embeddings import EMBEDDINGS
-from fsad.errors import DataError, RunError
+from fsad.errors import ConfigError, DataError, RunError
 from fsad.files import make_folder, read_tensors, write_json, write_tensors
 from fsad.leave_one_out import Shelf, set_threshold
 from fsad.maps import write_maps
@@ -269,7 +269,8 @@ class CategoryRun:
         self.reused += ["banks"] * (not plan.builder.built) + ["test"] * (not needed)
         try:
             patches, metadata = read_tensors(memo.path)
-            return scores_by_domain(patches), float(metadata["seconds"])
+            seconds = float(metadata["seconds"])
+            return (scores_by_domain(patches) if self.data.test_samples else {}), seconds
         except (DataError, KeyError) as error:
             raise DataError(
                 f"{memo.path}: expected patch scores, got a file that cannot be read. "
@@ -279,11 +280,26 @@ class CategoryRun:
     def _test(self, plan: Plan) -> tuple[dict[str, Tensor] | None, float]:
         start = time.perf_counter()
         scorer, builder = plan.scorer, plan.builder
+        if not self.data.test_samples:
+            return self._without_test(plan), 0.0
         trainer = self.around.make_trainer(callbacks=[builder, StageProgress("test")])
         trainer.test(scorer, datamodule=self.data, verbose=False)
         device = trainer.strategy.root_device  # the module is back on the CPU by now
         patches = scorer.patches.gathered(len(self.data.test_samples), device)
         return patches, time.perf_counter() - start - builder.seconds_in_test
+
+    def _without_test(self, plan: Plan) -> dict[str, Tensor]:
+        """Build the banks all the same: a threshold, and predictions, need no test images."""
+        trainer = self.around.make_trainer(callbacks=[])
+        if trainer.world_size > 1:
+            raise ConfigError(
+                f"trainer.devices: expected 1 without test images, got {trainer.world_size}"
+            )
+        plan.scorer.to(trainer.strategy.root_device)
+        plan.builder.fill(self.data, plan.scorer)
+        plan.scorer.cpu()
+        log.warning("%s: there are no test images, so that all metrics are –", self.folder.name)
+        return {}
 
     def _keep_embeddings(self, plan: Plan, memo: Memo) -> None:
         """Write what the stages have to show, once the numbers are known: it changes none."""
@@ -369,11 +385,14 @@ class CategoryRun:
             diagnostics=as_json(diagnostics),
             reused=self.reused,
             test_digest=self.data.digest("depth", "test"),
-            metrics_within=max(max(it.values()) for it in scored.evaluation.bounds.values()),
+            metrics_within=max(
+                (bound for it in scored.evaluation.bounds.values() for bound in it.values()),
+                default=0.0,
+            ),
             prepared=self.data.prepared,
+            undefined=dict(scored.evaluation.undefined),
             notes=[
                 *doubts.lines(),
-                *(f"{name}: {why}" for name, why in scored.evaluation.undefined.items()),
                 *(
                     f"stage {name} has not learnt what it trains for; see diagnostics"
                     for name, measured in diagnostics.items()

@@ -34,6 +34,8 @@ def write_maps(
     Returns:
         The files, most anomalous image first.
     """
+    if not scored.images:
+        return []
     folder.mkdir(parents=True, exist_ok=True)
     names = [f"{domain}_only" for domain in scored.domains]
     limits = [scored.limits[name] for name in (names if len(names) == 1 else [*names, "fused"])]

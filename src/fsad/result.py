@@ -12,7 +12,7 @@ Metrics = Mapping[str, float | None]
 """Some of the five metrics by name, in [0, 1]; ``None`` where the images do not define one."""
 
 
-LATER = {"reused", "metrics_within", "test_digest", "threshold", "prepared", "input"}
+LATER = {"reused", "metrics_within", "test_digest", "threshold", "prepared", "input", "undefined"}
 """What results written by earlier versions do not have."""
 
 
@@ -44,6 +44,7 @@ class CategoryResult:
         threshold: What :class:`fsad.threshold.Threshold` writes; None where it was not asked for.
         prepared: How ``fsad data prepare`` made the images, ``{}`` for images as they came; None
             where nobody noted it.
+        undefined: Why a metric is None, by metric.
         input: Shape and scale of the shots' depth files, by
             :class:`~fsad.data.profile.InputProfile`; None where nobody noted it.
     """
@@ -69,6 +70,7 @@ class CategoryResult:
     threshold: dict[str, Any] | None = None
     prepared: dict[str, Any] | None = None
     input: dict[str, Any] | None = None
+    undefined: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the category's entry in ``result.json``: the fused metrics lie on top."""

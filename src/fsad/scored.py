@@ -219,7 +219,7 @@ class ScoredImages:
             **{f"{domain}_only": each for domain, each in alone.items()},
             "part_mask": (image_scores(part), part),
         }
-        self.evaluation.update(truth.label, truth.mask, truth.part, scored)
+        self.evaluation.update(truth.label, truth.mask, truth.part, scored, truth.masked)
         for name, (_, values) in scored.items():
             low, high = self.limits.get(name, (float("inf"), float("-inf")))
             self.limits[name] = min(low, float(values.min())), max(high, float(values.max()))

@@ -86,12 +86,12 @@ def lose_a_partner(box):
     return r"box/train/good: expected xyz/\*\.tiff for every rgb/\*\.png, got 1 for 2"
 
 
-def lose_the_test_split(box):
-    shutil.rmtree(box / "test")
-    return r"box/test: expected \{good,<defect>\}/rgb/\*\.png, got none"
+def lose_the_training_split(box):
+    shutil.rmtree(box / "train")
+    return r"box/train: expected \{good,<defect>\}/rgb/\*\.png, got none"
 
 
-@pytest.mark.parametrize("spoil", [lose_a_partner, lose_the_test_split])
+@pytest.mark.parametrize("spoil", [lose_a_partner, lose_the_training_split])
 def test_a_category_that_cannot_be_listed_is_named_and_loses_no_other(source, output, spoil):
     write_mvtec3d(source, "cube")
     message = spoil(source / "box")

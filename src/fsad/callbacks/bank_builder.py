@@ -62,21 +62,21 @@ class MemoryBankBuilder(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Fill the banks before training; the module is on its device by now."""
-        self._fill(trainer, pl_module)
+        self.fill(trainer.datamodule, pl_module)  # type: ignore[attr-defined]
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Fill the banks before testing, if no stage did."""
-        self.seconds_in_test = self._fill(trainer, pl_module)
+        self.seconds_in_test = self.fill(trainer.datamodule, pl_module)  # type: ignore[attr-defined]
 
     @torch.no_grad()  # not inference_mode: banks may feed a layer that trains
-    def _fill(self, trainer: Trainer, module: Any) -> float:
+    def fill(self, data: Any, module: Any) -> float:
         """Fill what is empty; return the seconds that building took just now."""
         banks = self._banks(module)
         if banks and all(bank.is_filled for bank in banks):
             return 0.0
         with self.memo.making() as needed:
             if needed:
-                self._build(trainer.datamodule, module, banks)  # type: ignore[attr-defined]
+                self._build(data, module, banks)
         if not all(bank.is_filled for bank in banks):
             self.read(module)
             for bank in banks:

@@ -80,6 +80,7 @@ class Truths(Dataset[Truth]):
             mask=masks["mask"],
             part=masks["part"],
             label=torch.tensor(sample.is_anomalous),
+            masked=torch.tensor(sample.is_masked),
             collapsed=masks["collapsed"],
             tiny=masks["tiny"],
             index=torch.tensor(index),

@@ -94,15 +94,13 @@ class Eyecandies(FolderReader):
             by_stem(folder, pattern) for pattern in (image, DEPTH, RANGE, LABELS, MASK)
         )
         if not images:
-            if split == "validation" and not folder.exists():
+            if split != "train" and not folder.exists():
                 return []
             raise MissingDataError(f"{folder}: expected {image}, got {_lights(folder)}")
         for name, files in ((DEPTH, depths), (RANGE, ranges), (LABELS, labels)):
             check_partners(folder, images, files, (image, name))
         check_partners(folder, depths, images, (DEPTH, image))
         defects = {stem: read_defect(labels[stem]) for stem in images}
-        defective = {stem: path for stem, path in images.items() if defects[stem] != "good"}
-        check_partners(folder, defective, masks, (image, MASK))
         samples = [
             Sample(
                 category=category,

@@ -120,13 +120,12 @@ def eyecandies_folders(
         for stem in set().union(*files.values()):
             defects[stem] = _defect(files["labels"].get(stem), problems)
         for defect in sorted(set(defects.values())):
-            optional = ("gt",) if defect in ("good", "unknown") else ()
             yield Folder(
                 category=category,
                 split=split,
                 defect=defect,
                 patterns=patterns,
-                needed=tuple(kind for kind in patterns if kind not in optional),
+                needed=tuple(kind for kind in patterns if kind != "gt"),
                 files={
                     kind: {s: path for s, path in paths.items() if defects[s] == defect}
                     for kind, paths in files.items()

@@ -25,7 +25,7 @@ class MVTec3D(FolderReader):
     (0, 0, 0) where invalid. In data of your own ``xyz/`` or ``depth/`` may hold any file that
     :func:`~fsad.data.depth_file.read_depth_file` reads, and suffixes may be upper case. ``part``
     exists only in prepared data. A category is a folder with any of the splits; one without
-    ``train`` or ``test`` is refused when it is opened.
+    ``train`` is refused when it is opened. Defective images may have no mask.
 
     Args:
         root: The folder that holds the categories.
@@ -55,13 +55,13 @@ class MVTec3D(FolderReader):
 
         Raises:
             ConfigError: The category or split is unknown.
-            MissingDataError: The split has no images, or a file lacks its partner.
+            MissingDataError: There are no training images, or a file lacks its partner.
             DataError: Two files have the same stem.
         """
         folder = self.root / check_category(category, self.categories()) / check_split(split)
         defects = sorted(path for path in folder.glob("*") if path.is_dir())
         samples = [sample for path in defects for sample in _samples(path, category, split)]
-        if not samples and split != "validation":
+        if not samples and split == "train":
             raise MissingDataError(f"{folder}: expected {{good,<defect>}}/{RGB}, got none")
         return samples
 
@@ -80,7 +80,6 @@ def _samples(folder: Path, category: str, split: str) -> list[Sample]:
     check_partners(folder, rgb, depth, (RGB, XYZ))
     check_partners(folder, depth, rgb, (XYZ, RGB))
     if split == "test" and folder.name != "good":
-        check_partners(folder, rgb, masks, (RGB, GT))
         check_partners(folder, masks, rgb, (GT, RGB))
     if parts:
         check_partners(folder, rgb, parts, (RGB, PART))

@@ -46,6 +46,11 @@ class Sample:
         """Whether the sample has a defect."""
         return self.defect != "good"
 
+    @property
+    def is_masked(self) -> bool:
+        """Whether it is known which pixels are defective: none of a good image, or by a mask."""
+        return bool(self.masks) or not self.is_anomalous
+
 
 class PairReader(Protocol):
     """A dataset of RGB/depth pairs on disk.
@@ -112,6 +117,7 @@ class Truth(NamedTuple):
         mask: Defective pixels, ``(n, S, S)`` bool.
         part: Pixels of the part, ``(n, S, S)`` bool.
         label: Whether the image has a defect, ``(n,)`` bool.
+        masked: Whether ``mask`` is known; where it is not, it is all False, ``(n,)`` bool.
         collapsed: Whether the image's range of depths leaves no relief, ``(n,)`` bool.
         tiny: Whether its defect has less than the area of one pixel, ``(n,)`` bool.
         index: Position in the test samples, ``(n,)`` int64.
@@ -120,6 +126,7 @@ class Truth(NamedTuple):
     mask: Tensor
     part: Tensor
     label: Tensor
+    masked: Tensor
     collapsed: Tensor
     tiny: Tensor
     index: Tensor  # type: ignore[assignment]  # hides tuple.index

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fsad.errors import ConfigError, RunError, check_at_least, check_bool, check_shape
+from fsad.errors import ConfigError, check_at_least, check_bool, check_shape
 from fsad.metrics import METRICS, Measured
 from fsad.metrics.binned import BinnedPixels
 from fsad.metrics.exact import ExactPixels, auroc
@@ -23,7 +23,9 @@ def _one_sided(anomalous: int, total: int, what: str) -> str | None:
     """Say why a ranking of the anomalous against the rest is undefined, if it is."""
     if 0 < anomalous < total:
         return None
-    return f"expected anomalous and defect-free {what}, got {anomalous} anomalous of {total}"
+    if not total:
+        return f"there is no test {what}"
+    return f"no test {what} is {'good' if anomalous else 'defective'}"
 
 
 class Evaluation:
@@ -36,6 +38,9 @@ class Evaluation:
     * ``pixel_auroc``: all pixels of all images, pooled.
     * ``pixel_auroc_part``: of these, only the pixels on the part or within ``margin`` of it.
     * ``aupro30``, ``aupro05``: :func:`fsad.metrics.pro.area_to` 30 % and 5 % false positives.
+
+    A metric that the images do not define is ``None``. Pixel metrics are so too where a defective
+    image has no mask: over the other images they would be those of a data set that nobody chose.
 
     Image scores are kept and measured exactly. Pixels are counted in a histogram per set
     (:class:`fsad.metrics.histogram.ScoreHistogram`), which brings its own error bound, or with
@@ -70,6 +75,7 @@ class Evaluation:
         self._anomalous = np.zeros(2, np.int64)  # pixels: everywhere, on the part
         self._total = np.zeros(2, np.int64)
         self._labels: list[Tensor] = []
+        self._without_mask = 0
         self._image_scores: dict[str, list[Tensor]] = {name: [] for name in self.names}
 
     def update(
@@ -78,6 +84,7 @@ class Evaluation:
         masks: Tensor,
         parts: Tensor,
         scored: Mapping[str, tuple[Tensor, Tensor]],
+        masked: Tensor | None = None,
     ) -> None:
         """Add a batch of test images.
 
@@ -87,6 +94,8 @@ class Evaluation:
             parts: Where the part is, ``(n, H, W)``, bool, not dilated.
             scored: For each name the image scores ``(n,)`` and the anomaly maps ``(n, H, W)``;
                 finite, any scale, higher = more anomalous. Maps are taken as float32.
+            masked: Whether it is known which pixels of the image are defective, ``(n,)``, bool;
+                omitted, of all. The masks of the others say nothing.
 
         Raises:
             ConfigError: ``scored`` does not hold exactly the names of this evaluation.
@@ -108,6 +117,7 @@ class Evaluation:
             check_finite(f"{name} maps", maps)
 
         self._size = {axis: size[axis] for axis in ("H", "W")}
+        self._without_mask += 0 if masked is None else int((~masked).sum())
         masks, parts = masks.cpu(), dilate(parts, self.margin).cpu()
         defect, near = masks.numpy(), parts.numpy()
         self._anomalous += np.array([np.count_nonzero(defect), np.count_nonzero(defect & near)])
@@ -124,21 +134,16 @@ class Evaluation:
         Returns:
             For each name the five metrics, in [0, 1], higher = better; ``None`` where the images do
             not define one, with the reason in :attr:`undefined` and in the log.
-
-        Raises:
-            RunError: No image was added.
         """
-        if not self._labels:
-            raise RunError("evaluation: expected test images, got none. Call update first.")
-        labels = torch.cat(self._labels)
+        labels = torch.cat(self._labels) if self._labels else torch.zeros(0, dtype=torch.bool)
         pixels, on_part = (
-            _one_sided(int(anomalous), int(total), what)
+            self._no_masks(labels) or _one_sided(int(anomalous), int(total), what)
             for anomalous, total, what in zip(
-                self._anomalous, self._total, ("pixels", "pixels on the part"), strict=True
+                self._anomalous, self._total, ("pixel", "pixel on the part"), strict=True
             )
         )
         reasons = {
-            "image_auroc": _one_sided(int(labels.sum()), len(labels), "images"),
+            "image_auroc": _one_sided(int(labels.sum()), len(labels), "image"),
             "pixel_auroc": pixels,
             "pixel_auroc_part": on_part,
             "aupro30": pixels,
@@ -148,7 +153,7 @@ class Evaluation:
         for metric, reason in self.undefined.items():
             log.warning("%s is undefined: %s", metric, reason)
         defined = [metric for metric in METRICS if metric not in self.undefined]
-        measured = self._pixels.compute(defined)
+        measured = self._pixels.compute(defined)  # of none, where nothing was added
         if "image_auroc" in defined:
             for name, scores in self._image_scores.items():
                 measured[name]["image_auroc"] = Measured(auroc(torch.cat(scores), labels), 0.0)
@@ -162,3 +167,8 @@ class Evaluation:
             }
             for name, numbers in measured.items()
         }
+
+    def _no_masks(self, labels: Tensor) -> str | None:
+        if not self._without_mask:
+            return None
+        return f"{self._without_mask} of {int(labels.sum())} defective test images have no mask"

@@ -50,6 +50,8 @@ class ExactPixels:
 
     def compute(self, metrics: Collection[str]) -> dict[str, dict[str, Measured]]:
         """Measure those of the metrics that are defined, for each set."""
+        if not self._truth:  # no test image, so that no metric is defined
+            return {name: {} for name in self._maps}
         masks, parts = (torch.cat(kind) for kind in zip(*self._truth, strict=True))
         regions = number_regions(masks)
         results: dict[str, dict[str, Measured]] = {}

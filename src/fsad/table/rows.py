@@ -177,6 +177,19 @@ def _printed(groups: Iterable[_Group]) -> list[Printed]:
     return [each for key, names in sorted(ours.items(), key=str) for each in beside(*key, names)]
 
 
+def _undefined(result: RunResult) -> list[str]:
+    """Say why numbers of a run are –, once for all metrics with the same reason."""
+    lines = []
+    for name, category in result.categories.items():
+        by_reason: dict[str, list[str]] = {}
+        for metric, reason in category.undefined.items():
+            by_reason.setdefault(reason, []).append(metric)
+        for reason, metrics in by_reason.items():
+            verb = "is" if len(metrics) == 1 else "are"
+            lines.append(f"{name}: {', '.join(metrics)} {verb} –: {reason}")
+    return lines
+
+
 def table(runs: Runs) -> Table:
     """Average runs over their seeds.
 
@@ -199,6 +212,7 @@ def table(runs: Runs) -> Table:
             f"{name}: missing for seed {result.seed} ({result.path.parent}): {why}"
             for name, why in result.failed.items()
         ]
+        notes += _undefined(result)
     revisions = sorted({_short(result.git) for result in runs.results})
     if len(revisions) > 1:
         notes.append(f"The runs come from different revisions of the code: {', '.join(revisions)}")
@@ -214,4 +228,5 @@ def table(runs: Runs) -> Table:
         labels = dict.fromkeys(columns, "") | {"dataset": f"missing: {name}"}
         rows.append(Row(labels, 0, 1, {}))
     notes += [f"Not read: {problem}" for problem in runs.problems]
+    notes = list(dict.fromkeys(notes))  # seeds share a reason
     return Table(columns, rows, notes, _printed(groups.values()))

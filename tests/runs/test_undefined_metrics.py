@@ -1,0 +1,150 @@
+"""Runs whose test images do not define a metric: they end, and say why the number is not there."""
+
+import json
+import shutil
+
+import pytest
+from sensor_scenes import write
+from small_runs import settled
+from typer.testing import CliRunner
+
+import fsad
+from fsad.cli import app
+from fsad.errors import ConfigError
+from fsad.job import run_job
+from fsad.metrics import METRICS
+
+WORDS = (
+    "data=mvtec3d",
+    "backbone=tiny",
+    "method=patchcore",
+    "data.category=part",
+    "data.shots=2",
+    "data.image_size=112",
+    "report=false",
+    "cache=none",
+)
+PIXELS = {"pixel_auroc", "pixel_auroc_part", "aupro30", "aupro05"}
+
+
+def without_defects(root):
+    shutil.rmtree(root / "part/test/dent")
+
+
+def without_good(root):
+    shutil.rmtree(root / "part/test/good")
+
+
+def without_masks(root):
+    shutil.rmtree(root / "part/test/dent/gt")
+
+
+def without_one_mask(root):
+    (root / "part/test/dent/gt/001.png").unlink()
+
+
+def without_test(root):
+    shutil.rmtree(root / "part/test")
+
+
+def with_empty_test(root):
+    shutil.rmtree(root / "part/test")
+    (root / "part/test/good").mkdir(parents=True)
+
+
+CASES = {
+    "no defective image": (without_defects, {*METRICS}, "no test image is defective"),
+    "no good image": (without_good, {"image_auroc"}, "no test image is good"),
+    "no mask": (without_masks, PIXELS, "3 of 3 defective test images have no mask"),
+    "one mask lost": (without_one_mask, PIXELS, "1 of 3 defective test images have no mask"),
+    "no test folder": (without_test, {*METRICS}, "there is no test image"),
+    "an empty test folder": (with_empty_test, {*METRICS}, "there is no test image"),
+}
+
+
+@pytest.fixture
+def root(tmp_path):
+    return write(tmp_path / "data")
+
+
+def start(root, folder, *words):
+    value = run_job(settled([*WORDS, f"data.root={root}", f"paths.output_dir={folder}", *words]))
+    return value, json.loads((folder / "result.json").read_text())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_run_ends_with_the_reason_and_its_model_decides(root, tmp_path, name):
+    take_away, undefined, reason = CASES[name]
+    take_away(root)
+    value, result = start(root, tmp_path / "run")
+    part = result["categories"]["part"]
+    assert {metric for metric in METRICS if part[metric] is None} == undefined
+    assert part["undefined"].keys() == undefined
+    assert reason in part["undefined"].values()
+    assert {metric for metric in METRICS if result["mean"][metric] is None} == undefined
+    assert value == part["image_auroc"]
+    assert "NaN" not in (tmp_path / "run/result.json").read_text()
+
+    new = write(tmp_path / "new", train=1, good=1, dented=1, seed=1)
+    model = fsad.load(tmp_path / "run")
+    assert part["threshold"]["image"] == model.limits.image is not None
+    for kind, decision in (("good", "good"), ("dent", "defective")):
+        path = new / f"part/test/{kind}/xyz/000.tiff"
+        assert model.predict(path).decision == decision
+
+
+@pytest.mark.parametrize("name", ["no defective image", "no mask", "no test folder"])
+def test_table_report_and_resume_take_such_a_run(root, tmp_path, name):
+    take_away, undefined, reason = CASES[name]
+    take_away(root)
+    folder = tmp_path / "run"
+    start(root, folder)
+    before = (folder / "categories/part/category.json").read_bytes()
+    run_job(settled([f"resume={folder}"]))
+    assert (folder / "categories/part/category.json").read_bytes() == before
+
+    cli = CliRunner()
+    made = cli.invoke(app, ["table", str(folder), "--out", str(tmp_path)])
+    assert made.exit_code == 0, made.stderr
+    text = (tmp_path / "table.md").read_text()
+    assert f"–: {reason}" in text
+    (row,) = (line for line in text.splitlines() if "| fused |" in line)
+    assert row.count("–") == len(undefined)
+    assert cli.invoke(app, ["report", str(folder)]).exit_code == 0
+    page = (folder / "report.html").read_text()
+    assert f"–: {reason}" in page
+    assert "NaN" not in page.split("</script>")[-1]
+
+
+def test_the_mean_is_over_the_categories_that_have_the_metric_and_says_so(root, tmp_path):
+    write(tmp_path / "more", seed=1)
+    shutil.move(tmp_path / "more/part", root / "whole")
+    without_defects(root)
+    _, result = start(root, tmp_path / "run", "data.category=all")
+    part, whole = (result["categories"][name] for name in ("part", "whole"))
+    assert part["image_auroc"] is None
+    assert result["mean"] == {metric: whole[metric] for metric in METRICS}
+    assert "mean image_auroc: without part, where it is undefined" in result["notes"]
+
+
+@pytest.mark.parametrize("method", ["hypertrans", "ast", "part_mask", "raw"])
+def test_other_methods_need_no_test_images_either(root, tmp_path, method):
+    without_test(root)
+    words = [f"method={method}", "maps=false", "data.image_size=64"]
+    words += (
+        ["method.perturb.epochs=1", "method.rectify.epochs=2"] if method == "hypertrans" else []
+    )
+    if method == "ast":
+        words += ["method.teacher.epochs=2", "method.student.epochs=2", "method.student.hidden=16"]
+    _, result = start(root, tmp_path / "run", *words)
+    assert result["categories"]["part"]["undefined"]["image_auroc"] == "there is no test image"
+
+
+@pytest.mark.slow
+def test_several_processes_need_test_images(root, tmp_path):
+    without_test(root)
+    two = ("trainer.devices=2", "trainer.strategy=ddp", "trainer.accelerator=cpu")
+    with pytest.raises(
+        ConfigError, match=r"trainer\.devices: expected 1 without test images, got 2"
+    ):
+        start(root, tmp_path / "run", *two)
