@@ -171,6 +171,20 @@ def test_what_moves_no_number_makes_no_row_of_its_own(tmp_path):
     assert [(line["image_auroc"], line["n"]) for line in lines] == [("0.600 ± 0.141", "2")]
 
 
+def test_a_run_from_before_images_could_shrink_otherwise_is_one_of_nearest(tmp_path):
+    for number, rule in enumerate((None, "nearest", "area")):
+        run(tmp_path / str(number), {"bagel": 0.5 + 0.1 * number}, seed=number)
+        result = tmp_path / str(number) / "result.json"
+        changed = json.loads(result.read_text())
+        changed["config"]["data"] |= {"shrink": rule, "invalid": []} if rule else {}
+        result.write_text(json.dumps(changed))
+    lines = [line for line in lines_of(tmp_path) if line["score"] == "fused"]
+    assert [(line["shrink"], line["image_auroc"], line["n"]) for line in lines] == [
+        ("area", "0.700", "1/3"),
+        ("nearest", "0.550 ± 0.071", "2/3"),
+    ]
+
+
 def test_runs_with_other_weights_in_the_same_backbone_are_never_averaged(tmp_path):
     run(tmp_path / "a", {"bagel": 0.5})
     run(tmp_path / "b", {"bagel": 0.7}, seed=1, backbone=PRETRAINED | {"sha256": "cd" * 32})

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -54,7 +55,7 @@ def write_maps(
         panels = [
             _picture(seen["rgb"]),
             _picture(seen["depth"]),
-            _picture(seen["mask"].float().expand(3, -1, -1)),
+            _truth(seen["mask"], sample.is_masked),
             *(coloured(maps[0].numpy(), *limit) for maps, limit in zip(kinds, limits, strict=True)),
         ]
         path = folder / f"{sample.defect}_{sample.stem}.png"
@@ -68,6 +69,12 @@ def _picture(image: Tensor) -> NDArray[np.uint8]:
     """Turn ``(3, H, W)`` in [0, 1] into ``(H, W, 3)`` bytes."""
     pixels: NDArray[np.uint8] = (image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
     return pixels
+
+
+def _truth(mask: Tensor, is_known: bool) -> NDArray[np.uint8]:
+    """Return the ground truth in white on black; grey where it is not known."""
+    shown = mask.float() if is_known else torch.full(mask.shape, 0.5)
+    return _picture(shown.expand(3, -1, -1))
 
 
 def _side_by_side(panels: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:

@@ -83,7 +83,8 @@ def make_run(
             )
             score = float(fused[place])
             rows.append(ScoreRow(name, image, defect != "good", defect, score, source, target))
-        result = category_result(auroc(fused, labels), labels, len(made))
+        both = bool(labels.any()) and not bool(labels.all())
+        result = category_result(auroc(fused, labels) if both else None, labels, len(made))
         made[name] = Made([image for image, _ in images], labels, patches, result)
     config = {
         "seed": seed,
@@ -112,7 +113,7 @@ def write_tensors_of(folder: Path, category: str, tensors: dict[str, Tensor]) ->
     write_tensors(path, tensors, {"seconds": "1.0"})
 
 
-def category_result(image_auroc: float, labels: Tensor, number: int) -> CategoryResult:
+def category_result(image_auroc: float | None, labels: Tensor, number: int) -> CategoryResult:
     """Return numbers that all differ; only the image AUROC means anything."""
 
     def five(shift: float) -> dict[str, float | None]:

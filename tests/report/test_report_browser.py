@@ -281,3 +281,13 @@ def test_a_method_of_one_domain_has_no_beta(visit, tmp_path):
     expected = auroc(image_scores(made["knob"].patches["target"]), made["knob"].labels)
     assert here.js("explorer.meanAuroc(explorer.categories, null)") == pytest.approx(expected)
     assert here.errors == []
+
+
+def test_good_images_alone_have_scores_and_no_roc_curve(visit, tmp_path):
+    images = [(f"a/{i}.tiff", "good") for i in range(4)]
+    make_run(tmp_path, {"knob": images}, tmp_path / "nowhere", domains=("target",))
+    here = visit(write_report([tmp_path]))
+    assert here.page.locator("#histogram").is_visible()
+    assert not here.page.locator("#roc-figure").is_visible()
+    assert here.page.locator("#auroc").inner_text() == "–"
+    assert here.errors == []

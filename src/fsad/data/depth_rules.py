@@ -1,7 +1,7 @@
 """How a depth file's numbers are to be read: which are no reading, and in what unit they are."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -88,7 +88,8 @@ class DepthRules:
 
     def to_json(self) -> dict[str, Any]:
         """Return the rules as JSON has them."""
-        return asdict(self)
+        plain = asdict(self)
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in plain.items()}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any] | None) -> "DepthRules":
@@ -99,6 +100,17 @@ class DepthRules:
             TypeError: There is a rule that this version does not know.
         """
         return cls(**(record or {}))
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "DepthRules":
+        """Pick the rules out of a run's settings under ``data``; others there are left alone.
+
+        Raises:
+            ConfigError: A value is out of range.
+        """
+        return cls(
+            **{field.name: settings[field.name] for field in fields(cls) if field.name in settings}
+        )
 
     def _valid(self, array: NDArray[Any], name: str) -> NDArray[np.bool_]:
         check_kind(name, array.shape, array.dtype)

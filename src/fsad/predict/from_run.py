@@ -1,7 +1,7 @@
 """A finished run as a predictor. The only file of this package that needs torch."""
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,18 +81,16 @@ def _preparation(trained: Trained) -> tuple[float | None, DepthRules]:
 
     Earlier runs did not note the preparation; their data may still say it.
     """
-    settings = trained.config.data
-    named = [field.name for field in fields(DepthRules) if field.name in settings]
-    stored: Any = OmegaConf.to_container(OmegaConf.masked_copy(settings, named))
-    rules = DepthRules.from_json(stored)
+    settings: Any = OmegaConf.to_container(trained.config.data)
+    rules = DepthRules.of(settings)
     prepared = read_category(trained.folder).get("prepared")
     if prepared is None:
-        prepared = prepared_as(Path(settings.root))
+        prepared = prepared_as(Path(settings["root"]))
     if not prepared:
         return None, rules
     if prepared["threshold"] is None:
         raise DataError(
-            f"{settings.root}: expected {PREPARED} beside prepared images, got none: "
+            f"{settings['root']}: expected {PREPARED} beside prepared images, got none: "
             "new images cannot be prepared as these were. Copy it there and run again."
         )
     source = DepthRules.from_json(prepared.get("rules"))

@@ -63,7 +63,9 @@ def images_of(result: RunResult, data_root: Path | None = None, budget: int = BU
     size = int(result.config["data"]["image_size"])
     categories: list[tuple[CategoryScores, list[Sample] | None]] = []
     entries: list[dict[str, Any]] = []
-    for name in track(result.categories, "report", len(result.categories)):
+    for name, category in track(result.categories.items(), "report", len(result.categories)):
+        if not category.n_test_good + category.n_test_defect:
+            continue
         try:
             scores = read_scores(result, name)
         except FsadError as error:
@@ -74,7 +76,7 @@ def images_of(result: RunResult, data_root: Path | None = None, budget: int = BU
         if found.reader is not None:
             try:
                 samples = test_samples(found.reader, name, scores.images)
-                masks = [load_tensors(found.reader, it, size, ["mask"])["mask"] for it in samples]
+                masks = _masks(found.reader, samples, size)
             except FsadError as error:
                 found.problems.append(f"{name} is without pictures: {message_of(error)}")
                 samples, masks = None, None
@@ -89,6 +91,13 @@ def images_of(result: RunResult, data_root: Path | None = None, budget: int = BU
             "categories": entries,
         }
     return found
+
+
+def _masks(reader: PairReader, samples: Sequence[Sample], size: int) -> list[Tensor] | None:
+    """Return the ground truth of all images; None where that of one is not known."""
+    if not all(sample.is_masked for sample in samples):
+        return None
+    return [load_tensors(reader, sample, size, ["mask"])["mask"] for sample in samples]
 
 
 def _limits(found: Images, folder: Path, name: str) -> Threshold:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from fsad.data.depth_rules import DepthRules
 from fsad.data.eyecandies import Eyecandies
 from fsad.data.mvtec3d import MVTec3D
 from fsad.data.pairs import PairReader, Sample
@@ -30,6 +31,7 @@ def open_dataset(result: RunResult, root: Path | None = None) -> PairReader:
     """
     try:
         settings = dict(result.config["data"]["reader"])
+        rules = DepthRules.of(result.config["data"])
         found = root or Path(result.config["data"]["root"])
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
@@ -42,7 +44,7 @@ def open_dataset(result: RunResult, root: Path | None = None) -> PairReader:
     if not found.is_dir():
         raise MissingDataError(f"{found}: expected the data set of the run, got no such folder")
     try:
-        reader: PairReader = READERS[target](found, **settings)
+        reader: PairReader = READERS[target](found, rules, **settings)
     except TypeError as error:
         raise DataError(f"data.reader: expected its settings, got '{error}'") from error
     return reader

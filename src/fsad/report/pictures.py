@@ -6,12 +6,14 @@ import io
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from fsad.data.pairs import PairReader, Sample
 from fsad.data.transforms import load_tensors
 
 SIDE = 224  # pixels, at most
 QUALITY = 85  # of JPEG
+UNKNOWN = 128  # grey, of a truth that nobody marked
 
 
 def pictures(reader: PairReader, sample: Sample, size: int) -> dict[str, str]:
@@ -23,7 +25,8 @@ def pictures(reader: PairReader, sample: Sample, size: int) -> dict[str, str]:
         size: Height and width of the run's images, pixels; pictures are at most ``SIDE``.
 
     Returns:
-        By name: ``rgb``, ``depth``, ``truth``; together about 15 kB.
+        By name: ``rgb``, ``depth``, ``truth``; together about 15 kB. The truth is grey where it is
+        not known.
 
     Raises:
         DataError: A file cannot be used.
@@ -34,11 +37,18 @@ def pictures(reader: PairReader, sample: Sample, size: int) -> dict[str, str]:
     return {
         "rgb": _uri(rgb, "JPEG", quality=QUALITY),
         "depth": _uri(depth, "JPEG", quality=QUALITY),
-        "truth": _uri(seen["mask"].numpy(), "PNG", optimize=True),
+        "truth": _uri(_truth(sample, seen["mask"]), "PNG", optimize=True),
     }
 
 
-def _uri(pixels: NDArray[np.uint8] | NDArray[np.bool_], kind: str, **options: int) -> str:
+def _truth(sample: Sample, mask: Tensor) -> NDArray[np.uint8]:
+    """Return a picture of the ground truth, ``(S, S)``: white is defective, grey not known."""
+    if not sample.is_masked:
+        return np.full(tuple(mask.shape), UNKNOWN, np.uint8)
+    return mask.numpy().astype(np.uint8) * np.uint8(255)
+
+
+def _uri(pixels: NDArray[np.uint8], kind: str, **options: int) -> str:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format=kind, **options)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"

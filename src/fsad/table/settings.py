@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fsad.data.depth_rules import DepthRules
 from fsad.run_record import RunResult
 
 Settings = Mapping[str, Any]
@@ -20,6 +21,8 @@ OBSERVERS |= {"export", "ckpt", "resume"}
 RANDOM = "random weights"
 PLUS = {"method.plus.excess": False, "method.plus.calibrate": False, "method.plus.rotations": 1}
 """Switches beyond the paper; all off is as if there were none."""
+EARLIER = {f"data.{name}": value for name, value in DepthRules().to_json().items()}
+"""How runs read depth files that do not say so: those of before there was a choice."""
 
 
 def _flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -50,6 +53,7 @@ def settings_of(result: RunResult) -> dict[str, Any]:
         if name not in SEEDS and name.rpartition(".")[2] not in NOT_SETTINGS and not _is_place(item)
     }
     flat.pop("data.category", None)
+    flat = EARLIER | flat
     weights = result.backbone.get("weights")
     configured = flat.pop("backbone.name", None)
     name = result.backbone.get("name") or configured

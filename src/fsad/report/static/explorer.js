@@ -208,6 +208,8 @@ const explorer = (() => {
       lines.push(...some.map((it) => ({ name: it.name, ...fsad.roc(imageScores(it, state.beta), it.labels) })));
     }
     const style = (i) => ({ color: palette[i % 3], width: 2, dash: ["solid", "dash", "dot", "dashdot"][Math.floor(i / (one ? 1 : 3)) % 4] });
+    const both = some.some((it) => it.labels.includes(0) && it.labels.includes(1));
+    element("roc-figure").hidden = !both;  // one kind of images alone has no ROC curve
     const traces = lines.map((line, i) => ({ ...line, mode: "lines", line: style(i) }));
     const counts = confusion(some, state.beta, state.threshold);
     if (one) {
@@ -217,7 +219,7 @@ const explorer = (() => {
         hovertemplate: "at the threshold<extra></extra>",
       });
     }
-    figures.draw("roc", traces, {
+    if (both) figures.draw("roc", traces, {
       xaxis: { title: { text: "false positive rate" }, range: [-0.02, 1.02] }, yaxis: { title: { text: "true positive rate" }, range: [-0.02, 1.05] },
     }, `ROC curve, area ${number(meanAuroc(some, state.beta))}`);
 
