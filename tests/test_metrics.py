@@ -195,10 +195,11 @@ def test_soft_parts_are_refused(exact):
         )
 
 
-def test_without_images_every_number_is_undefined(exact):
+def test_without_images_every_number_is_undefined_and_that_is_said_once(exact, caplog):
     evaluation = Evaluation(["fused"], exact=exact)
     assert evaluation.compute() == {"fused": dict.fromkeys(METRICS)}
     assert evaluation.undefined["image_auroc"] == "there is no test image"
+    assert caplog.text.count("there is no test image") == 1
 
 
 def test_a_defective_image_without_a_mask_leaves_the_pixel_numbers_undefined(exact):

@@ -298,7 +298,6 @@ class CategoryRun:
         plan.scorer.to(trainer.strategy.root_device)
         plan.builder.fill(self.data, plan.scorer)
         plan.scorer.cpu()
-        log.warning("%s: there are no test images, so that all metrics are –", self.folder.name)
         return {}
 
     def _keep_embeddings(self, plan: Plan, memo: Memo) -> None:

@@ -200,3 +200,14 @@ def test_real_parts_are_found_whole(output, name, category, smallest, largest):
             part = reader.read_part(sample)
             assert smallest < part.mean() < largest
             np.testing.assert_array_equal(np.isfinite(reader.read_depth(sample)), part)
+
+
+def test_what_is_wrong_with_every_sample_is_told_in_one_line(source, output):
+    for path in source.rglob("xyz/*.tiff"):
+        tifffile.imwrite(path, 1000 * tifffile.imread(path), photometric="rgb")
+    report = prepare(source, output)
+    assert len(report.failed) == 6
+    (line,) = report.failures()
+    assert "box/train/good/000: " in line
+    assert "expected points in metres, got some 5" in line
+    assert line.endswith("; so 5 more (" + ", ".join(list(report.failed)[1:]) + ")")

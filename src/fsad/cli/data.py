@@ -75,8 +75,8 @@ def prepare(
         rules=_rules(invalid, z_range, unit),
     )
     typer.echo(f"{output}: {report.written} samples written, {report.found} were there already")
-    for name, reason in report.failed.items():
-        typer.echo(f"error: {name}: {reason}", err=True)
+    for line in report.failures():
+        typer.echo(f"error: {line}", err=True)
     if report.failed:
         categories = sum("/" not in name for name in report.failed)
         samples = len(report.failed) - categories

@@ -14,6 +14,7 @@ from typing import get_args
 
 from fsad.data import isolate
 from fsad.data.depth_rules import DepthRules
+from fsad.data.faults import listed
 from fsad.data.layout import find_format, open_reader
 from fsad.data.pairs import Split, check_category
 from fsad.data.record import PREPARED, begin_record, record_category
@@ -44,6 +45,17 @@ class Prepared:
     written: int = 0
     found: int = 0
     failed: dict[str, str] = field(default_factory=dict)
+
+    def failures(self) -> list[str]:
+        """Say what could not be made: what was expected of several samples alike is one line."""
+        alike: dict[str, list[str]] = {}
+        for name, reason in self.failed.items():
+            alike.setdefault(reason.split(": ", 1)[-1].split(", got")[0], []).append(name)
+        lines = []
+        for first, *others in alike.values():
+            more = f"; so {len(others)} more ({listed(others)})" if others else ""
+            lines.append(f"{first}: {self.failed[first]}{more}")
+        return lines
 
 
 def prepare(

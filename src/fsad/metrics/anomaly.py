@@ -150,8 +150,9 @@ class Evaluation:
             "aupro05": pixels,
         }
         self.undefined = {metric: reason for metric, reason in reasons.items() if reason}
-        for metric, reason in self.undefined.items():
-            log.warning("%s is undefined: %s", metric, reason)
+        for reason in dict.fromkeys(self.undefined.values()):  # each said once
+            metrics = [metric for metric, why in self.undefined.items() if why == reason]
+            log.warning("%s undefined: %s", ", ".join(metrics), reason)
         defined = [metric for metric in METRICS if metric not in self.undefined]
         measured = self._pixels.compute(defined)  # of none, where nothing was added
         if "image_auroc" in defined:
