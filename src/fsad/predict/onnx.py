@@ -12,7 +12,6 @@ from fsad.errors import (
     ConfigError,
     DataError,
     MissingDataError,
-    NonFiniteError,
     PackageError,
     message_of,
 )
@@ -67,18 +66,14 @@ class OnnxScorer:
         """Score depth images ``(n, 3, S, S)``; their channels are equal, and one is looked at.
 
         Raises:
-            NonFiniteError: A score is NaN or infinite.
+            NonFiniteError: A score or a value of a map is NaN or infinite.
         """
         names = [each.name for each in self._session.get_outputs()]
         values = self._session.run(names, {INPUT: np.ascontiguousarray(images[:, :1])})
         said = dict(zip(names, values, strict=True))
-        if not np.isfinite(said[SCORE]).all():
-            raise NonFiniteError(
-                "score: expected a finite number, got NaN or infinity. Look at the image."
-            )
         return Scored(
             said[SCORE], said.get(f"{SCORE}_source"), said.get(f"{SCORE}_target"), said[MAP]
-        )
+        ).checked()
 
 
 def load_onnx(
