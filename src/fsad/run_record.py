@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from fsad.errors import DataError, MissingDataError, message_of
+from fsad.errors import DataError, MissingDataError, is_finite, is_fraction, message_of
 from fsad.files import write_json, write_text
 from fsad.metrics import METRICS
 from fsad.provenance import peak_rss_mb, revision_of, versions
@@ -167,7 +167,7 @@ def read_category(folder: Path) -> dict[str, Any]:
         if isinstance(record, dict) and _is_category(record):
             return record
         cause = None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         cause = error
     raise DataError(
         f"{path}: expected a finished category's result, got a file that cannot be read. "
@@ -176,11 +176,17 @@ def read_category(folder: Path) -> dict[str, Any]:
 
 
 def _is_category(record: Mapping[str, Any]) -> bool:
-    """Tell whether what is read one by one is of the kind that a run writes."""
+    """Tell whether what is read one by one is of the kind that a run writes, and in range."""
     prepared = record.get("prepared")
     above = prepared.get("threshold", "") if isinstance(prepared, dict) and prepared else None
-    numbers = [record.get("sigma", 0.0), record.get("beta", 0.0), 0.0 if above is None else above]
-    return isinstance(prepared, dict | None) and all(isinstance(it, int | float) for it in numbers)
+    sigma = record.get("sigma", 0.0)
+    return (
+        isinstance(prepared, dict | None)
+        and is_fraction(record.get("beta", 0.0))
+        and is_finite(sigma)
+        and sigma >= 0
+        and (above is None or is_finite(above))
+    )
 
 
 def write_scores(path: Path, rows: Iterable[ScoreRow]) -> None:

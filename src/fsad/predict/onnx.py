@@ -56,11 +56,24 @@ class OnnxScorer:
             ) from error
         record = self._session.get_modelmeta().custom_metadata_map.get(KEY)
         self.metadata = Metadata.from_json(record, str(path))
+        self._refuse_other_shapes(path)
 
     @property
     def image_size(self) -> int:
         """Height and width of the images that it takes, in pixels, S."""
         return self.metadata.image_size
+
+    def _refuse_other_shapes(self, path: Path) -> None:
+        """Refuse a model that does not take or give what its record says."""
+        size = self.metadata.image_size
+        wanted = {INPUT: [1, size, size], SCORE: [], MAP: [size, size]}  # of one image
+        puts = (*self._session.get_inputs(), *self._session.get_outputs())
+        got = {each.name: each.shape[1:] for each in puts if each.name in wanted}
+        if got != wanted or len(self._session.get_inputs()) != 1:
+            raise DataError(
+                f"{path}: expected a model of images of {size} x {size} as its record says, got "
+                f"inputs and outputs {got}. Export it again with: fsad export RUN_DIR"
+            )
 
     def score(self, images: Pixels) -> Scored:
         """Score depth images ``(n, 3, S, S)``; their channels are equal, and one is looked at.
