@@ -118,7 +118,12 @@ class CategoryRun:
     def run(self) -> CategoryResult:
         """Run what is not done yet and return the result."""
         if agree(self.record.exists()):
-            return self._recorded()
+            result = self._recorded()
+            lacking = agree(self._lacking(result))
+            if not lacking:
+                log.info("%s: finished before, taken from %s", self.folder.name, self.record)
+                return result
+            log.info("%s: not finished, there is no %s; goes on", self.folder.name, lacking)
         if self.trained and not (self.trained / "banks.safetensors").is_file():
             raise RunError(
                 f"ckpt: expected a finished category in '{self.trained}', got one without banks. "
@@ -146,10 +151,9 @@ class CategoryRun:
             result = replace(result, input=profile.to_json())
         self._keep_embeddings(plan, memos[EMBEDDINGS])
         if is_first():
-            self._end(result, plan)
             if self.around.threshold:  # after everything else, of which it must change nothing
                 result = replace(result, threshold=self._threshold(plan, memos))
-                self._end(result, plan)
+            self._end(result, plan)  # last: a category with this file is taken for finished
         agree(None)  # the others wait until it is there
         return result if is_first() else self._recorded()
 
@@ -248,13 +252,32 @@ class CategoryRun:
         """Read back what an earlier process finished."""
         try:
             stored = json.loads(self.record.read_text(encoding="utf-8"))
-            log.info("%s: finished before, taken from %s", self.folder.name, self.record)
             return CategoryResult.from_json(stored)
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"{self.record}: expected a finished category's result, got a file that cannot be "
                 "read. Delete it to have the category tested again."
             ) from error
+
+    def _lacking(self, result: CategoryResult) -> str:
+        """Name what was asked for and is not there; empty if all is."""
+        if self.around.threshold and result.threshold is None:
+            return "threshold"  # of an earlier version, killed while it was set
+        names = ["scores.csv", *([THRESHOLD] if self.around.threshold else [])]
+        for name in names:
+            if not (self.folder / name).is_file():
+                return name
+        if self.maps and not any(self.maps.glob("*.png")):
+            return f"picture in {self.maps}"
+        samples = self.folder / f"{EMBEDDINGS}.safetensors"
+        if self.embeddings and not samples.is_file() and self._shows_something():
+            return samples.name
+        return ""
+
+    def _shows_something(self) -> bool:
+        """Tell whether a stage has embeddings to keep."""
+        plan = self.method.plan(self.extractor, self.folder / "banks.safetensors")
+        return any(stage.embeddings for stage in plan.stages)
 
     def _score(self, plan: Plan, memo: Memo) -> tuple[dict[str, Scores], float]:
         """Return the scores of all test images, and the seconds that scoring them took."""

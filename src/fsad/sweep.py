@@ -106,7 +106,8 @@ def newest(config: DictConfig) -> Path:
 def finished(folder: Path) -> "RunResult | None":
     """Return the result of a run in which nothing is left to do, else None.
 
-    ``result.json`` is written after every category, the table beside it after the last one.
+    ``result.json`` is written after every category, the table beside it after the last one, and the
+    page and exported files after that.
     """
     from fsad.run_record import read_result
 
@@ -116,7 +117,22 @@ def finished(folder: Path) -> "RunResult | None":
         result = read_result(folder / "result.json")
     except (MissingDataError, DataError):  # going on with the run writes it again
         return None
-    return None if result.failed else result
+    return None if result.failed or _lacks_something(folder, result) else result
+
+
+def _lacks_something(folder: Path, result: "RunResult") -> bool:
+    """Tell whether something that the run's settings ask for is not there."""
+    from fsad.export.kept import kept_model
+
+    asked = result.config
+    if asked.get("report") and not (folder / "report.html").is_file():
+        return True
+    return any(
+        (asked.get("threshold") and category.threshold is None)
+        or (asked.get("maps") and not any((folder / "maps" / name).glob("*.png")))
+        or (asked.get("export") and kept_model(folder, name) is None)
+        for name, category in result.categories.items()
+    )
 
 
 def _stored(folder: Path) -> DictConfig:
