@@ -8,6 +8,7 @@ from typing import Any
 
 from fsad.atomic import write_json
 from fsad.errors import DataError, is_finite, is_fraction, message_of
+from fsad.intact import refuse_changed, with_digest
 
 THRESHOLD = "threshold.json"
 SCHEMA = 1
@@ -97,7 +98,7 @@ class Threshold:
         Raises:
             OutputError: The file cannot be written.
         """
-        write_json(path, {**self.to_json(), "seconds": self.seconds})
+        write_json(path, with_digest({**self.to_json(), "seconds": self.seconds}))
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> "Threshold":
@@ -106,9 +107,11 @@ class Threshold:
         Raises:
             KeyError: A key is missing.
             TypeError: A value is of another kind.
-            ValueError: It is of another schema, or a number is out of range: above a threshold
-                that is NaN or infinite nothing lies, and every image would be called good.
+            ValueError: It is of another schema, was changed since it was written, or a number is
+                out of range: above a threshold that is NaN or infinite nothing lies, and every
+                image would be called good.
         """
+        refuse_changed(entry)
         if entry["schema"] != SCHEMA:
             raise ValueError(f"schema {entry['schema']!r}")
         for name, fits in (
@@ -146,6 +149,6 @@ def read_threshold(path: Path) -> Threshold:
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
             f"{path}: expected a run's threshold, got a file that cannot be read "
-            f"({message_of(error)}). Copy the whole folder of the run, or delete this file to go "
-            "without a threshold."
+            f"({message_of(error)}). Copy the whole folder of the run, or delete this file and go "
+            "without a threshold or with --threshold."
         ) from error

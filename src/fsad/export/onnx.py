@@ -13,6 +13,7 @@ from torch.export import ExportedProgram
 from fsad.atomic import atomic
 from fsad.errors import ConfigError, PackageError, RunError, message_of
 from fsad.export.metadata import INPUT, KEY, Metadata
+from fsad.export.seal import IN_ONNX, SEAL, UNSEALED, seal
 
 OPSET = 18  # the first that the exporter writes, read by onnxruntime since 1.14
 LARGEST = 2**31 - 2**20  # bytes that one file can hold, with some room for the graph
@@ -23,7 +24,7 @@ that where depth is all but flat another program's rounding shows. Scores differ
 
 
 def write_onnx(program: ExportedProgram, about: Metadata, path: Path) -> None:
-    """Write a graph as one ONNX file, atomically.
+    """Write a graph as one ONNX file with its digest, atomically.
 
     Args:
         program: The graph.
@@ -46,12 +47,13 @@ def write_onnx(program: ExportedProgram, about: Metadata, path: Path) -> None:
             f"{size / 1e9:.1f} GB. Use a smaller bank, or --format pt2, which has no such limit."
         )
     _forget_where_it_was_made(model)
-    model.metadata_props[KEY] = about.to_json()
+    model.metadata_props.update({KEY: about.to_json(), SEAL: UNSEALED})
     model.producer_name, model.producer_version = "fsad", about.fsad
     with atomic(path) as partial:
         import onnx_ir
 
         onnx_ir.save(model, partial)
+        seal(partial, IN_ONNX)
 
 
 def refuse_without_packages() -> None:

@@ -1,5 +1,6 @@
 """An exported ONNX model as a predictor. The only import of onnxruntime; torch is not needed."""
 
+import logging
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,11 @@ from fsad.errors import (
     message_of,
 )
 from fsad.export.metadata import INPUT, KEY, MAP, SCORE, Metadata
+from fsad.export.seal import IN_ONNX, check_seal
 from fsad.predict.predictor import Predictor
 from fsad.predict.scorer import Limits, Pixels, Scored
+
+log = logging.getLogger(__name__)
 
 
 class OnnxScorer:
@@ -32,7 +36,8 @@ class OnnxScorer:
     Raises:
         PackageError: ``onnxruntime`` is not installed.
         MissingDataError: There is no such file.
-        DataError: It cannot be read, or ``fsad`` did not write it.
+        DataError: It cannot be read, was changed since it was written, or ``fsad`` did not write
+            it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -40,6 +45,7 @@ class OnnxScorer:
             raise PackageError("onnxruntime", "onnx")
         if not path.is_file():
             raise MissingDataError(f"{path}: expected a model's file, got none")
+        sealed = check_seal(path, IN_ONNX)  # before anything makes sense of its bytes
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -57,6 +63,12 @@ class OnnxScorer:
         record = self._session.get_modelmeta().custom_metadata_map.get(KEY)
         self.metadata = Metadata.from_json(record, str(path))
         self._refuse_other_shapes(path)
+        if not sealed:
+            log.warning(
+                "%s: has no digest, so damage to it would not show: an earlier version of fsad "
+                "exported it. Export it again with: fsad export RUN_DIR",
+                path,
+            )
 
     @property
     def image_size(self) -> int:
