@@ -155,7 +155,8 @@ def keep_exported(output: Path, categories: Sequence[str], weights: str | None) 
             from fsad.export.from_run import export_run
 
             path = Path(weights) if weights else None
-            log.info("exported file in %s", export_run(output, category, weights_path=path).path)
+            exported = export_run(output, category, weights_path=path)
+            log.info("exported file in %s; it scores %s", exported.path, exported.proof)
 
 
 @contextmanager

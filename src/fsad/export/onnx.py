@@ -1,7 +1,7 @@
 """Writing ONNX; PyTorch's exporter works with onnxscript, which brings onnx_ir."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,13 +23,19 @@ UNSTEADY = ("sift",)
 that where depth is all but flat another program's rounding shows. Scores differed by up to 6e-4."""
 
 
-def write_onnx(program: ExportedProgram, about: Metadata, path: Path) -> None:
+def write_onnx(
+    program: ExportedProgram,
+    about: Metadata,
+    path: Path,
+    prove: Callable[[Path], object] = lambda _: None,
+) -> None:
     """Write a graph as one ONNX file with its digest, atomically.
 
     Args:
         program: The graph.
         about: Goes with it, as JSON under the key ``fsad``.
         path: The file.
+        prove: Given the file before it is in its place; what it raises leaves none.
 
     Raises:
         PackageError: ``onnx`` or ``onnxscript`` is not installed.
@@ -54,15 +60,16 @@ def write_onnx(program: ExportedProgram, about: Metadata, path: Path) -> None:
 
         onnx_ir.save(model, partial)
         seal(partial, IN_ONNX)
+        prove(partial)
 
 
 def refuse_without_packages() -> None:
     """Refuse to start what needs a package that is not there.
 
     Raises:
-        PackageError: ``onnx`` or ``onnxscript`` is not installed.
+        PackageError: ``onnx``, ``onnxscript`` or ``onnxruntime`` is not installed.
     """
-    for package in ("onnx", "onnxscript"):
+    for package in ("onnx", "onnxscript", "onnxruntime"):
         if find_spec(package) is None:
             raise PackageError(package, "export")
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -10,24 +11,31 @@ from torch.export import ExportedProgram
 
 from fsad.atomic import atomic
 from fsad.errors import DataError, message_of
-from fsad.export.metadata import KEY, Metadata
+from fsad.export.metadata import KEY, MAP, SCORE, Metadata
 from fsad.export.seal import SEAL
+from fsad.predict.scorer import Pixels, Scored
 
 
-def write_pt2(program: ExportedProgram, about: Metadata, path: Path) -> None:
+def write_pt2(
+    program: ExportedProgram,
+    about: Metadata,
+    path: Path,
+    prove: Callable[[Path], object] = lambda _: None,
+) -> None:
     """Write a graph for ``torch.export.load`` with its digest, atomically.
 
     Args:
         program: The graph.
         about: Goes with it, as JSON in an extra file ``fsad``.
         path: The file.
+        prove: Given the file before it is in its place; what it raises leaves none.
 
     Raises:
         OutputError: The file cannot be written.
 
     Note:
-        ``torch.export.load`` may unpickle: it is for files of one's own. This program never calls
-        it.
+        ``torch.export.load`` may unpickle: it is for files of one's own. This program calls it for
+        the one file that it has just written, in :func:`score_pt2`.
     """
     for name, value in program.constants.items():
         if isinstance(value, Tensor):  # a view, as of a bank in both banks, would bring the whole
@@ -36,6 +44,23 @@ def write_pt2(program: ExportedProgram, about: Metadata, path: Path) -> None:
         with partial.open("wb") as file:
             torch.export.save(program, file, extra_files={KEY: about.to_json()})
         _seal(partial)
+        prove(partial)
+
+
+def score_pt2(path: Path) -> Callable[[Pixels], Scored]:
+    """Return what scores depth images ``(n, 3, S, S)`` by a file that this process has written."""
+    check_pt2(path)
+    with path.open("rb") as file:
+        loaded = torch.export.load(file).module()
+
+    def score(images: Pixels) -> Scored:
+        with torch.no_grad():
+            said = loaded(torch.from_numpy(images[:, :1].copy()))
+        values = {name: value.numpy() for name, value in said.items()}
+        source, target = (values.get(f"{SCORE}_{domain}") for domain in ("source", "target"))
+        return Scored(values[SCORE], source, target, values[MAP]).checked()
+
+    return score
 
 
 def check_pt2(path: Path) -> Metadata:
