@@ -287,7 +287,8 @@ class CategoryRun:
                 return name
             if not is_whole():
                 return f"{name} as it was written"
-        if self.maps and not any(self.maps.glob("*.png")):
+        tested = result.n_test_good + result.n_test_defect
+        if self.maps and tested and not any(self.maps.glob("*.png")):
             return f"picture in {self.maps}"
         samples = self.folder / f"{EMBEDDINGS}.safetensors"
         if self.embeddings and not samples.is_file() and self._shows_something():

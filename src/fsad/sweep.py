@@ -172,7 +172,11 @@ def _lacks_something(folder: Path, result: "RunResult") -> bool:
         return True
     return any(
         (asked.get("threshold") and category.threshold is None)
-        or (asked.get("maps") and not any((folder / "maps" / name).glob("*.png")))
+        or (
+            asked.get("maps")
+            and category.n_test_good + category.n_test_defect
+            and not any((folder / "maps" / name).glob("*.png"))
+        )
         or (asked.get("export") and kept_model(folder, name) is None)
         for name, category in result.categories.items()
     )

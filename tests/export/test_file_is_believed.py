@@ -50,6 +50,8 @@ BAD = [
     ("backbone", "depth", "texts by name", "'depth'"),
     ("backbone", {"name": 1}, "texts by name", "{'name': 1}"),
     ("png_holes", "no", "true or false", "'no'"),
+    ("rules", [], "settings by name or null", r"\[\]"),
+    ("profile", 1, "numbers by name or null", "1"),
     ("category", None, "a text", "None"),
     ("note", 10**400, "a text", r"1000.*\.\.\."),
 ]
@@ -72,6 +74,24 @@ def test_a_record_of_another_kind_or_out_of_range_is_refused_in_one_line(
     assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
     assert done.stderr.startswith("error: ")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rules": {"of": "another version"}},
+        {"rules": {"invalid": "65535"}},
+        {"profile": {"aspect": 1.0}},
+        {"profile": {"aspect": float("nan"), "extent": None}},
+        {"profile": {"aspect": 1.0, "extent": "wide"}},
+    ],
+)
+def test_rules_and_profiles_that_cannot_be_are_refused_in_one_line(tmp_path, change):
+    path = plain(tmp_path / "model.onnx", metadata=json.dumps(asdict(RECORD) | change))
+    with pytest.raises(
+        DataError, match=r"model\.onnx: expected rules and a profile of images in its record, got '"
+    ):
+        load_onnx(path)
 
 
 @pytest.mark.parametrize("text", ["{", "[" * 100_000, "[]", "7", "", '{"schema": 1}'])

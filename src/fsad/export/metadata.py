@@ -127,6 +127,8 @@ KINDS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
     "map_threshold": ("a finite number or null", lambda it: it is None or is_finite(it)),
     "false_alarm_rate": ("a number in [0, 1] or null", lambda it: it is None or is_fraction(it)),
     "part_above": ("a finite number or null", lambda it: it is None or is_finite(it)),
+    "rules": ("settings by name or null", lambda it: isinstance(it, dict | None)),
+    "profile": ("numbers by name or null", lambda it: isinstance(it, dict | None)),
     "png_holes": ("true or false", lambda it: isinstance(it, bool)),
     "schema": ("a whole number", lambda it: isinstance(it, int)),
 }

@@ -32,6 +32,8 @@ class OnnxScorer:
 
     Attributes:
         metadata: What the file says of itself.
+        rules: How it reads images.
+        profile: What the training images looked like.
 
     Raises:
         PackageError: ``onnxruntime`` is not installed.
@@ -62,6 +64,14 @@ class OnnxScorer:
             ) from error
         record = self._session.get_modelmeta().custom_metadata_map.get(KEY)
         self.metadata = Metadata.from_json(record, str(path))
+        try:
+            self.rules = DepthRules.from_json(self.metadata.rules)
+            self.profile = InputProfile.from_json(self.metadata.profile)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{path}: expected rules and a profile of images in its record, got "
+                f"'{message_of(error)}'. Export it again with: fsad export RUN_DIR"
+            ) from error
         self._refuse_other_shapes(path)
         if not sealed:
             log.warning(
@@ -143,6 +153,6 @@ def predictor_of(scorer: OnnxScorer) -> Predictor:
         said.category,
         said.part_above,
         said.png_holes,
-        DepthRules.from_json(said.rules),
-        InputProfile.from_json(said.profile),
+        scorer.rules,
+        scorer.profile,
     )
