@@ -16,10 +16,12 @@ from fsad.errors import (
     check_at_least,
     check_bool,
     check_even,
+    check_finite,
     check_fraction,
     check_not_negative,
     check_positive,
     check_shape,
+    is_finite,
     message_of,
 )
 
@@ -102,6 +104,15 @@ def test_a_number_too_small_not_finite_or_none_is_refused_verbatim(check, least,
         with pytest.raises(ConfigError) as caught:
             check("std", value)
         assert str(caught.value) == f"std: expected a number {wanted}, got {value!r}"
+
+
+def test_only_a_finite_number_is_one():
+    assert check_finite("threshold", 3) == 3.0
+    for value in (float("nan"), float("-inf"), 10**400, "3", None, True):
+        assert not is_finite(value)
+        with pytest.raises(ConfigError) as caught:
+            check_finite("threshold", value)
+        assert str(caught.value) == f"threshold: expected a finite number, got {value!r}"
 
 
 def test_an_even_number_comes_back_and_an_odd_one_is_refused():

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from fsad.config import LAUNCHERS, register
 from fsad.errors import ConfigError, DataError, MissingDataError
-from fsad.sweep import check_launcher, go_on
+from fsad.sweep import SweepStart, check_launcher, go_on
 
 CONF = Path(__file__).parents[1] / "conf"
 
@@ -45,6 +45,36 @@ def test_a_sweep_gone_on_with_writes_where_it_wrote(sweep):
     words = [*config.hydra.overrides.hydra, *config.hydra.overrides.task]
     again = composed(*words)  # as the jobs are
     assert again.resume == again.hydra.sweep.dir == str(sweep)
+
+
+@pytest.mark.parametrize("kind", ["run", "sweep"])
+def test_runs_and_sweeps_begun_in_one_second_get_folders_of_their_own(kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = f"hydra.{kind}.dir='it\\'s (one)/${{now:%Y}}'"  # the same for a year
+    folders = []
+    for _ in range(3):
+        config = composed(name)
+        getattr(SweepStart(), f"on_{'multirun' if kind == 'sweep' else 'run'}_start")(config)
+        folders.append(Path(config.hydra[kind].dir))
+        again = composed(*config.hydra.overrides.hydra)  # as jobs are
+        assert again.hydra[kind].dir == config.hydra[kind].dir
+    year = folders[0].name
+    assert [each.name for each in folders] == [year, f"{year}_2", f"{year}_3"]
+    assert all(each.is_dir() for each in folders)
+
+
+def test_a_folder_that_the_user_names_stays_as_named_though_it_is_there(tmp_path):
+    config = composed(f"hydra.run.dir={tmp_path}")
+    SweepStart().on_run_start(config)
+    assert config.hydra.run.dir == str(tmp_path)
+
+
+def test_where_no_folder_can_be_made_hydra_is_left_to_say_so(tmp_path):
+    (tmp_path / "file").touch()
+    config = composed(f"hydra.run.dir='{tmp_path}/file/${{now:%Y}}'")
+    before = config.hydra.run.dir
+    SweepStart().on_run_start(config)
+    assert config.hydra.run.dir == before
 
 
 @pytest.mark.parametrize(

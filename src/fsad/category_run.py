@@ -1,5 +1,6 @@
 """One category: its stages in order, then the test; what is finished is never done again."""
 
+import csv
 import json
 import logging
 import time
@@ -20,8 +21,9 @@ from fsad.checkpoint import backbone_identity, check_readable
 from fsad.data.datamodule import PairDataModule
 from fsad.data.doubts import Doubts
 from fsad.embeddings import EMBEDDINGS
-from fsad.errors import ConfigError, DataError, RunError
+from fsad.errors import ConfigError, DataError, RunError, message_of
 from fsad.files import make_folder, read_tensors, write_json, write_tensors
+from fsad.intact import refuse_changed, with_digest
 from fsad.leave_one_out import Shelf, set_threshold
 from fsad.maps import write_maps
 from fsad.memo import Memo
@@ -31,10 +33,19 @@ from fsad.processes import agree, is_first
 from fsad.progress import track
 from fsad.randomness import seeded
 from fsad.result import as_json
-from fsad.run_record import CATEGORY, CategoryResult, ScoreRow, peak_rss_mb, write_scores
+from fsad.run_record import (
+    CATEGORY,
+    SCORES_DIGEST,
+    CategoryResult,
+    ScoreRow,
+    peak_rss_mb,
+    read_category,
+    scores_digest,
+    write_scores,
+)
 from fsad.scored import Fusion, ImageScore, ScoredImages, Scores, scores_by_domain, source_share
 from fsad.store import TensorStore, digest
-from fsad.threshold import THRESHOLD
+from fsad.threshold import THRESHOLD, read_threshold
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +129,12 @@ class CategoryRun:
     def run(self) -> CategoryResult:
         """Run what is not done yet and return the result."""
         if agree(self.record.exists()):
-            return self._recorded()
+            result = self._recorded()
+            lacking = agree(self._lacking(result))
+            if not lacking:
+                log.info("%s: finished before, taken from %s", self.folder.name, self.record)
+                return result
+            log.info("%s: not finished, there is no %s; goes on", self.folder.name, lacking)
         if self.trained and not (self.trained / "banks.safetensors").is_file():
             raise RunError(
                 f"ckpt: expected a finished category in '{self.trained}', got one without banks. "
@@ -146,10 +162,9 @@ class CategoryRun:
             result = replace(result, input=profile.to_json())
         self._keep_embeddings(plan, memos[EMBEDDINGS])
         if is_first():
-            self._end(result, plan)
             if self.around.threshold:  # after everything else, of which it must change nothing
                 result = replace(result, threshold=self._threshold(plan, memos))
-                self._end(result, plan)
+            self._end(result, plan)  # last: a category with this file is taken for finished
         agree(None)  # the others wait until it is there
         return result if is_first() else self._recorded()
 
@@ -242,19 +257,64 @@ class CategoryRun:
 
     def _end(self, result: CategoryResult, plan: Plan) -> None:
         """Record the category, and how its scores became maps: no setting need say that."""
-        write_json(self.record, result.to_json() | {"sigma": plan.sigma, "beta": plan.beta})
+        about = {
+            "sigma": plan.sigma,
+            "beta": plan.beta,
+            SCORES_DIGEST: scores_digest(self.folder / "scores.csv"),
+        }
+        write_json(self.record, with_digest(result.to_json() | about))
 
     def _recorded(self) -> CategoryResult:
         """Read back what an earlier process finished."""
         try:
             stored = json.loads(self.record.read_text(encoding="utf-8"))
-            log.info("%s: finished before, taken from %s", self.folder.name, self.record)
+            refuse_changed(stored)
             return CategoryResult.from_json(stored)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise DataError(
                 f"{self.record}: expected a finished category's result, got a file that cannot be "
-                "read. Delete it to have the category tested again."
+                f"read ({message_of(error)}). Delete it to have the category tested again."
             ) from error
+
+    def _lacking(self, result: CategoryResult) -> str:
+        """Name what was asked for and is not there; empty if all is."""
+        if self.around.threshold and result.threshold is None:
+            return "threshold"  # of an earlier version, killed while it was set
+        for name, is_whole in (("scores.csv", self._has_scores), (THRESHOLD, self._has_threshold)):
+            if name == THRESHOLD and not self.around.threshold:
+                continue
+            if not (self.folder / name).is_file():
+                return name
+            if not is_whole():
+                return f"{name} as it was written"
+        tested = result.n_test_good + result.n_test_defect
+        if self.maps and tested and not any(self.maps.glob("*.png")):
+            return f"picture in {self.maps}"
+        samples = self.folder / f"{EMBEDDINGS}.safetensors"
+        if self.embeddings and not samples.is_file() and self._shows_something():
+            return samples.name
+        return ""
+
+    def _has_scores(self) -> bool:
+        """Tell whether ``scores.csv`` is as the record has it, if it says."""
+        written = read_category(self.folder).get(SCORES_DIGEST)
+        try:
+            return written is None or scores_digest(self.folder / "scores.csv") == written
+        except (OSError, ValueError, csv.Error):
+            return False
+
+    def _has_threshold(self) -> bool:
+        """Tell whether ``threshold.json`` can be believed."""
+        try:
+            read_threshold(self.folder / THRESHOLD)
+        except DataError:
+            return False
+        return True
+
+    def _shows_something(self) -> bool:
+        """Tell whether a stage has embeddings to keep."""
+        plan = self.method.plan(self.extractor, self.folder / "banks.safetensors")
+        return any(stage.embeddings for stage in plan.stages)
 
     def _score(self, plan: Plan, memo: Memo) -> tuple[dict[str, Scores], float]:
         """Return the scores of all test images, and the seconds that scoring them took."""

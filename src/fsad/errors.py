@@ -4,6 +4,7 @@ Every message reads ``name: expected what, got what`` and, where it is known, th
 sentence. Messages are one line, so that they survive a worker process and a log file.
 """
 
+import math
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
@@ -103,6 +104,32 @@ def check_shape(name: str, tensor: "Tensor", axes: str, **sizes: int) -> dict[st
             expected += " with " + ", ".join(f"{axis}={size}" for axis, size in known.items())
         raise ShapeError(f"{name}: expected {expected}, got {shape}")
     return dict(zip(names, shape, strict=True))
+
+
+def is_finite(value: object) -> bool:
+    """Tell whether a value, as it may come from a file, is a number that is neither NaN nor inf."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        return False
+
+
+def is_fraction(value: object) -> bool:
+    """Tell whether a value, as it may come from a file, is a number in [0, 1]."""
+    return is_finite(value) and 0 <= value <= 1  # type: ignore[operator]
+
+
+def check_finite(name: str, value: float) -> float:
+    """Return ``value`` if it is a number that is neither NaN nor infinite.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if not is_finite(value):
+        raise ConfigError(f"{name}: expected a finite number, got {value!r}")
+    return float(value)
 
 
 def check_fraction(name: str, value: float) -> float:

@@ -28,11 +28,12 @@ from fsad.errors import (
     check_not_negative,
     message_of,
 )
-from fsad.files import make_folder, write_text
+from fsad.files import make_folder
 from fsad.functional.screen import int8_is_fast
 from fsad.launch import InStep, threads_of_each, together
 from fsad.pipeline import Job, run
 from fsad.quiet import quieten_lightning
+from fsad.run_folder import alone_in, begin, refuse_used
 from fsad.run_record import read_result
 from fsad.store import TensorStore, digest
 from fsad.table import collect, print_table, write_table
@@ -60,7 +61,7 @@ def run_job(cfg: DictConfig) -> float | None:
     quieten_lightning()
     output = make_folder(Path(cfg.paths.output_dir), "paths.output_dir")
     if not cfg.resume:
-        _refuse_used(output)
+        refuse_used(output)
     # What cannot be built shows before any work, and before the folder counts as a run.
     TrainerMaker(cfg, [])(callbacks=[])
     if cfg.export:
@@ -73,8 +74,13 @@ def run_job(cfg: DictConfig) -> float | None:
         refuse_unexportable(cfg.trainer.precision, job)
     _ = job.data.categories
     if not cfg.resume:
-        # Not resolved, so that a resumed run may lie elsewhere.
-        write_text(output / "config.yaml", OmegaConf.to_yaml(cfg))
+        begin(output, OmegaConf.to_yaml(cfg))  # not resolved: a resumed run may lie elsewhere
+    with alone_in(output):
+        return _run_in(output, cfg, job, logs)
+
+
+def _run_in(output: Path, cfg: DictConfig, job: Job, logs: list[Logger]) -> float | None:
+    """Run a job that is built, in its folder, and write what it has to show."""
     log.info("writing to %s", output)
     with loggers(cfg.logger) as opened:
         logs += opened
@@ -149,7 +155,8 @@ def keep_exported(output: Path, categories: Sequence[str], weights: str | None) 
             from fsad.export.from_run import export_run
 
             path = Path(weights) if weights else None
-            log.info("exported file in %s", export_run(output, category, weights_path=path).path)
+            exported = export_run(output, category, weights_path=path)
+            log.info("exported file in %s; it scores %s", exported.path, exported.proof)
 
 
 @contextmanager
@@ -263,16 +270,6 @@ def check_devices(cfg: DictConfig) -> int:
     if isinstance(devices, ListConfig):  # chosen GPUs
         return len(devices)
     return check_at_least("trainer.devices", devices, 1)
-
-
-def _refuse_used(output: Path) -> None:
-    """Refuse a folder with another run in it: its finished stages would be taken for this one's."""
-    for name in ("config.yaml", "result.json", "categories"):
-        if (output / name).exists():
-            raise RunError(
-                f"paths.output_dir: expected a folder without a run, got '{output}' with {name}. "
-                f"Go on with resume={output}, or choose another folder."
-            )
 
 
 class TrainerMaker:

@@ -8,8 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from fsad.errors import DataError, MissingDataError, message_of
+from fsad.errors import DataError, MissingDataError, is_finite, is_fraction, message_of
 from fsad.files import write_json, write_text
+from fsad.intact import refuse_changed, table_digest
 from fsad.metrics import METRICS
 from fsad.provenance import peak_rss_mb, revision_of, versions
 from fsad.result import CategoryResult, Metrics, RunResult, ScoreRow, as_json
@@ -165,22 +166,49 @@ def read_category(folder: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(record, dict) and _is_category(record):
+            refuse_changed(record)
             return record
-        cause = None
-    except (OSError, ValueError) as error:
+        cause: Exception = ValueError("values of another kind or out of range")
+    except (OSError, ValueError, RecursionError) as error:
         cause = error
     raise DataError(
-        f"{path}: expected a finished category's result, got a file that cannot be read. "
-        "Copy the whole folder of the run."
+        f"{path}: expected a finished category's result, got a file that cannot be read "
+        f"({message_of(cause)}). Copy the whole folder of the run, or delete this file and say: "
+        f"python train.py resume={folder.parents[1]}"
     ) from cause
 
 
 def _is_category(record: Mapping[str, Any]) -> bool:
-    """Tell whether what is read one by one is of the kind that a run writes."""
+    """Tell whether what is read one by one is of the kind that a run writes, and in range."""
     prepared = record.get("prepared")
     above = prepared.get("threshold", "") if isinstance(prepared, dict) and prepared else None
-    numbers = [record.get("sigma", 0.0), record.get("beta", 0.0), 0.0 if above is None else above]
-    return isinstance(prepared, dict | None) and all(isinstance(it, int | float) for it in numbers)
+    sigma = record.get("sigma", 0.0)
+    return (
+        isinstance(prepared, dict | None)
+        and is_fraction(record.get("beta", 0.0))
+        and is_finite(sigma)
+        and sigma >= 0
+        and (above is None or is_finite(above))
+    )
+
+
+SCORES_DIGEST = "scores_digest"
+"""The key in ``category.json`` of the digest of the ``scores.csv`` beside it."""
+
+
+def scores_digest(path: Path, category: str | None = None) -> str:
+    """Digest the cells of a ``scores.csv``.
+
+    Args:
+        path: The file.
+        category: Whose rows alone count; None takes all.
+
+    Raises:
+        OSError, ValueError, csv.Error: It cannot be read.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        heading, *rows = [*csv.reader(file)] or [[]]
+    return table_digest([heading, *(row for row in rows if category in (None, *row[:1]))])
 
 
 def write_scores(path: Path, rows: Iterable[ScoreRow]) -> None:

@@ -1,7 +1,8 @@
-"""How a multirun starts: its launcher is there, and a sweep to go on with is the same sweep."""
+"""How runs and multiruns start: in a folder of their own; a sweep gone on with is the same."""
 
 import sys
-from itertools import zip_longest
+from contextlib import suppress
+from itertools import count, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +22,15 @@ NEWEST = "newest"
 
 
 class SweepStart(Callback):
-    """Checks a multirun before Hydra makes a folder for it.
+    """Chooses a run's folder, and checks a multirun, before Hydra makes a folder for it.
 
     With ``resume=FOLDER`` the jobs get the folders they had: ``FOLDER/<number of the job>``. What
     they do there, :func:`fsad.config.settle` and :func:`finished` decide.
     """
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Give the run a folder that no other run has."""
+        step_aside(config, "run")
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Refuse a launcher that is not installed; make the jobs write to the resumed sweep."""
@@ -33,6 +38,8 @@ class SweepStart(Callback):
             check_launcher(config)
             if config.resume:
                 go_on(config)
+            else:
+                step_aside(config, "sweep")
         except FsadError as error:
             # Of a callback's exceptions Hydra makes warnings, but not of this one.
             sys.exit(message_of(error))
@@ -74,16 +81,52 @@ def go_on(config: DictConfig) -> None:
                 f"resume: expected {before or 'no other argument'} as '{folder}' was started, "
                 f"got {now or 'nothing'}. Pass the same in the same order, or start a new sweep."
             )
-    quoted = str(folder).replace("'", r"\'")
+    quoted = _write_to(config, "sweep", folder)
     overrides = config.hydra.overrides
     config.resume = str(folder)
     with open_dict(config.hydra):
-        config.hydra.sweep.dir = str(folder)
-        # A job is composed anew from these.
-        overrides.hydra.append(f"hydra.sweep.dir='{quoted}'")
         overrides.task = [
             f"resume='{quoted}'" if _key(word) == "resume" else word for word in overrides.task
         ]
+
+
+def step_aside(config: DictConfig, kind: str) -> None:
+    """Make the folder named by the time of the start, or one beside it if another has it.
+
+    Two runs that start within one second would get the same name. A folder that the user names is
+    the user's: whether a run may begin in it, :mod:`fsad.run_folder` decides.
+
+    Args:
+        config: As Hydra composed it; changed in place.
+        kind: ``run`` or ``sweep``.
+    """
+    node = config.hydra[kind]
+    raw = OmegaConf.to_container(node, resolve=False)
+    if not isinstance(raw, dict) or "${now:" not in str(raw["dir"]):
+        return
+    named = Path(node.dir)
+    folder = named
+    try:
+        named.parent.mkdir(parents=True, exist_ok=True)
+        for number in count(2):
+            with suppress(FileExistsError):
+                folder.mkdir()
+                break
+            folder = named.with_name(f"{named.name}_{number}")
+    except OSError:
+        return  # Hydra meets the same, and what it says of it is understood
+    if folder != named:
+        _write_to(config, kind, folder)
+
+
+def _write_to(config: DictConfig, kind: str, folder: Path) -> str:
+    """Make a run or a sweep write to a folder; return its name, quoted as in an override."""
+    quoted = str(folder).replace("'", r"\'")
+    with open_dict(config.hydra):
+        config.hydra[kind].dir = str(folder)
+        # A job is composed anew from these.
+        config.hydra.overrides.hydra.append(f"hydra.{kind}.dir='{quoted}'")
+    return quoted
 
 
 def newest(config: DictConfig) -> Path:
@@ -106,7 +149,8 @@ def newest(config: DictConfig) -> Path:
 def finished(folder: Path) -> "RunResult | None":
     """Return the result of a run in which nothing is left to do, else None.
 
-    ``result.json`` is written after every category, the table beside it after the last one.
+    ``result.json`` is written after every category, the table beside it after the last one, and the
+    page and exported files after that.
     """
     from fsad.run_record import read_result
 
@@ -116,7 +160,26 @@ def finished(folder: Path) -> "RunResult | None":
         result = read_result(folder / "result.json")
     except (MissingDataError, DataError):  # going on with the run writes it again
         return None
-    return None if result.failed else result
+    return None if result.failed or _lacks_something(folder, result) else result
+
+
+def _lacks_something(folder: Path, result: "RunResult") -> bool:
+    """Tell whether something that the run's settings ask for is not there."""
+    from fsad.export.kept import kept_model
+
+    asked = result.config
+    if asked.get("report") and not (folder / "report.html").is_file():
+        return True
+    return any(
+        (asked.get("threshold") and category.threshold is None)
+        or (
+            asked.get("maps")
+            and category.n_test_good + category.n_test_defect
+            and not any((folder / "maps" / name).glob("*.png"))
+        )
+        or (asked.get("export") and kept_model(folder, name) is None)
+        for name, category in result.categories.items()
+    )
 
 
 def _stored(folder: Path) -> DictConfig:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from fsad.atomic import write_json
-from fsad.errors import DataError
+from fsad.errors import DataError, is_finite, is_fraction, message_of
+from fsad.intact import refuse_changed, with_digest
 
 THRESHOLD = "threshold.json"
 SCHEMA = 1
@@ -67,8 +68,10 @@ class Threshold:
 
     @classmethod
     def of(cls, held_out: list[HeldOut], seconds: float = 0.0) -> "Threshold":
-        """Take the largest of at least two held-out scores."""
+        """Take the largest of at least two held-out scores; none where one is no number."""
         count = len(held_out)
+        if not all(is_finite(each.score) and is_finite(each.map_highest) for each in held_out):
+            return cls.none("a shot that is held out scores NaN or infinity")
         image = max(each.score for each in held_out)
         note = (
             f"threshold {image:.6g}: the largest score of {count} shots, each held out in turn\n"
@@ -95,7 +98,7 @@ class Threshold:
         Raises:
             OutputError: The file cannot be written.
         """
-        write_json(path, {**self.to_json(), "seconds": self.seconds})
+        write_json(path, with_digest({**self.to_json(), "seconds": self.seconds}))
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> "Threshold":
@@ -104,15 +107,30 @@ class Threshold:
         Raises:
             KeyError: A key is missing.
             TypeError: A value is of another kind.
-            ValueError: It is of another schema.
+            ValueError: It is of another schema, was changed since it was written, or a number is
+                out of range: above a threshold that is NaN or infinite nothing lies, and every
+                image would be called good.
         """
+        refuse_changed(entry)
         if entry["schema"] != SCHEMA:
             raise ValueError(f"schema {entry['schema']!r}")
+        for name, fits in (
+            ("image", is_finite),
+            ("map", is_finite),
+            ("false_alarm_rate", is_fraction),
+        ):
+            if entry[name] is not None and not fits(entry[name]):
+                raise ValueError(f"{name} {entry[name]!r}")
+        held_out = [HeldOut(**each) for each in entry["held_out"]]
+        for each in held_out:
+            alone = (each.score_source, each.score_target)
+            scores = [each.score, each.map_highest, *(it for it in alone if it is not None)]
+            if not all(map(is_finite, scores)):
+                raise ValueError(f"held-out scores {scores}")
         image, highest, rate = (
             None if entry[name] is None else float(entry[name])
             for name in ("image", "map", "false_alarm_rate")
         )
-        held_out = [HeldOut(**each) for each in entry["held_out"]]
         return cls(image, highest, rate, held_out, str(entry["note"]), float(entry["seconds"]))
 
 
@@ -128,8 +146,9 @@ def read_threshold(path: Path) -> Threshold:
         )
     try:
         return Threshold.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
-            f"{path}: expected a run's threshold, got a file that cannot be read. "
-            "Copy the whole folder of the run, or delete this file to go without a threshold."
+            f"{path}: expected a run's threshold, got a file that cannot be read "
+            f"({message_of(error)}). Copy the whole folder of the run, or delete this file and go "
+            "without a threshold or with --threshold."
         ) from error

@@ -8,6 +8,7 @@ import pytest
 from box_scene import content, write_mvtec3d
 
 from fsad.data.prepare import prepare
+from fsad.data.record import PREPARED, prepared_as
 from fsad.errors import ConfigError, DataError, MissingDataError, RunError
 
 
@@ -114,3 +115,12 @@ def test_a_category_is_made_once_it_is_mended(source, output, tmp_path):
     (tmp_path / "kept.tiff").rename(file)
     assert prepare(source, output).failed == {}
     assert content(output) == content(tmp_path / "unbroken")
+
+
+@pytest.mark.parametrize("threshold", ["NaN", "Infinity", "-1", '"a"', "null", "true"])
+def test_a_record_whose_threshold_cannot_be_is_refused(tmp_path, threshold):
+    (tmp_path / PREPARED).write_text(
+        f'{{"categories": {{}}, "parameters": {{"threshold": {threshold}}}}}'
+    )
+    with pytest.raises(RunError, match=r"expected the threshold of a preparation, got none"):
+        prepared_as(tmp_path)

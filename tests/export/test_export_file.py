@@ -227,7 +227,7 @@ def test_more_than_one_file_holds_is_refused(run_of, monkeypatch, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("package", ["onnx", "onnxscript"])
+@pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
 def test_without_the_exporters_packages_the_command_says_how_to_get_them(
     monkeypatch, run_of, tmp_path, package
 ):

@@ -107,13 +107,21 @@ class TestWhateverTheChunkSizes:
         assert torch.equal(values, torch.zeros(9, SPARE, dtype=torch.float64))
         assert torch.equal(indices, torch.arange(9)[:, None] + 9 * torch.arange(SPARE))
 
-    def test_of_many_equal_rows_come_equal_ones_in_index_order_and_always_the_same(self, normal):
-        bank = normal(3, 6).repeat_interleave(15, dim=0)
-        values, indices = nearest(bank, bank, 2)
+    @pytest.mark.parametrize("own", [False, True])
+    def test_of_many_equal_rows_the_lowest_come(self, normal, own):
+        bank = normal(3, 6).repeat_interleave(15, dim=0)[torch.randperm(45)]
+        values, indices = nearest(bank, bank, 2, queries_are_bank=own)
         assert torch.equal(values, torch.zeros(45, 2, dtype=torch.float64))
-        assert torch.equal(indices // 15, (torch.arange(45) // 15)[:, None].expand(-1, 2))
-        assert bool((indices[:, 0] < indices[:, 1]).all())
-        assert torch.equal(nearest(bank, bank, 2)[1], indices)
+        assert torch.equal(indices, brute_force(bank, bank, 2, queries_are_bank=own)[1])
+
+    def test_of_many_equal_rows_among_others_the_lowest_come(self, normal):
+        bank = normal(400, 6)
+        bank[::3] = bank[0].clone()
+        bank[1::7] = bank[1].clone()
+        for queries in (normal(50, 6), bank[:50] + 1e-3 * normal(50, 6)):
+            found, expected = nearest(queries, bank, 9), brute_force(queries, bank, 9)
+            assert torch.equal(found[1], expected[1])
+            assert_close(found[0], expected[0])
 
     def test_a_duplicate_is_a_neighbour_at_distance_0_when_the_queries_are_the_bank(self, normal):
         half = normal(20, 6)
@@ -281,6 +289,14 @@ class TestScreenedIn8Bits:
         values, _ = nearest(row.expand(9, -1) + 1, row.expand(400, -1), 2)
         assert screening == [None]
         assert_close(values, torch.full((9, 2), 32.0).sqrt())
+
+    def test_of_many_equal_rows_the_lowest_come_here_too(self, normal, screening):
+        bank = normal(2000, 32).float()
+        bank[5::100] = bank[5].clone()
+        queries = bank[:200] + 0.01 * normal(200, 32).float()
+        _, indices = nearest(queries, prepare(bank), 3)
+        assert screening[0] is not None
+        assert indices[5].tolist() == indices[105].tolist() == [5, 105, 205]
 
     def test_a_bank_of_too_few_rows_for_a_group_is_searched_as_well(self, normal, screening):
         queries, bank = normal(9, 6).float(), normal(4, 6).float()

@@ -47,6 +47,26 @@ def test_a_bank_smaller_than_the_spare_candidates_is_searched_whole(normal):
     assert_close(distances, torch.cdist(queries, bank).sort(dim=1).values)
 
 
+EQUAL = [3, 7, 9, 12, 15, 20, 22, 30, 33, 38]  # more than are asked for and spare
+
+
+@pytest.mark.parametrize("moved", [0.0, 0.1], ids=["a bank row", "near one"])
+def test_of_many_equal_rows_the_lowest_come_as_from_the_certified_search(normal, moved):
+    bank = normal(40, 16).float()
+    bank[EQUAL] = bank[3].clone()
+    query = bank[3:4] + moved
+    for k in (1, 3, 10):
+        plain, certified = search_plainly(query, prepare(bank), k), nearest(query, bank, k)
+        assert plain[1].tolist() == certified[1].tolist() == [EQUAL[:k]]
+        assert_close(plain[0], certified[0])
+
+
+def test_rows_that_are_equally_far_but_differ_come_by_bank_index():
+    bank = torch.tensor([[2.0], [1.0], [-1.0], [1.0], [-1.0], [0.5]])
+    for search in (search_plainly, nearest):
+        assert search(torch.zeros(1, 1), prepare(bank), 5)[1].tolist() == [[5, 1, 2, 3, 4]]
+
+
 def test_when_exporting_a_query_is_averaged_to_the_same(normal, exporting):
     source, target, queries = normal(20, 6), normal(15, 6), normal(7, 6)
     graph = SoftHypergraph(torch.arange(35)[:, None], torch.ones(35, 1).double(), 35)

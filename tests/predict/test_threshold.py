@@ -1,6 +1,7 @@
 """The threshold that a run sets from its shots alone."""
 
 import json
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -49,10 +50,43 @@ def test_a_run_without_one_has_none_and_a_spoiled_one_is_named(tmp_path):
     assert read_threshold(path).image is None
     assert "the run has none" in read_threshold(path).note
     other = json.dumps(Threshold.of(ROWS).to_json() | {"schema": 2, "seconds": 0})
-    for text in ("{", "[]", "{}", other):
+    for text in ("{", "[]", "{}", "[" * 100_000, other):
         path.write_text(text)
         with pytest.raises(DataError, match=r"threshold\.json: expected a run's threshold, got"):
             read_threshold(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("image", float("nan")),
+        ("image", float("inf")),
+        ("image", 10**400),
+        ("image", "3"),
+        ("image", True),
+        ("map", float("-inf")),
+        ("false_alarm_rate", 1.5),
+        ("held_out", [{**asdict(ROWS[0]), "score": float("nan")}]),
+        ("held_out", [{**asdict(ROWS[0]), "score_target": "1"}]),
+        ("held_out", [{"image": "a"}]),
+    ],
+)
+def test_a_threshold_that_decides_nothing_is_refused(tmp_path, key, value):
+    path = tmp_path / "threshold.json"
+    path.write_text(json.dumps(Threshold.of(ROWS).to_json() | {"seconds": 0, key: value}))
+    with pytest.raises(
+        DataError,
+        match=r"threshold\.json: expected a run's threshold, got .* Copy the whole folder",
+    ):
+        read_threshold(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_of_shots_whose_scores_are_no_numbers_there_is_no_threshold(value):
+    for row in (replace(ROWS[0], score=value), replace(ROWS[0], map_highest=value)):
+        found = Threshold.of([*ROWS, row])
+        assert found.image is found.map is None
+        assert found.note == "no threshold: a shot that is held out scores NaN or infinity"
 
 
 @pytest.mark.parametrize("method", ["hypertrans", "raw", "anomalydino", "source_bank"])

@@ -5,14 +5,18 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 import torch
 from hydra.errors import CompactHydraException, InstantiationException
+from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 
 from fsad.errors import ConfigError
+from fsad.job import build
+from fsad.run_folder import alone_in, begin
 
 ROOT = Path(__file__).parents[2]
 
@@ -228,3 +232,88 @@ def test_a_multirun_gives_every_job_a_folder_and_a_wandb_run_of_its_own(cache, s
         check=True,
     )
     assert "missing" in table.stdout
+
+
+RAW = ("method=raw", "maps=false", "report=false", "threshold=false", "logger=none")
+SECOND = "hydra.run.dir='outputs/${now:%Y}'"  # as if a year were a second
+
+
+def without_method(small):
+    return tuple(word for word in small if not word.startswith("method."))
+
+
+def test_two_runs_begun_in_one_second_end_in_folders_of_their_own(command, small, tmp_path):
+    for seed in (0, 1):
+        code, said = command(*RAW, SECOND, f"seed={seed}", small=without_method(small))
+        assert code == 0, said
+    folders = sorted((tmp_path / "outputs").iterdir())
+    assert [it.name for it in folders] == [folders[0].name, f"{folders[0].name}_2"]
+    results = [json.loads((it / "result.json").read_text()) for it in folders]
+    assert [it["seed"] for it in results] == [it["config"]["seed"] for it in results] == [0, 1]
+
+
+def test_a_run_begun_in_a_folder_while_this_one_was_built_is_not_mixed_with(
+    command, small, tmp_path, monkeypatch
+):
+    folder = tmp_path / "run"
+
+    def build_slowly(*arguments):
+        job = build(*arguments)
+        begin(folder, "seed: 5")  # another process does
+        return job
+
+    monkeypatch.setattr("fsad.job.build", build_slowly)
+    words = (*RAW, f"paths.output_dir={folder}")
+    code, said = command(*words, small=without_method(small))
+    assert code == 1
+    assert f"expected a folder without a run, got '{folder}' with categories. Go on with" in said
+    assert (folder / "config.yaml").read_text() == "seed: 5"
+    assert not (folder / "result.json").exists()
+
+
+def test_a_run_that_another_process_goes_on_with_is_refused(
+    command, finished, tmp_path, monkeypatch
+):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    monkeypatch.setattr("fsad.run_folder.PATIENCE", 0.1)
+    held, done = threading.Event(), threading.Event()
+
+    def hold():
+        with alone_in(folder):
+            held.set()
+            done.wait()
+
+    other = threading.Thread(target=hold)
+    other.start()
+    held.wait()
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    code, said = command(f"resume={folder}", small=())
+    done.set()
+    other.join()
+    assert code == 1
+    assert f"expected a folder that no other process writes to, got '{folder}'." in said
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+@pytest.mark.slow
+def test_of_two_runs_started_at_once_in_one_folder_one_ends_and_the_other_is_refused(
+    cache, small, tmp_path
+):
+    folder = tmp_path / "run"
+    words = [*without_method(small), *RAW, f"paths.output_dir={folder}", f"paths.cache_dir={cache}"]
+    runs = [
+        subprocess.Popen(
+            [sys.executable, str(ROOT / "train.py"), *words, f"seed={seed}"],
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for seed in (0, 1)
+    ]
+    said = [process.communicate()[1] for process in runs]
+    codes = [process.returncode for process in runs]
+    assert sorted(codes) == [0, 1], said
+    assert "expected a folder without a run" in said[codes.index(1)]
+    assert json.loads((folder / "result.json").read_text())["seed"] == codes.index(0)
+    assert OmegaConf.load(folder / "config.yaml").seed == codes.index(0)

@@ -48,6 +48,15 @@ def test_bank_rows_that_are_kept_are_rows_of_the_banks(finished):
         assert not torch.equal(kept[f"rectify.{domain}_rectified"], rows)
 
 
+def test_a_run_whose_kept_samples_are_lost_is_not_finished(finished, run, tmp_path, caplog):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    (folder / FILE).unlink()
+    caplog.set_level("INFO")
+    run(folder, f"resume={folder}")
+    assert "tile: not finished, there is no embeddings.safetensors; goes on" in caplog.text
+    assert same(folder, finished)
+
+
 @pytest.mark.parametrize("off", ["report=false", "maps=false"])
 def test_without_them_scores_and_results_are_the_same_to_the_last_bit(finished, run, tmp_path, off):
     run(tmp_path, "report=true", off)

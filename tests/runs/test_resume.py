@@ -1,6 +1,8 @@
 """A run killed anywhere goes on and ends as an unbroken one would have."""
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -62,6 +64,71 @@ def test_a_killed_run_resumes_to_the_same_result(
     assert numbers(run(tmp_path, f"resume={tmp_path}")) == numbers(finished)
     seconds = json.loads((tmp_path / "result.json").read_text())["categories"]["tile"]["seconds"]
     assert all(value > 0 for value in seconds.values())
+
+
+def threshold_of(folder):
+    entry = json.loads((folder / "result.json").read_text())["categories"]["tile"]
+    return entry["threshold"]
+
+
+def test_a_run_killed_while_its_threshold_is_set_is_not_finished_and_sets_it(
+    finished, run, tmp_path, monkeypatch
+):
+    def dying(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fsad.category_run.set_threshold", dying)
+        with pytest.raises(Killed):
+            run(tmp_path)
+    assert not (tmp_path / "categories/tile/category.json").exists()
+    assert (tmp_path / "categories/tile/scores.csv").exists()
+    run(tmp_path, f"resume={tmp_path}")
+    assert numbers(tmp_path) == numbers(finished)
+    assert threshold_of(tmp_path) == threshold_of(finished)
+    assert threshold_of(tmp_path)["image"] > 0
+
+
+def without_threshold(folder):
+    """As an earlier version left it, killed while the threshold was set."""
+    path = folder / "categories/tile/category.json"
+    record = json.loads(path.read_text()) | {"threshold": None}
+    del record["digest"], record["scores_digest"]
+    path.write_text(json.dumps(record))
+    (folder / "categories/tile/threshold.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("lose", "what"),
+    [
+        (without_threshold, "threshold"),
+        (lambda it: (it / "categories/tile/threshold.json").unlink(), "threshold.json"),
+        (lambda it: (it / "categories/tile/scores.csv").unlink(), "scores.csv"),
+        (lambda it: shutil.rmtree(it / "maps"), "picture in .*maps/tile"),
+    ],
+)
+def test_a_record_without_what_was_asked_for_is_not_finished(
+    finished, run, tmp_path, caplog, lose, what
+):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    lose(folder)
+    caplog.set_level("INFO")
+    run(folder, f"resume={folder}")
+    assert re.search(f"tile: not finished, there is no {what}; goes on", caplog.text)
+    assert numbers(folder) == numbers(finished)
+    left, right = (sorted(it.rglob("*")) for it in (folder, finished))
+    again = {"version_1"}  # the logger's own
+    known = {path.relative_to(finished) for path in right}
+    assert {
+        it for it in (path.relative_to(folder) for path in left) if not again & set(it.parts)
+    } == known
+
+
+def test_a_finished_record_is_taken_as_it_is(finished, run, tmp_path, monkeypatch):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    monkeypatch.setattr("fsad.category_run.CategoryRun._score", lambda *_: pytest.fail("tested"))
+    run(folder, f"resume={folder}")
+    assert numbers(folder) == numbers(finished)
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import fsad
-from fsad.errors import ConfigError, OutputError, PackageError
+from fsad.errors import ConfigError, DataError, OutputError, PackageError
 from fsad.export.kept import kept_model, state_of
 from fsad.predict.onnx import OnnxScorer
 from fsad.run_record import read_result
@@ -23,6 +23,24 @@ def test_a_run_keeps_an_exported_file_of_each_category_that_is_as_the_run_is(run
         said = OnnxScorer(path).metadata
         assert (said.category, said.method) == (category, "patchcore")
         assert said.state == state_of(path.parent)
+
+
+def test_what_a_run_exports_is_compared_with_it_and_a_file_that_disagrees_spoils_nothing(
+    run, tmp_path, monkeypatch, caplog
+):
+    caplog.set_level("INFO")
+    words = ("method=patchcore", *QUICK)
+    run(tmp_path / "one", *words, without="method.")
+    assert "model.onnx; it scores as the run does on 6 of its images: scores within" in caplog.text
+
+    def differs(*_):
+        raise DataError("model: expected nothing of this")
+
+    monkeypatch.setattr("fsad.export.proof.compared", differs)
+    folder = run(tmp_path / "two", *words, without="method.")
+    assert "export: expected to write one, got 'model: expected nothing of this'" in caplog.text
+    assert kept_model(folder, "tile") is None
+    assert read_result(folder / "result.json").categories.keys() == {"tile"}
 
 
 def test_a_run_that_is_not_told_to_keeps_none(finished):
@@ -83,7 +101,7 @@ def test_a_run_gone_on_with_is_exported_with_the_weights_that_it_was_given(
     assert kept_model(folder, "tile")
 
 
-@pytest.mark.parametrize("package", ["onnx", "onnxscript"])
+@pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
 def test_without_the_exporters_packages_no_run_starts(run, tmp_path, monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(PackageError, match=package):

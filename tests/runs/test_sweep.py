@@ -133,6 +133,33 @@ def test_a_run_is_finished_when_all_its_categories_are(finished, tmp_path):
     assert finished_in(killed) is None
 
 
+def asking(folder, **settings):
+    """Make a run's settings ask for more."""
+    path = folder / "result.json"
+    result = json.loads(path.read_text())
+    result["config"] |= settings
+    path.write_text(json.dumps(result))
+
+
+def test_a_run_without_what_its_settings_ask_for_is_not_finished(finished, tmp_path):
+    folder = Path(shutil.copytree(finished, tmp_path / "run"))
+    for name, file in (("report", "report.html"), ("export", "categories/tile/model.onnx")):
+        asking(folder, **{name: True})
+        assert finished_in(folder) is None
+        (folder / file).touch()
+        assert finished_in(folder) is not None
+    shutil.rmtree(folder / "maps")
+    assert finished_in(folder) is None
+    asking(folder, maps=False)
+    assert finished_in(folder) is not None
+    result = json.loads((folder / "result.json").read_text())
+    result["categories"]["tile"]["threshold"] = None
+    (folder / "result.json").write_text(json.dumps(result))
+    assert finished_in(folder) is None
+    asking(folder, threshold=False)
+    assert finished_in(folder) is not None
+
+
 @pytest.mark.parametrize("change", [{"failed": {"tile": "why"}}, {"schema": 0}, {"mean": None}])
 def test_a_failed_or_spoiled_result_is_not_finished(finished, tmp_path, change):
     shutil.copy(finished / "table.md", tmp_path)

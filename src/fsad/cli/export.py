@@ -45,6 +45,9 @@ def export(
     the run was, how depth images are made and the licence of the backbone's weights are in the
     file's metadata, as JSON under "fsad".
 
+    Before it is written it scores a few of the run's shots and test images, and must agree with
+    the run. Where the data is gone made images do.
+
     Without -o it stays in the run's folder, and fsad predict RUN starts in a fifth of the time. A
     run with export=true leaves it there by itself.
 
@@ -60,7 +63,8 @@ def export(
         )
     from fsad.export.from_run import export_run
 
-    path, kind, about = export_run(run, category, output, format.value, weights_path)
+    path, kind, about, proof = export_run(run, category, output, format.value, weights_path)
     size = path.stat().st_size / 1e6
     typer.echo(f"wrote {path} ({kind}, {size:.1f} MB, {about.method}, {about.category})")
+    typer.echo(f"it scores {proof}")
     typer.echo(f"weights of {about.backbone['name']}: {about.backbone['licence']}")

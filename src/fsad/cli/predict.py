@@ -91,14 +91,13 @@ def _ready(
     map_threshold: float | None,
 ) -> "Predictor":
     """Load the model and tell what it decides by."""
-    import math
     from dataclasses import replace
 
-    from fsad.errors import ConfigError
+    from fsad.errors import check_finite
 
     for name, value in (("--threshold", threshold), ("--map-threshold", map_threshold)):
-        if value is not None and not math.isfinite(value):
-            raise ConfigError(f"{name}: expected a finite number, got {value}")
+        if value is not None:
+            check_finite(name, value)
     predictor = _loaded(run_dir, category, device, weights_path)
     limits = predictor.limits
     if threshold is not None:

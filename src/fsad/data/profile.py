@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsad.data.depth_rules import DepthRules
-from fsad.errors import DataError
+from fsad.errors import DataError, check_positive
 
 ASPECT = 0.02  # relative difference of two aspects that a camera's cropping does not explain
 OTHER_SIZE = 2.0  # from this factor on the scene is said to be of another size ...
@@ -94,12 +94,15 @@ class InputProfile:
         Raises:
             KeyError: A key is missing.
             TypeError: A value is of another kind.
-            ValueError: A value is no number.
+            ConfigError: A value is no finite number above 0.
         """
         if not record:
             return None
-        extent = record["extent"]
-        return cls(float(record["aspect"]), None if extent is None else float(extent))
+        aspect, extent = record["aspect"], record["extent"]
+        return cls(
+            check_positive("aspect", aspect),
+            None if extent is None else check_positive("extent", extent),
+        )
 
 
 def _extent(array: NDArray[Any], rules: DepthRules) -> float | None:

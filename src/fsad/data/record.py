@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fsad.atomic import write_json
-from fsad.errors import RunError
+from fsad.errors import RunError, check_positive
 
 PREPARED = "fsad_prepared.json"
 AGAIN = "Prepare the dataset anew, into another folder: fsad data prepare"
@@ -79,7 +79,7 @@ def prepared_as(root: Path) -> Record:
     try:
         parameters = _read(path)["parameters"]
         rules = {"rules": parameters["rules"]} if "rules" in parameters else {}
-        return {"threshold": float(parameters["threshold"]), **rules}
+        return {"threshold": check_positive("threshold", parameters["threshold"]), **rules}
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(
             f"{path}: expected the threshold of a preparation, got none. {AGAIN}"

@@ -10,8 +10,10 @@ from fsad.export.kept import MODEL
 from fsad.export.metadata import Metadata
 from fsad.export.module import traced
 from fsad.export.onnx import OPSET, refuse_without_packages, write_onnx
-from fsad.export.pt2 import write_pt2
+from fsad.export.proof import Proof, prove
+from fsad.export.pt2 import score_pt2, write_pt2
 from fsad.predict.from_run import TrainedScorer, load_run
+from fsad.predict.onnx import OnnxScorer
 
 
 class Exported(NamedTuple):
@@ -21,11 +23,13 @@ class Exported(NamedTuple):
         path: The file.
         kind: Its format, in words.
         about: What it says of itself.
+        proof: How it compares with the run.
     """
 
     path: Path
     kind: str
     about: Metadata
+    proof: Proof
 
 
 def export_run(
@@ -37,6 +41,9 @@ def export_run(
 ) -> Exported:
     """Write backbone, banks, scoring and map of one category to one file, atomically.
 
+    Before the file is in its place it is read back and scores some of the run's images, or made
+    ones where the data is not there by now: see :mod:`fsad.export.proof`.
+
     Args:
         run: The run's folder.
         category: Which; may be omitted where the run has one.
@@ -47,6 +54,7 @@ def export_run(
 
     Raises:
         ConfigError: A ``pt2`` file has no name.
+        RunError: The file says something else than the run; none is written.
         FsadError: As :func:`~fsad.predict.from_run.load_run`,
             :func:`~fsad.export.module.traced` and the format's writer.
     """
@@ -63,8 +71,11 @@ def export_run(
         trained, predictor.limits, predictor.part_above, predictor.rules, predictor.profile
     )
     program = traced(trained)
+    compare = prove(trained, predictor.limits, "export")
+    proofs: list[Proof] = []
     if format == "onnx":
-        write_onnx(program, record, path)
-        return Exported(path, f"ONNX, opset {OPSET}", record)
-    write_pt2(program, record, path)
-    return Exported(path, "torch.export", record)
+        write_onnx(program, record, path, lambda it: proofs.append(compare(OnnxScorer(it).score)))
+    else:
+        write_pt2(program, record, path, lambda it: proofs.append(compare(score_pt2(it))))
+    kind = f"ONNX, opset {OPSET}" if format == "onnx" else "torch.export"
+    return Exported(path, kind, record, proofs[0])

@@ -1,10 +1,11 @@
 """What an exported file says of itself. Needs nothing but Python, as those do who read it."""
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from fsad.errors import DataError
+from fsad.errors import DataError, is_finite, is_fraction
 
 KEY = "fsad"
 """The name of the JSON text among a file's metadata."""
@@ -80,7 +81,8 @@ class Metadata:
             name: The file, for the message.
 
         Raises:
-            DataError: There is no record, or not one of this schema.
+            DataError: There is no record, or not one of this schema, or a value in it is of another
+                kind or out of range.
         """
         remedy = "Export it with: fsad export RUN_DIR -o FILE"
         try:
@@ -88,9 +90,65 @@ class Metadata:
             schema = record["schema"]
             if schema == SCHEMA:
                 names = [each.name for each in fields(cls) if each.name in record]
-                return cls(**{name: record[name] for name in names})
-        except (ValueError, TypeError, KeyError) as error:
+                for key in names:
+                    refuse_odd(name, key, record[key], remedy)
+                return cls(**{key: record[key] for key in names})
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            if isinstance(error, DataError):
+                raise  # our own
             raise DataError(
                 f"{name}: expected a model that fsad exported, got one without its record. {remedy}"
             ) from error
         raise DataError(f"{name}: expected a record with schema {SCHEMA}, got {schema!r}. {remedy}")
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**16
+
+
+def _is_width(value: object) -> bool:
+    return is_finite(value) and value >= 0  # type: ignore[operator]
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_is_text, value.values())) and "name" in value
+
+
+KINDS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
+    "image_size": ("a whole number from 1 to 65535", _is_size),
+    "beta": ("a number in [0, 1]", is_fraction),
+    "sigma": ("a number of at least 0", _is_width),
+    "backbone": ("texts by name", _is_texts),
+    "threshold": ("a finite number or null", lambda it: it is None or is_finite(it)),
+    "map_threshold": ("a finite number or null", lambda it: it is None or is_finite(it)),
+    "false_alarm_rate": ("a number in [0, 1] or null", lambda it: it is None or is_fraction(it)),
+    "part_above": ("a finite number or null", lambda it: it is None or is_finite(it)),
+    "rules": ("settings by name or null", lambda it: isinstance(it, dict | None)),
+    "profile": ("numbers by name or null", lambda it: isinstance(it, dict | None)),
+    "png_holes": ("true or false", lambda it: isinstance(it, bool)),
+    "schema": ("a whole number", lambda it: isinstance(it, int)),
+}
+"""What a record's values are, in words, and how to tell; all others are texts."""
+
+
+def refuse_odd(name: str, key: str, value: Any, remedy: str) -> None:
+    """Refuse a value of another kind, or out of range: what is decided by it would be wrong.
+
+    Args:
+        name: The file.
+        key: The value's name in the record.
+        value: As it was read.
+        remedy: What to do.
+
+    Raises:
+        DataError: It is.
+    """
+    kind, fits = KINDS.get(key, ("a text", _is_text))
+    if not fits(value):
+        got = repr(value)
+        shown = got if len(got) <= 60 else got[:57] + "..."
+        raise DataError(f"{name}: expected {kind} at '{key}', got {shown}. {remedy}")

@@ -1,7 +1,7 @@
 """Writing ONNX; PyTorch's exporter works with onnxscript, which brings onnx_ir."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +13,7 @@ from torch.export import ExportedProgram
 from fsad.atomic import atomic
 from fsad.errors import ConfigError, PackageError, RunError, message_of
 from fsad.export.metadata import INPUT, KEY, Metadata
+from fsad.export.seal import IN_ONNX, SEAL, UNSEALED, seal
 
 OPSET = 18  # the first that the exporter writes, read by onnxruntime since 1.14
 LARGEST = 2**31 - 2**20  # bytes that one file can hold, with some room for the graph
@@ -22,13 +23,19 @@ UNSTEADY = ("sift",)
 that where depth is all but flat another program's rounding shows. Scores differed by up to 6e-4."""
 
 
-def write_onnx(program: ExportedProgram, about: Metadata, path: Path) -> None:
-    """Write a graph as one ONNX file, atomically.
+def write_onnx(
+    program: ExportedProgram,
+    about: Metadata,
+    path: Path,
+    prove: Callable[[Path], object] = lambda _: None,
+) -> None:
+    """Write a graph as one ONNX file with its digest, atomically.
 
     Args:
         program: The graph.
         about: Goes with it, as JSON under the key ``fsad``.
         path: The file.
+        prove: Given the file before it is in its place; what it raises leaves none.
 
     Raises:
         PackageError: ``onnx`` or ``onnxscript`` is not installed.
@@ -46,21 +53,23 @@ def write_onnx(program: ExportedProgram, about: Metadata, path: Path) -> None:
             f"{size / 1e9:.1f} GB. Use a smaller bank, or --format pt2, which has no such limit."
         )
     _forget_where_it_was_made(model)
-    model.metadata_props[KEY] = about.to_json()
+    model.metadata_props.update({KEY: about.to_json(), SEAL: UNSEALED})
     model.producer_name, model.producer_version = "fsad", about.fsad
     with atomic(path) as partial:
         import onnx_ir
 
         onnx_ir.save(model, partial)
+        seal(partial, IN_ONNX)
+        prove(partial)
 
 
 def refuse_without_packages() -> None:
     """Refuse to start what needs a package that is not there.
 
     Raises:
-        PackageError: ``onnx`` or ``onnxscript`` is not installed.
+        PackageError: ``onnx``, ``onnxscript`` or ``onnxruntime`` is not installed.
     """
-    for package in ("onnx", "onnxscript"):
+    for package in ("onnx", "onnxscript", "onnxruntime"):
         if find_spec(package) is None:
             raise PackageError(package, "export")
 

@@ -59,8 +59,9 @@ def nearest(
     * The distances equal those of the brute-force search within the rounding of one measurement,
       whatever the chunk sizes. In float32 those below about 1e-19 are not resolved: their squares
       vanish.
-    * Distances ascend along ``k``; equal distances are ordered by bank index. Of more equally
-      distant rows than asked for, which ones come is fixed but not specified.
+    * Distances ascend along ``k``; equal distances are ordered by bank index.
+    * Of more equal rows than asked for, those with the lowest indices come. Of more rows that
+      differ and are equally distant, which ones come is fixed but not specified.
 
     Args:
         queries: Query features, ``(q, c)``.
@@ -99,7 +100,10 @@ def nearest(
 
     def search(piece: slice) -> None:
         own = places[piece] if queries_are_bank else None
-        distances[piece], indices[piece] = _search(queries[piece], prepared, k, available, own)
+        near, there = _search(queries[piece], prepared, k, available, own)
+        if prepared.equal is not None:
+            near, there = ranked(near, prepared.equal.lowest(there, own), k)
+        distances[piece], indices[piece] = near, there
 
     size = chunk_size(_bytes_each(queries, k), queries.device)
     with _full_precision(queries.device):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fsad.errors import NonFiniteError, ShapeError, check_shape
 from fsad.functional import screen
+from fsad.functional.equal_rows import EqualRows, equal_rows
 from fsad.functional.screen import Codes
 
 PREPARE_CHUNK = 256  # rows that stay in the processor's cache
@@ -29,12 +30,14 @@ class PreparedBank:
         centre: A point amid the rows, ``(c,)``.
         norms: Squared distance of every row to ``centre``, ``(b,)``.
         codes: The rows about ``centre`` in 8 bits, where that makes searching faster.
+        equal: Which rows are equal; None where no two are.
     """
 
     rows: Tensor
     centre: Tensor
     norms: Tensor
     codes: Codes | None = None
+    equal: EqualRows | None = None
 
 
 @torch.no_grad()
@@ -49,9 +52,10 @@ def prepare(bank: Tensor | PreparedBank) -> PreparedBank:
         NonFiniteError: A row is NaN, infinite or longer than 1e18.
 
     Note:
-        One pass over the bank in bounded memory; ``b + c`` numbers are kept beside it, and on
-        processors that multiply 8-bit integers fast its codes, a quarter of a float32 bank, with
-        four more numbers per row.
+        One pass over the bank in bounded memory, and another over rows that may be equal;
+        ``b + c`` numbers are kept beside it (``3 b`` more where rows are equal), and on processors
+        that multiply 8-bit integers fast its codes, a quarter of a float32 bank, with four more
+        numbers per row.
     """
     return bank if isinstance(bank, PreparedBank) else prepare_anew(bank, keep_codes=True)
 
@@ -76,7 +80,7 @@ def prepare_anew(bank: Tensor, *, keep_codes: bool) -> PreparedBank:
             screen.quantise(part, out=codes[piece])
     norms.square_()
     check_finite("bank", norms.maximum(torch.linalg.vector_norm(centre).square()))
-    return PreparedBank(bank, centre, norms, codes)
+    return PreparedBank(bank, centre, norms, codes, equal_rows(bank, norms))
 
 
 def can_screen(values: Tensor) -> bool:

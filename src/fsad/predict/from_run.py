@@ -36,12 +36,16 @@ class TrainedScorer:
         return self.trained.image_size
 
     def score(self, images: Pixels) -> Scored:
-        """Score depth images ``(n, 3, S, S)``."""
+        """Score depth images ``(n, 3, S, S)``.
+
+        Raises:
+            NonFiniteError: A score or a value of a map is NaN or infinite.
+        """
         scores = self.trained.score(torch.from_numpy(images))
         fused, maps = self.trained.fused(scores)
         return Scored(
             fused.numpy(), _alone(scores, "source"), _alone(scores, "target"), maps.numpy()
-        )
+        ).checked()
 
 
 def _alone(scores: Mapping[str, Scores], domain: str) -> Pixels | None:

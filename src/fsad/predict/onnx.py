@@ -1,5 +1,6 @@
 """An exported ONNX model as a predictor. The only import of onnxruntime; torch is not needed."""
 
+import logging
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,15 @@ from fsad.errors import (
     ConfigError,
     DataError,
     MissingDataError,
-    NonFiniteError,
     PackageError,
     message_of,
 )
 from fsad.export.metadata import INPUT, KEY, MAP, SCORE, Metadata
+from fsad.export.seal import IN_ONNX, check_seal
 from fsad.predict.predictor import Predictor
 from fsad.predict.scorer import Limits, Pixels, Scored
+
+log = logging.getLogger(__name__)
 
 
 class OnnxScorer:
@@ -29,11 +32,14 @@ class OnnxScorer:
 
     Attributes:
         metadata: What the file says of itself.
+        rules: How it reads images.
+        profile: What the training images looked like.
 
     Raises:
         PackageError: ``onnxruntime`` is not installed.
         MissingDataError: There is no such file.
-        DataError: It cannot be read, or ``fsad`` did not write it.
+        DataError: It cannot be read, was changed since it was written, or ``fsad`` did not write
+            it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -41,6 +47,7 @@ class OnnxScorer:
             raise PackageError("onnxruntime", "onnx")
         if not path.is_file():
             raise MissingDataError(f"{path}: expected a model's file, got none")
+        sealed = check_seal(path, IN_ONNX)  # before anything makes sense of its bytes
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -57,28 +64,51 @@ class OnnxScorer:
             ) from error
         record = self._session.get_modelmeta().custom_metadata_map.get(KEY)
         self.metadata = Metadata.from_json(record, str(path))
+        try:
+            self.rules = DepthRules.from_json(self.metadata.rules)
+            self.profile = InputProfile.from_json(self.metadata.profile)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{path}: expected rules and a profile of images in its record, got "
+                f"'{message_of(error)}'. Export it again with: fsad export RUN_DIR"
+            ) from error
+        self._refuse_other_shapes(path)
+        if not sealed:
+            log.warning(
+                "%s: has no digest, so damage to it would not show: an earlier version of fsad "
+                "exported it. Export it again with: fsad export RUN_DIR",
+                path,
+            )
 
     @property
     def image_size(self) -> int:
         """Height and width of the images that it takes, in pixels, S."""
         return self.metadata.image_size
 
+    def _refuse_other_shapes(self, path: Path) -> None:
+        """Refuse a model that does not take or give what its record says."""
+        size = self.metadata.image_size
+        wanted = {INPUT: [1, size, size], SCORE: [], MAP: [size, size]}  # of one image
+        puts = (*self._session.get_inputs(), *self._session.get_outputs())
+        got = {each.name: each.shape[1:] for each in puts if each.name in wanted}
+        if got != wanted or len(self._session.get_inputs()) != 1:
+            raise DataError(
+                f"{path}: expected a model of images of {size} x {size} as its record says, got "
+                f"inputs and outputs {got}. Export it again with: fsad export RUN_DIR"
+            )
+
     def score(self, images: Pixels) -> Scored:
         """Score depth images ``(n, 3, S, S)``; their channels are equal, and one is looked at.
 
         Raises:
-            NonFiniteError: A score is NaN or infinite.
+            NonFiniteError: A score or a value of a map is NaN or infinite.
         """
         names = [each.name for each in self._session.get_outputs()]
         values = self._session.run(names, {INPUT: np.ascontiguousarray(images[:, :1])})
         said = dict(zip(names, values, strict=True))
-        if not np.isfinite(said[SCORE]).all():
-            raise NonFiniteError(
-                "score: expected a finite number, got NaN or infinity. Look at the image."
-            )
         return Scored(
             said[SCORE], said.get(f"{SCORE}_source"), said.get(f"{SCORE}_target"), said[MAP]
-        )
+        ).checked()
 
 
 def load_onnx(
@@ -123,6 +153,6 @@ def predictor_of(scorer: OnnxScorer) -> Predictor:
         said.category,
         said.part_above,
         said.png_holes,
-        DepthRules.from_json(said.rules),
-        InputProfile.from_json(said.profile),
+        scorer.rules,
+        scorer.profile,
     )

@@ -12,7 +12,13 @@ from torch import Tensor
 from fsad.errors import DataError
 from fsad.files import read_tensors
 from fsad.functional.scoring import fuse
-from fsad.run_record import CATEGORY, RunResult, read_category
+from fsad.run_record import (
+    CATEGORY,
+    SCORES_DIGEST,
+    RunResult,
+    read_category,
+    scores_digest,
+)
 from fsad.scored import DOMAINS, Scores, scores_by_domain
 
 SIGMA = 4.0  # pixels, where neither the run nor its settings tell
@@ -71,6 +77,7 @@ def read_scores(result: RunResult, name: str) -> CategoryScores:
         raise DataError(
             f"{table}: expected the scores of a run, got a file that cannot be read. {REPLACE}"
         ) from error
+    _refuse_changed(table, name, path.parent)
     for scores in by_domain.values():
         if len(scores.images) != len(images):
             raise DataError(
@@ -81,6 +88,16 @@ def read_scores(result: RunResult, name: str) -> CategoryScores:
     beta, sigma = _beta(said["beta"], fused, by_domain), said["sigma"]
     sigma = float(sigma) if isinstance(sigma, int | float) else SIGMA
     return CategoryScores(name, images, defects, labels, fused, by_domain, beta, sigma)
+
+
+def _refuse_changed(table: Path, name: str, folder: Path) -> None:
+    """Refuse scores that are not those that the category was measured by, where it says."""
+    known = read_category(folder).get(SCORES_DIGEST) if (folder / CATEGORY).is_file() else None
+    if known is not None and scores_digest(table, name) != known:
+        raise DataError(
+            f"{table}: expected the scores of {name} as they were written, got a file that was "
+            f"changed or damaged since. Write it anew: python train.py resume={table.parent}"
+        )
 
 
 def _said(result: RunResult, folder: Path) -> dict[str, Any]:
