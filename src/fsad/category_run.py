@@ -29,6 +29,7 @@ from fsad.plan import Method, Plan, Settings, Stage
 from fsad.processes import agree, is_first
 from fsad.progress import track
 from fsad.randomness import seeded
+from fsad.regular import refuse_irregular
 from fsad.result import as_json
 from fsad.run_record import CATEGORY, CategoryResult, ScoreRow, peak_rss_mb, write_scores
 from fsad.scored import Fusion, ImageScore, ScoredImages, Scores, scores_by_domain, source_share
@@ -239,6 +240,7 @@ class CategoryRun:
     def _recorded(self) -> CategoryResult:
         """Read back what an earlier process finished."""
         try:
+            refuse_irregular(self.record)
             stored = json.loads(self.record.read_text(encoding="utf-8"))
             log.info("%s: finished before, taken from %s", self.folder.name, self.record)
             return CategoryResult.from_json(stored)

@@ -8,6 +8,7 @@ from typing import Any
 
 from fsad.atomic import write_json
 from fsad.errors import DataError
+from fsad.regular import refuse_irregular
 
 THRESHOLD = "threshold.json"
 SCHEMA = 1
@@ -127,6 +128,7 @@ def read_threshold(path: Path) -> Threshold:
             "the run has none (it was made with threshold=false, or by an earlier version)"
         )
     try:
+        refuse_irregular(path)
         return Threshold.from_json(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
