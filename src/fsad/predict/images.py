@@ -1,6 +1,7 @@
 """Images to predict on: found, and read as depth."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ from numpy.typing import NDArray
 from fsad.data.depth import valid_depth
 from fsad.data.images import read_grey16_png, read_xyz_tiff
 from fsad.errors import DataError, MissingDataError
+from fsad.regular import refuse_irregular
 
 SUFFIXES = (".tiff", ".tif", ".png", ".npy")
+State = tuple[int, int]  # a file's size in bytes, and when it was last changed, in nanoseconds
 KINDS = "xyz .tiff (H, W, 3), 16-bit depth .png, or .npy with depth (H, W) or xyz (H, W, 3)"
 
 
@@ -49,6 +52,26 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
     return list(found)
 
 
+def state_of(path: Path) -> State | None:
+    """Return what changes when a file is written; None if it cannot be looked at."""
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return about.st_size, about.st_mtime_ns
+
+
+def time_of(state: State | None) -> str:
+    """Return when a file was last changed, as 2026-01-31T12:00:00.123456789Z; empty if unknown."""
+    if state is None:
+        return ""
+    seconds, rest = divmod(state[1], 10**9)
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+    except (ValueError, OverflowError, OSError):  # a date that no calendar has
+        return f"{seconds}.{rest:09d}"
+
+
 def read_array(path: Path, png_holes: bool = True) -> NDArray[Any]:
     """Read an image file as it is stored; code in a file is never run.
 
@@ -63,6 +86,7 @@ def read_array(path: Path, png_holes: bool = True) -> NDArray[Any]:
     Raises:
         DataError: It cannot be read, or is of another kind.
     """
+    refuse_irregular(path)
     suffix = path.suffix.lower()
     if suffix in (".tiff", ".tif"):
         return read_xyz_tiff(path)
