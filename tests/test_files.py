@@ -1,6 +1,11 @@
 import json
+import os
 import resource
+import signal
 import struct
+import subprocess
+import sys
+import time
 import zlib
 
 import pytest
@@ -13,7 +18,9 @@ from fsad.files import (
     atomic,
     bytes_of,
     make_folder,
+    partial_of,
     read_tensors,
+    sweep,
     write_json,
     write_tensors,
     write_text,
@@ -271,7 +278,7 @@ def test_a_foreign_file_is_refused(tmp_path, content):
 
 
 def test_a_folder_is_refused(tmp_path):
-    with pytest.raises(DataError, match=f"^{tmp_path}: expected a file of tensors, got '"):
+    with pytest.raises(DataError, match=f"^{tmp_path}: expected a regular file, got a folder"):
         read_tensors(tmp_path)
 
 
@@ -323,3 +330,80 @@ def test_the_bytes_of_a_tensor_lie_row_by_row():
     turned = torch.tensor([[1, 2], [3, 4]], dtype=torch.int16).T
     assert bytes(bytes_of(turned)) == struct.pack("<4h", 1, 3, 2, 4)
     assert bytes(bytes_of(torch.tensor(1.0, dtype=torch.bfloat16))) == b"\x80\x3f"
+
+
+def killed_while_writing(path):
+    """Have another process die in the middle of a file, and return what it left."""
+    code = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom fsad.files import atomic\n"
+        "with atomic(Path(sys.argv[1])) as partial:\n"
+        "    partial.write_text('half')\n    os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path], check=False)
+    assert done.returncode == -signal.SIGKILL
+    (left,) = path.parent.glob(".*.part")
+    return left
+
+
+def test_what_a_killed_process_left_is_swept_at_once(tmp_path):
+    (tmp_path / "below").mkdir()
+    left = killed_while_writing(tmp_path / "below" / "result.json")
+    sweep(tmp_path, "")
+    assert left.exists()  # not asked for below
+    sweep(tmp_path)
+    assert not left.exists()
+
+
+def test_what_a_living_process_writes_is_never_swept_however_old(tmp_path):
+    with atomic(tmp_path / "a") as partial:
+        partial.write_text("half")
+        os.utime(partial, (0, 0))
+        sweep(tmp_path)
+        assert partial.exists()
+    assert (tmp_path / "a").read_text() == "half"
+
+
+def test_a_later_process_of_the_same_number_does_not_keep_what_is_left(tmp_path):
+    ours = partial_of(tmp_path / "a")
+    front, _, rest = ours.name.partition(f"-{os.getpid()}-")
+    started, _, back = rest.partition(".")
+    other = tmp_path / f"{front}-{os.getpid()}-{int(started) + 1}.{back}"
+    other.touch()
+    sweep(tmp_path)
+    assert not other.exists()
+
+
+@pytest.mark.parametrize("name", [".a.{}.part", ".a.0000abcd-1-1.{}.part"])
+def test_of_another_machines_process_only_the_age_is_known(tmp_path, name):
+    fresh, old = (tmp_path / name.format(f"{digit:032x}") for digit in (1, 2))
+    fresh.touch()
+    old.touch()
+    os.utime(old, (time.time() - 90_000,) * 2)
+    sweep(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [fresh.name]
+
+
+def test_an_unfinished_file_of_another_program_stays(tmp_path):
+    (tmp_path / ".film.mp4.part").touch()
+    os.utime(tmp_path / ".film.mp4.part", (0, 0))
+    sweep(tmp_path)
+    assert (tmp_path / ".film.mp4.part").exists()
+
+
+def test_an_unfinished_folder_goes_whole(tmp_path):
+    folder = partial_of(tmp_path / "set").with_name(f".set.{0:032x}.part")
+    (folder / "knob").mkdir(parents=True)
+    os.utime(folder, (0, 0))
+    sweep(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_as_long_as_the_file_system_takes_can_be_written(tmp_path):
+    for name in ("a" * 255, "ä" * 127):
+        write_text(tmp_path / name, "x")
+        assert (tmp_path / name).read_text() == "x"
+
+
+def test_text_with_a_name_that_is_no_utf8_is_written_with_an_escape(tmp_path):
+    write_text(tmp_path / "a", os.fsdecode(b"part-\xff"))
+    assert (tmp_path / "a").read_text() == r"part-\udcff"

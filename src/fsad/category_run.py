@@ -32,6 +32,7 @@ from fsad.plan import Method, Plan, Settings, Stage
 from fsad.processes import agree, is_first
 from fsad.progress import track
 from fsad.randomness import seeded
+from fsad.regular import refuse_irregular
 from fsad.result import as_json
 from fsad.run_record import (
     CATEGORY,
@@ -267,6 +268,7 @@ class CategoryRun:
     def _recorded(self) -> CategoryResult:
         """Read back what an earlier process finished."""
         try:
+            refuse_irregular(self.record)
             stored = json.loads(self.record.read_text(encoding="utf-8"))
             refuse_changed(stored)
             return CategoryResult.from_json(stored)

@@ -11,9 +11,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # so that the command line's help need not wait for torch
     from torch import Tensor
 
+_WORKER = "Caught "
+
 
 class FsadError(Exception):
-    """Any mistake that the user can mend; shown without a traceback."""
+    """Any mistake that the user can mend; shown without a traceback.
+
+    Args:
+        args: The message. It names files, and a file's name may hold anything but ``/``: what
+            cannot be shown in one line is escaped, as by :func:`printable`.
+    """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*map(_in_one_line, args))
 
 
 class ConfigError(FsadError, ValueError):
@@ -67,12 +77,34 @@ class RunError(FsadError, RuntimeError):
     """A run cannot start, go on or be read back as asked."""
 
 
+def printable(text: str) -> str:
+    r"""Return a text that any terminal and any UTF-8 file can hold, in one line.
+
+    Line breaks and other characters that are not shown become escapes (``\n``), and so do the bytes
+    of a file's name that is no UTF-8 (``\xff``).
+    """
+    return "".join(sign if sign.isprintable() else _escape(sign) for sign in text)
+
+
+def _in_one_line(arg: object) -> object:
+    """Leave alone what a data-loading worker puts around a message: :func:`message_of` finds it."""
+    if not isinstance(arg, str) or arg.startswith(_WORKER):
+        return arg
+    return printable(arg)
+
+
+def _escape(sign: str) -> str:
+    if "\udc80" <= sign <= "\udcff":  # how Python keeps a byte that it cannot decode
+        return f"\\x{ord(sign) - 0xDC00:02x}"
+    return sign.encode("unicode_escape").decode("ascii")
+
+
 def message_of(error: BaseException) -> str:
     """Return an error's own line, without the traceback a data-loading worker wraps around it."""
     lines = str(error).strip().splitlines()
     if not lines:
         return type(error).__name__
-    if not lines[0].startswith("Caught "):
+    if not lines[0].startswith(_WORKER):
         return lines[0]
     return lines[-1].split(": ", 1)[-1]  # "fsad.errors.DataError: the message"
 

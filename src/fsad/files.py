@@ -11,14 +11,26 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fsad.atomic import atomic, make_folder, write_json, write_text
+from fsad.atomic import (
+    atomic,
+    is_left_behind,
+    make_folder,
+    partial_of,
+    sweep,
+    write_json,
+    write_text,
+)
 from fsad.errors import DataError, MissingDataError, OutputError, message_of
+from fsad.regular import refuse_irregular
 
 __all__ = [
     "atomic",
     "bytes_of",
+    "is_left_behind",
     "make_folder",
+    "partial_of",
     "read_tensors",
+    "sweep",
     "write_json",
     "write_tensors",
     "write_text",
@@ -86,6 +98,7 @@ def read_tensors(
     Note:
         Reads every byte once, for the checksum.
     """
+    refuse_irregular(path)
     try:
         with safe_open(path, "pt") as file:
             metadata = dict(file.metadata() or {})

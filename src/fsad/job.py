@@ -28,7 +28,7 @@ from fsad.errors import (
     check_not_negative,
     message_of,
 )
-from fsad.files import make_folder
+from fsad.files import make_folder, sweep
 from fsad.functional.screen import int8_is_fast
 from fsad.launch import InStep, threads_of_each, together
 from fsad.pipeline import Job, run
@@ -62,6 +62,8 @@ def run_job(cfg: DictConfig) -> float | None:
     output = make_folder(Path(cfg.paths.output_dir), "paths.output_dir")
     if not cfg.resume:
         refuse_used(output)
+    sweep(output, "**/" if cfg.resume else "")  # what is below a new run's folder is not its own
+    sweep(Path(cfg.paths.cache_dir))
     # What cannot be built shows before any work, and before the folder counts as a run.
     TrainerMaker(cfg, [])(callbacks=[])
     if cfg.export:

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from fsad.category_run import CategoryRun, Surroundings
+from fsad.cells import plain
 from fsad.data.datamodule import PairDataModule
 from fsad.errors import DataError, FsadError, RunError, message_of
 from fsad.nn.extractor import PatchExtractor
 from fsad.plan import Method
 from fsad.processes import is_first, is_several
+from fsad.regular import refuse_irregular
 from fsad.run_record import CategoryResult, ScoreRow, write_result, write_scores
 
 log = logging.getLogger(__name__)
@@ -125,13 +127,14 @@ def _write(job: Job, done: Mapping[str, CategoryResult], failed: Mapping[str, st
 def _rows(job: Job, name: str) -> list[ScoreRow]:
     path = job.output / "categories" / name / "scores.csv"
     try:
-        with path.open(encoding="utf-8") as file:
+        refuse_irregular(path)
+        with path.open(encoding="utf-8", newline="") as file:
             return [
                 ScoreRow(
-                    row["category"],
-                    row["image"],
+                    plain(row["category"]),
+                    plain(row["image"]),
                     bool(int(row["label"])),
-                    row["defect"],
+                    plain(row["defect"]),
                     float(row["score"]),
                     *(
                         float(row[it]) if row[it] else None

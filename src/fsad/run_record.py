@@ -8,11 +8,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from fsad.cells import guarded
 from fsad.errors import DataError, MissingDataError, is_finite, is_fraction, message_of
 from fsad.files import write_json, write_text
 from fsad.intact import refuse_changed, table_digest
 from fsad.metrics import METRICS
 from fsad.provenance import peak_rss_mb, revision_of, versions
+from fsad.regular import refuse_irregular
 from fsad.result import CategoryResult, Metrics, RunResult, ScoreRow, as_json
 
 SCHEMA = 1
@@ -108,8 +110,9 @@ def read_result(path: Path) -> RunResult:
 
     Raises:
         MissingDataError: There is no such file.
-        DataError: It is cut short, or not a result of this schema.
+        DataError: It is cut short, no regular file, or not a result of this schema.
     """
+    refuse_irregular(path)
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -164,6 +167,7 @@ def read_category(folder: Path) -> dict[str, Any]:
     """
     path = folder / CATEGORY
     try:
+        refuse_irregular(path)
         record = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(record, dict) and _is_category(record):
             refuse_changed(record)
@@ -221,6 +225,6 @@ def write_scores(path: Path, rows: Iterable[ScoreRow]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(ScoreRow._fields)
     writer.writerows(
-        [int(cell) if isinstance(cell, bool) else cell for cell in row] for row in rows
+        [int(cell) if isinstance(cell, bool) else guarded(cell) for cell in row] for row in rows
     )
     write_text(path, text.getvalue())

@@ -15,12 +15,19 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from fsad.errors import ConfigError, DataError, MissingDataError, OutputError, check_positive
-from fsad.files import atomic, bytes_of, make_folder, read_tensors, write_tensors
+from fsad.files import (
+    atomic,
+    bytes_of,
+    is_left_behind,
+    make_folder,
+    read_tensors,
+    write_tensors,
+)
 
 log = logging.getLogger(__name__)
 
+_LEFT_BEHIND = 86_400.0  # seconds after which safetensors' own unfinished file has no writer
 _SHARE = 16  # eviction frees one sixteenth of the cap, and so much may be written between two looks
-_LEFT_BEHIND = 86_400.0  # seconds after which an unfinished file has no writer any more
 
 
 @dataclass(frozen=True)
@@ -255,13 +262,13 @@ class TensorStore:
 
     def _look(self, newest: Path) -> None:
         """Measure the folder, sweep what killed processes left, and evict what is too much."""
-        entries = []
+        entries, old = [], time.time() - _LEFT_BEHIND
         for file in self._files():
             with suppress(OSError):  # it vanished meanwhile
                 about = file.stat()
                 if not file.name.startswith("."):
                     entries.append((about.st_mtime_ns, about.st_size, Path(file.path)))
-                elif about.st_mtime < time.time() - _LEFT_BEHIND:
+                elif is_left_behind(Path(file.path)) or about.st_mtime < old:
                     os.unlink(file.path)
         total = sum(size for _, size, _ in entries)
         if self.max_bytes is not None and total > self.max_bytes:
@@ -321,7 +328,7 @@ def digest(*parts: object) -> str:
             case float():
                 add("f", part.hex().encode())
             case str():
-                add("s", part.encode())
+                add("s", part.encode("utf-8", "surrogateescape"))  # a file's name may be no UTF-8
             case bytes():
                 add("y", part)
             case Tensor():

@@ -9,6 +9,7 @@ from typing import Any
 from fsad.atomic import write_json
 from fsad.errors import DataError, is_finite, is_fraction, message_of
 from fsad.intact import refuse_changed, with_digest
+from fsad.regular import refuse_irregular
 
 THRESHOLD = "threshold.json"
 SCHEMA = 1
@@ -145,6 +146,7 @@ def read_threshold(path: Path) -> Threshold:
             "the run has none (it was made with threshold=false, or by an earlier version)"
         )
     try:
+        refuse_irregular(path)
         return Threshold.from_json(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(

@@ -94,8 +94,9 @@ def test_a_killed_run_is_continued_to_the_same_bytes(source, output, tmp_path, m
     with pytest.raises(KeyboardInterrupt):
         prepare(source, output)
     monkeypatch.undo()
-    leftover = output / "box/train/good/rgb/.000.png.17.part"
-    leftover.write_bytes(b"half")  # what SIGKILL would leave
+    leftover = output / f"box/train/good/rgb/.000.png.{17:032x}.part"
+    leftover.write_bytes(b"half")  # what SIGKILL left the day before yesterday
+    os.utime(leftover, times=(time.time() - 172_800,) * 2)
     finished = {path: stamp for path, stamp in times(output).items() if path.suffix == ".tiff"}
 
     report = prepare(source, output)

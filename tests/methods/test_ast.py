@@ -153,3 +153,12 @@ def test_an_images_score_does_not_depend_on_the_others():
 def test_a_threshold_that_no_image_has_is_refused(value):
     with pytest.raises(ConfigError, match=r"method\.foreground: expected a number in \[0, 1\]"):
         Ast({}, {}, foreground=value)
+
+
+def test_an_images_score_does_not_depend_on_its_batch():
+    _, student = modules()
+    pixels = torch.rand(5, 1, SIZE, SIZE).expand(-1, 3, -1, -1)
+    with torch.no_grad():
+        together = student.score(pixels)["target"]
+        alone = torch.cat([student.score(image)["target"] for image in pixels.split(1)])
+    assert torch.equal(together, alone)

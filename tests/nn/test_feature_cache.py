@@ -161,6 +161,7 @@ def test_extraction_goes_on_with_smaller_batches_where_memory_runs_out(monkeypat
             raise torch.OutOfMemoryError("out of memory")
         return prefix(batch)
 
+    monkeypatch.setattr("fsad.nn.adapter.goes_alone", lambda _: False)  # as on a GPU
     monkeypatch.setattr(adapted.extractor, "_prefix", small_memory)
     assert torch.equal(adapted(images(5)), expected)
     assert sizes[0] == 5

@@ -26,6 +26,7 @@ from fsad.errors import (
     OutputError,
     RunError,
 )
+from fsad.predict.images import state_of, time_of
 from fsad.predict.loop import Summary, predict_files
 from fsad.predict.outputs import Outputs, base_of
 from fsad.predict.pictures import MapScale
@@ -231,7 +232,7 @@ def test_a_folder_with_predictions_is_not_overwritten_unless_gone_on_with(tmp_pa
     Outputs(tmp_path / "out", folder)
     with pytest.raises(RunError, match="--out: expected a folder without predictions, got"):
         Outputs(tmp_path / "out", folder)
-    assert Outputs(tmp_path / "out", folder, go_on=True).done == set()
+    assert Outputs(tmp_path / "out", folder, go_on=True).done == {}
     (tmp_path / "out" / "predictions.csv").write_text("a,b\n")
     with pytest.raises(DataError, match="expected predictions to go on with"):
         Outputs(tmp_path / "out", folder, go_on=True)
@@ -261,7 +262,7 @@ def test_a_watched_folders_images_come_once_and_only_when_they_stopped_growing(t
     writer = threading.Thread(target=grow)
     writer.start()
     try:
-        images = arriving(tmp_path, (), pause=0.05)
+        images = arriving(tmp_path, {}, pause=0.05)
         assert next(images).name == "whole.npy"
     finally:
         stop.set()
@@ -274,12 +275,13 @@ def test_a_watched_folders_images_come_once_and_only_when_they_stopped_growing(t
 
 
 def test_a_watch_goes_on_where_it_was_and_needs_a_folder(tmp_path, folder):
-    images = arriving(folder, {str(folder / "0.npy")}, pause=0.001)
+    done = {str(folder / "0.npy"): time_of(state_of(folder / "0.npy"))}
+    images = arriving(folder, done, pause=0.001)
     assert [next(images).name for _ in range(2)] == ["1.npy", "2.npy"]
     with pytest.raises(MissingDataError, match="--watch: expected a folder, got"):
-        next(arriving(tmp_path / "gone", ()))
+        next(arriving(tmp_path / "gone", {}))
     with pytest.raises(MissingDataError, match="--watch: expected a folder, got"):
-        next(arriving(folder / "0.npy", ()))
+        next(arriving(folder / "0.npy", {}))
 
 
 def test_nothing_predicted_has_no_latency():

@@ -53,6 +53,7 @@ def predict(
     """
     from dataclasses import replace
 
+    from fsad.errors import printable
     from fsad.predict.images import find_images
     from fsad.predict.outputs import Outputs, base_of
 
@@ -66,9 +67,8 @@ def predict(
         summary = _watch(predictor, files[0], outputs)
     else:
         summary = _predict(predictor, files, Outputs(out, base_of(files), maps))
-    for line in summary.lines():
-        typer.echo(line)
-    typer.echo(f"wrote {out}")
+    for line in (*summary.lines(), f"wrote {out}"):
+        typer.echo(printable(line))
     if summary.failed:
         raise typer.Exit(1)
 
@@ -152,15 +152,15 @@ def _predict(predictor: "Predictor", files: list[Path], outputs: "Outputs") -> "
 
 
 def _watch(predictor: "Predictor", folder: Path, outputs: "Outputs") -> "Summary":
+    from fsad.errors import printable
     from fsad.predict.loop import Summary, predict_files
     from fsad.predict.watch import arriving
 
     summary = Summary()
-    typer.echo(f"watching {folder}; stop with Ctrl-C")
+    typer.echo(printable(f"watching {folder}; stop with Ctrl-C"))
     try:
-        predict_files(
-            predictor, arriving(folder, outputs.done), outputs, _complain, _notice, summary
-        )
+        images = arriving(folder, outputs.done)
+        predict_files(predictor, images, outputs, _complain, _notice, summary, comes_again=True)
     except KeyboardInterrupt:
         typer.echo()
     return summary

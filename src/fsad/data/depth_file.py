@@ -1,5 +1,6 @@
 """Depth as sensors store it: tiff, 16-bit png or npy, a map of depths or organised points."""
 
+import io
 import logging
 import math
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from PIL import Image
 
 from fsad.data.images import read_grey16_png, unreadable
 from fsad.errors import DataError
+from fsad.regular import refuse_irregular
 
 TIFF = (".tiff", ".tif")
 SUFFIXES = (*TIFF, ".png", ".npy")
@@ -37,8 +39,10 @@ def read_depth_file(path: Path) -> NDArray[Any]:
         Depth, ``(H, W)``, or points, ``(H, W, 3)``, in the file's own numbers.
 
     Raises:
-        DataError: It cannot be read, is of another kind, or claims more pixels than a png may.
+        DataError: It is no regular file, cannot be read, is of another kind, or claims more pixels
+            than a png may.
     """
+    refuse_irregular(path)
     suffix = path.suffix.lower()
     if suffix in TIFF:
         return _read_tiff(path)
@@ -55,12 +59,13 @@ def read_size(path: Path) -> tuple[int, int]:
     Raises:
         DataError: The header cannot be read, or is of another kind.
     """
+    refuse_irregular(path)
     suffix = path.suffix.lower()
     if suffix in TIFF:
         with _opened_tiff(path) as series:
             height, width = _image_shape(series.shape)[:2]
     elif suffix == ".npy":
-        height, width = _mapped(path).shape[:2]
+        height, width = _read_npy(path).shape[:2]
     else:
         try:
             with Image.open(path) as image:
@@ -131,15 +136,15 @@ def _opened_tiff(path: Path) -> Iterator[tifffile.TiffPageSeries]:
 
 
 def _read_npy(path: Path) -> NDArray[Any]:
-    values = _mapped(path)
+    values = _loaded(path)
     _check_file(path, values.shape, values.dtype)
-    return np.array(values)
+    return values
 
 
-def _mapped(path: Path) -> NDArray[Any]:
-    """Map an npy file: it cannot claim more numbers than it has bytes for."""
+def _loaded(path: Path) -> NDArray[Any]:
     try:
-        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        # From bytes that are there: whoever cuts the file short meanwhile cannot pull them away.
+        return np.asarray(np.load(io.BytesIO(path.read_bytes()), allow_pickle=False))
     except Exception as error:  # a damaged or crafted file can raise anything
         raise DataError(
             f"{path}: expected a .npy file of numbers, got '{' '.join(str(error).split())}'"

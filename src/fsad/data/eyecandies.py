@@ -15,6 +15,7 @@ from fsad.data.pairs import Sample, check_category, check_partners, check_root, 
 from fsad.data.reader import FolderReader
 from fsad.data.record import PREPARED
 from fsad.errors import ConfigError, DataError, MissingDataError, check_at_least
+from fsad.regular import refuse_irregular
 
 FOLDERS = {"train": "train", "validation": "val", "test": "test_public"}
 MARK = "data"  # what a split of this layout holds
@@ -135,6 +136,7 @@ def _lights(folder: Path) -> str:
 
 
 def _mapping(path: Path) -> dict[str, Any]:
+    refuse_irregular(path)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:

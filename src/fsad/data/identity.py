@@ -8,6 +8,7 @@ from typing import Literal
 
 from fsad.data.pairs import Sample
 from fsad.errors import MissingDataError
+from fsad.regular import refuse_irregular
 from fsad.store import digest
 
 Read = Literal["rgb", "depth", "mask"]
@@ -28,6 +29,7 @@ def files_digest(samples: Iterable[Sample], *reads: Read) -> str:
 
     Raises:
         MissingDataError: A file is not there.
+        DataError: It is no regular file.
     """
     return digest([[_content(path) for path in _files(sample, reads)] for sample in samples])
 
@@ -49,6 +51,7 @@ def _content(path: Path) -> str:
         about = path.stat()
     except OSError as error:
         raise MissingDataError(f"{path}: expected a file, got '{error.strerror}'") from error
+    refuse_irregular(path)
     return _hash(path, about.st_size, about.st_mtime_ns)
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fsad.errors import DataError
+from fsad.regular import refuse_irregular
 
 SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I")  # what Pillow calls grey of 16 bits; older ones: I
 EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
@@ -18,6 +19,7 @@ EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     """Open an image file; whatever Pillow's decoders raise on a broken one names it."""
+    refuse_irregular(path)
     try:
         with Image.open(path) as image:
             image.load()

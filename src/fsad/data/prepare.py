@@ -20,7 +20,7 @@ from fsad.data.pairs import Split, check_category
 from fsad.data.record import PREPARED, begin_record, record_category
 from fsad.data.writer import SampleWriter
 from fsad.errors import ConfigError, DataError, MissingDataError, check_at_least, check_positive
-from fsad.files import make_folder
+from fsad.files import make_folder, sweep
 from fsad.progress import track
 
 # MVTec 3D-AD, metres: the published value; cable_gland's table is flat to 0.0025 and its parts
@@ -131,8 +131,7 @@ def prepare(
             "seed": seed,
         },
     )
-    for leftover in output.rglob(".*.part"):  # of a run that was killed while it wrote
-        leftover.unlink()
+    sweep(output)
 
     report = Prepared()
     writer = SampleWriter(reader, output, threshold, rgb_background == "zero", seed)

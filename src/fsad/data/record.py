@@ -6,6 +6,7 @@ from typing import Any
 
 from fsad.atomic import write_json
 from fsad.errors import RunError, check_positive
+from fsad.regular import refuse_irregular
 
 PREPARED = "fsad_prepared.json"
 AGAIN = "Prepare the dataset anew, into another folder: fsad data prepare"
@@ -88,6 +89,7 @@ def prepared_as(root: Path) -> Record:
 
 def _read(path: Path) -> Record:
     try:
+        refuse_irregular(path)
         record = json.loads(path.read_text(encoding="utf-8"))
         usable = isinstance(record["categories"], dict)
     except (OSError, ValueError, KeyError, TypeError):

@@ -18,9 +18,9 @@ class FeatureCache:
     A key holds the preprocessed image, the backbone with its weights, its layers, the precision
     and the kind of device it runs on, the code, and what came after: nothing, or adapters in a
     certain state. An entry belongs to one image, so that it serves any batch. On a CPU that
-    changes no bit: an image's features do not depend on its batch
-    (``tests/nn/test_feature_cache.py``). No lock is taken: jobs side by side may compute the same
-    image, which costs time alone, since an entry is written whole and the last one stays.
+    changes no bit where ``compute`` goes image by image, as that of
+    :class:`~fsad.nn.adapter.AdaptedExtractor` does. No lock is taken: jobs side by side may compute
+    the same image, which costs time alone, since an entry is written whole and the last one stays.
 
     Args:
         extractor: The frozen backbone; entries go to its ``store``, if it has one.

@@ -1,6 +1,7 @@
 """Images to predict on: found, and read as depth."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 
 from fsad.data.depth_file import KINDS, SUFFIXES, read_depth_file
 from fsad.errors import MissingDataError
+
+State = tuple[int, int]  # a file's size in bytes, and when it was last changed, in nanoseconds
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -43,6 +46,26 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
             "not searched: name them, as in test/*/xyz."
         )
     return list(found)
+
+
+def state_of(path: Path) -> State | None:
+    """Return what changes when a file is written; None if it cannot be looked at."""
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return about.st_size, about.st_mtime_ns
+
+
+def time_of(state: State | None) -> str:
+    """Return when a file was last changed, as 2026-01-31T12:00:00.123456789Z; empty if unknown."""
+    if state is None:
+        return ""
+    seconds, rest = divmod(state[1], 10**9)
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+    except (ValueError, OverflowError, OSError):  # a date that no calendar has
+        return f"{seconds}.{rest:09d}"
 
 
 def read_array(path: Path, png_holes: bool = True) -> NDArray[Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fsad.errors import DataError, NonFiniteError
+from fsad.predict.images import state_of, time_of
 from fsad.predict.outputs import Outputs
 from fsad.predict.predictor import Predictor
 
@@ -55,6 +56,7 @@ def predict_files(
     complain: Callable[[str], object],
     notice: Callable[[str], object] = log.warning,
     summary: Summary | None = None,
+    comes_again: bool = False,
 ) -> Summary:
     """Predict on files and write each prediction at once.
 
@@ -65,6 +67,7 @@ def predict_files(
         complain: Told of each file that cannot be read, in one line.
         notice: Told of each image that is unlike the training images, in one line.
         summary: What to add to.
+        comes_again: Whether ``files`` yields a file once more that changes while it is read.
 
     Returns:
         What became of them.
@@ -77,15 +80,25 @@ def predict_files(
         summary.defective = 0
     for path in files:
         start = time.perf_counter()
+        state = state_of(path)
         try:
+            outputs.refuse_name(path)
             prediction = predictor.predict(path)
+            if state_of(path) != state and not comes_again:
+                raise DataError(
+                    f"{path}: expected a file that stays as it is, got one that changed while it "
+                    "was read. Predict on it again."
+                )
         except (DataError, NonFiniteError) as error:
-            summary.failed.append(str(error))
-            complain(str(error))
+            if not comes_again or state_of(path) == state:
+                summary.failed.append(str(error))
+                complain(str(error))
+            continue
+        if state_of(path) != state:
             continue
         for note in prediction.notes:
             notice(note)
-        outputs.write(prediction, path)
+        outputs.write(prediction, path, time_of(state))
         summary.seconds.append(prediction.seconds)
         if summary.defective is not None:
             summary.defective += prediction.decision == "defective"

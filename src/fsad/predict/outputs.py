@@ -1,22 +1,28 @@
 """The folder that predictions are written into."""
 
 import csv
+import errno
+import io
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from PIL import Image
 
-from fsad.atomic import atomic, make_folder, write_json
+from fsad.atomic import atomic, make_folder, sweep, write_json
+from fsad.cells import guarded, plain
 from fsad.errors import DataError, OutputError, RunError
 from fsad.predict.pictures import MapScale, overlay
 from fsad.predict.prediction import Prediction
+from fsad.regular import refuse_irregular, refuse_unprintable
 
 TABLE = "predictions.csv"
 SCALE = "map_scale.json"
-COLUMNS = ("path", "score", "score_source", "score_target", "threshold", "decision")
+KINDS = ("maps", "overlays", "outlines")
+COLUMNS = ("path", "score", "score_source", "score_target", "threshold", "decision", "changed")
 
 
 class Outputs:
@@ -25,11 +31,18 @@ class Outputs:
     The folder holds ``predictions.csv``, ``map_scale.json`` and, named as the images and in the
     folders below which they lie, ``maps/*.png``, ``overlays/*.png`` and ``outlines/*.json``.
 
+    A table's last row that is cut short, by a full disk or a killed process, is taken away before
+    the next is written. A path that is predicted on again gets another row, with the time of the
+    file's last change, and new pictures in place of the old ones.
+
     Args:
         folder: A folder without predictions.
         base: The folder that all images lie below.
         pictures: Write more than the table.
         go_on: Take up the predictions that are there.
+
+    Attributes:
+        done: When a file was last changed that there is a prediction of, by its absolute path.
 
     Raises:
         OutputError: The folder cannot be written.
@@ -41,7 +54,7 @@ class Outputs:
         self, folder: Path, base: Path, pictures: bool = True, go_on: bool = False
     ) -> None:
         self.folder, self.base, self.pictures = make_folder(folder, "--out"), base, pictures
-        self.done: set[str] = set()
+        self.done: dict[str, str] = {}
         self._scale: MapScale | None = None
         table = folder / TABLE
         if table.exists() and not go_on:
@@ -49,13 +62,42 @@ class Outputs:
                 f"--out: expected a folder without predictions, got '{folder}' with {TABLE}. "
                 "Choose another folder, or delete it."
             )
+        sweep(folder, "")
+        for kind in KINDS:
+            sweep(folder / kind)
         if table.exists():
-            self.done = _paths_in(table)
-        else:
-            _write_rows(table, [COLUMNS], "w")
+            _cut_unfinished(table)
+            self.done = _times_in(table)
+        if not table.exists() or not table.stat().st_size:
+            _append(table, COLUMNS)
 
-    def write(self, prediction: Prediction, path: Path) -> None:
+    def refuse_name(self, path: Path) -> None:
+        """Refuse an image whose name the table, or the file system for its pictures, cannot hold.
+
+        Raises:
+            DataError: It is of that kind.
+        """
+        refuse_unprintable(path)
+        if not self.pictures:
+            return
+        place = self.folder / "outlines" / self._place(path)
+        try:
+            os.lstat(place.with_name(f"{place.name}.json"))
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise DataError(
+                    f"{path}: expected a name that has room for .json behind it in "
+                    f"'{self.folder}', got one of {len(os.fsencode(path.name))} bytes. Rename it, "
+                    "or pass --no-maps."
+                ) from error
+
+    def write(self, prediction: Prediction, path: Path, changed: str = "") -> None:
         """Write all there is to say of an image, the table's row last.
+
+        Args:
+            prediction: What is said.
+            path: The image's file.
+            changed: When it was last changed.
 
         Raises:
             OutputError: A file cannot be written.
@@ -68,15 +110,16 @@ class Outputs:
             prediction.score_target,
             prediction.threshold,
             prediction.decision,
+            changed,
         )
-        _write_rows(self.folder / TABLE, [(str(path), *known)], "a")
-        self.done.add(os.path.abspath(path))
+        _append(self.folder / TABLE, (str(path), *known))
+        self.done[os.path.abspath(path)] = changed
 
     def _write_pictures(self, prediction: Prediction, path: Path) -> None:
         if self._scale is None:
             self._scale = self._stored_scale() or MapScale.of(prediction)
             write_json(self.folder / SCALE, self._scale.to_json())
-        place = Path(os.path.relpath(os.path.abspath(path), self.base))
+        place = self._place(path)
         _save(
             self._file("maps", place, ".png"), Image.fromarray(self._scale.encode(prediction.map))
         )
@@ -84,12 +127,16 @@ class Outputs:
         if prediction.map_threshold is not None:
             write_json(self._file("outlines", place, ".json"), _described(prediction, path))
 
+    def _place(self, path: Path) -> Path:
+        return Path(os.path.relpath(os.path.abspath(path), self.base))
+
     def _stored_scale(self) -> MapScale | None:
         """Return the scale of the maps that are there already: one folder has one."""
         path = self.folder / SCALE
         if not path.exists():
             return None
         try:
+            refuse_irregular(path)
             return MapScale(float(json.loads(path.read_text(encoding="utf-8"))["reference"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
@@ -126,29 +173,80 @@ def _save(path: Path, image: Image.Image) -> None:
         image.save(partial, format="PNG")
 
 
-def _write_rows(table: Path, rows: Iterable[Iterable[Any]], mode: str) -> None:
-    """Write whole rows: a reader of the growing table sees no half of one."""
+def _append(table: Path, row: Iterable[Any]) -> None:
+    """Write a whole row or none: a reader of the growing table sees no half of one.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow([guarded(cell) for cell in row])
     try:
-        with table.open(mode, encoding="utf-8", newline="") as file:
-            _writer(file).writerows(rows)
+        with table.open("ab", buffering=0) as file:
+            size = file.tell()
+            try:
+                _write_whole(file, text.getvalue().encode("utf-8"))
+            except BaseException:
+                with suppress(OSError):  # the next start tries again
+                    file.truncate(size)
+                raise
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise OutputError(f"{table}: expected to write the file, got '{reason}'") from error
 
 
-def _writer(file: IO[str]) -> Any:
-    return csv.writer(file, lineterminator="\n")
+def _write_whole(file: io.FileIO, content: bytes) -> None:
+    while content:  # a disk that fills up takes a part, and refuses at the next call
+        content = content[file.write(content) :]
 
 
-def _paths_in(table: Path) -> set[str]:
+def _cut_unfinished(table: Path) -> None:
+    """Take away a last row that is cut short; of a file that is no such table leave everything.
+
+    Raises:
+        DataError: It cannot be read, or not be cut.
+    """
+    head = f"{','.join(COLUMNS)}\n".encode()
+    try:
+        refuse_irregular(table)
+        content = table.read_bytes()
+        whole = _whole_rows(content)
+        if whole < len(content) and (content.startswith(head) or head.startswith(content)):
+            with table.open("rb+") as file:
+                file.truncate(whole)
+    except (OSError, DataError) as error:
+        raise _no_predictions(table) from error
+
+
+def _whole_rows(content: bytes) -> int:
+    """Return where the last whole row ends: at a line's end outside quotation marks."""
+    end, quotes = len(content), content.count(b'"')
+    while (line := content.rfind(b"\n", 0, end)) >= 0:
+        quotes -= content.count(b'"', line, end)
+        if quotes % 2 == 0:
+            return line + 1
+        end = line
+    return 0
+
+
+def _times_in(table: Path) -> dict[str, str]:
     try:
         with table.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            if tuple(reader.fieldnames or ()) != COLUMNS:
+            reader = csv.reader(file)
+            head = next(reader, None)
+            if head is not None and tuple(head) != COLUMNS:
                 raise ValueError("other columns")
-            return {os.path.abspath(row["path"]) for row in reader}
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{table}: expected predictions to go on with, got a file that cannot be read. "
-            "Choose another --out."
-        ) from error
+            place = COLUMNS.index("changed")
+            rows = list(reader)
+            if any(len(row) != len(COLUMNS) for row in rows):
+                raise ValueError("a row of another length")
+            return {os.path.abspath(plain(row[0])): row[place] for row in rows}
+    except (OSError, ValueError, csv.Error) as error:
+        raise _no_predictions(table) from error
+
+
+def _no_predictions(table: Path) -> DataError:
+    return DataError(
+        f"{table}: expected predictions to go on with, got a file that cannot be read. "
+        "Choose another --out."
+    )

@@ -2,24 +2,23 @@
 
 import os
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from fsad.errors import MissingDataError
-from fsad.predict.images import images_in
-
-State = tuple[int, int]  # size and time of the last change
+from fsad.predict.images import State, images_in, state_of, time_of
 
 
-def arriving(folder: Path, done: Collection[str], pause: float = 0.5) -> Iterator[Path]:
+def arriving(folder: Path, done: Mapping[str, str], pause: float = 0.5) -> Iterator[Path]:
     """Yield images of a folder as they arrive, for ever.
 
     A file is taken when its size and date are the same at two looks, so that one that is still
-    being written is left alone. One that changes later comes again, unless it is ``done``.
+    being written is left alone. One that changes later, as a camera's ``latest.tiff``, comes again.
 
     Args:
         folder: Which.
-        done: Absolute paths that are not wanted any more; may grow meanwhile.
+        done: When files that are not wanted any more were last changed, by their absolute paths,
+            as :func:`~fsad.predict.images.time_of` says it; may grow meanwhile.
         pause: Seconds between two looks.
 
     Raises:
@@ -30,8 +29,9 @@ def arriving(folder: Path, done: Collection[str], pause: float = 0.5) -> Iterato
     while True:
         now = _states(folder)
         for path, state in now.items():
-            waits = os.path.abspath(path) not in done and taken.get(path) != state
-            if waits and state[0] > 0 and before.get(path) == state:
+            waits = done.get(os.path.abspath(path)) != time_of(state) and taken.get(path) != state
+            rests = before.get(path) == state == state_of(path)  # images before it took their time
+            if waits and state[0] > 0 and rests:
                 taken[path] = state
                 yield path
         before = now
@@ -42,8 +42,9 @@ def _states(folder: Path) -> dict[Path, State]:
     states = {}
     try:
         for path in images_in(folder):
-            about = path.stat()
-            states[path] = (about.st_size, about.st_mtime_ns)
+            state = state_of(path)
+            if state is not None:  # it did not go away between two calls
+                states[path] = state
     except FileNotFoundError as error:
         if folder.is_dir():  # a file went away between two calls
             return {}

@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fsad.cells import plain
 from fsad.errors import DataError
 from fsad.files import read_tensors
 from fsad.functional.scoring import fuse
+from fsad.regular import refuse_irregular
 from fsad.run_record import (
     CATEGORY,
     SCORES_DIGEST,
@@ -67,10 +69,11 @@ def read_scores(result: RunResult, name: str) -> CategoryScores:
         raise DataError(f"{path}: expected patch scores, got none of {error}. {REPLACE}") from error
     table = folder / "scores.csv"
     try:
-        with table.open(encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if row["category"] == name]
-        images = [row["image"] for row in rows]
-        defects = [row["defect"] for row in rows]
+        refuse_irregular(table)
+        with table.open(encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if plain(row["category"]) == name]
+        images = [plain(row["image"]) for row in rows]
+        defects = [plain(row["defect"]) for row in rows]
         labels = torch.tensor([bool(int(row["label"])) for row in rows], dtype=torch.bool)
         fused = torch.tensor([float(row["score"]) for row in rows])
     except (OSError, KeyError, TypeError, ValueError) as error:

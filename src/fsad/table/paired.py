@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fsad.cells import plain
 from fsad.errors import ConfigError, DataError
 from fsad.metrics import METRICS
 from fsad.metrics.bootstrap import interval, ranking
+from fsad.regular import refuse_irregular
 from fsad.run_record import RunResult
 from fsad.table.collect import Runs
 from fsad.table.settings import Settings, identity, settings_of, shown
@@ -210,11 +212,12 @@ def _rankings(ours: Path, theirs: Path, *, category: str) -> list[NDArray[np.flo
 
 def _scores(path: Path, category: str) -> dict[tuple[str, bool], float]:
     try:
-        with path.open(encoding="utf-8") as file:
+        refuse_irregular(path)
+        with path.open(encoding="utf-8", newline="") as file:
             return {
-                (row["image"], bool(int(row["label"]))): float(row["score"])
+                (plain(row["image"]), bool(int(row["label"]))): float(row["score"])
                 for row in csv.DictReader(file)
-                if row["category"] == category
+                if plain(row["category"]) == category
             }
     except (OSError, KeyError, ValueError) as error:
         raise DataError(

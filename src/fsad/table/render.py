@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 
 from rich import box
@@ -10,6 +11,8 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
+from fsad.cells import guarded
+from fsad.errors import printable
 from fsad.files import make_folder, write_text
 from fsad.metrics import METRICS
 from fsad.table import paper
@@ -56,10 +59,23 @@ def markdown(content: Table) -> str:
 
 def _markdown_table(lines: list[list[str]], labels: int, notes: Sequence[str]) -> str:
     """Return lines as a Markdown table: so many columns of text, then numbers; notes below."""
-    head, *body = ([cell.replace("|", r"\|") for cell in line] for line in lines)
+    head, *body = (
+        [_escaped(cell) if place < labels else cell for place, cell in enumerate(line)]
+        for line in lines
+    )
     rule = ["---"] * labels + ["---:"] * (len(head) - labels)
     text = "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *body))
-    return f"{text}\n\n" + "\n".join(f"- {note}" for note in notes) + "\n"
+    return f"{text}\n\n" + "\n".join(f"- {_escaped(note)}" for note in notes) + "\n"
+
+
+def _escaped(text: str) -> str:
+    """Let Markdown show a text as it is: one line, no table's border, code, link, picture or HTML.
+
+    Underscores stay, which within words mean nothing.
+    """
+    for sign in "\\|`*[":
+        text = text.replace(sign, f"\\{sign}")
+    return printable(escape(text, quote=False))
 
 
 def comma_separated(content: Table) -> str:
@@ -67,7 +83,7 @@ def comma_separated(content: Table) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     numbers = [name for metric in METRICS for name in (metric, f"{metric}_std")]
-    writer.writerow([*content.headings, "n", "n_expected", *numbers])
+    writer.writerow([guarded(cell) for cell in (*content.headings, "n", "n_expected", *numbers)])
     for row in content.rows:
         line = [*(row.labels[heading] for heading in content.headings), row.n, row.expected]
         for metric in METRICS:
@@ -76,7 +92,7 @@ def comma_separated(content: Table) -> str:
                 line += [MISSING, ""]
             else:
                 line += ["" if part is None else f"{part:.3f}" for part in (cell.mean, cell.std)]
-        writer.writerow(line)
+        writer.writerow([guarded(cell) for cell in line])
     return text.getvalue()
 
 

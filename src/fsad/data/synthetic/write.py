@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import uuid
 import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -19,7 +18,7 @@ from fsad.data.synthetic.parts import PARTS
 from fsad.data.synthetic.render import render_rgb, render_xyz
 from fsad.data.synthetic.scene import Scene, draw_scene
 from fsad.errors import DataError, OutputError
-from fsad.files import make_folder, write_json
+from fsad.files import make_folder, partial_of, write_json
 from fsad.progress import track
 
 RECORD = "synthetic.json"
@@ -102,7 +101,7 @@ def generate(root: Path, recipe: Recipe) -> Path:
     folder = root / recipe.folder
     if not folder.exists():
         make_folder(root, "synthetic data")
-        partial = root / f".{recipe.folder}.{uuid.uuid4().hex}.part"
+        partial = partial_of(folder)
         try:
             for draw in track(recipe, "synthetic data", total=sum(1 for _ in recipe)):
                 _write(partial, draw)

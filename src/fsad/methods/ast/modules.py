@@ -12,6 +12,7 @@ from fsad.functional.foreground import dilated
 from fsad.methods.ast.foreground import foreground
 from fsad.methods.ast.settings import Student, Teacher
 from fsad.nn.adapter import AdaptedExtractor
+from fsad.nn.alone import image_by_image
 from fsad.nn.flow import Flow
 from fsad.randomness import seeded
 from fsad.stage_module import ScoringModule, StageModule
@@ -215,7 +216,7 @@ class StudentModule(ScoringModule):
 
     def score(self, images: Tensor) -> dict[str, Tensor]:
         """Score images by the disagreement in each cell."""
-        return {"target": self._disagreement(images)}
+        return {"target": image_by_image(self._disagreement, images)}
 
     def trained_state(self) -> dict[str, Tensor]:
         """Return the student's weights and running statistics."""
