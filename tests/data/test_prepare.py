@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from importlib.metadata import version
 from pathlib import Path
 
