@@ -13,7 +13,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from fsad.config import register, settle
-from fsad.errors import FsadError, message_of
+from fsad.errors import FsadError, message_of, printable
+from fsad.overrides import unreadable
 from fsad.sweep import finished
 
 CONF = str(Path(__file__).parent / "conf")
@@ -85,12 +86,28 @@ def in_one_line(message: str) -> str:
             f"{misspelt[1]}: expected the name of a setting, got an unknown one. "
             "See them all with: python train.py --cfg job"
         )
+    several = re.match(r"Ambiguous value for argument '(.+)'\n", message)
+    if several:
+        return unreadable(several[1]) or message
     choice = re.search(
         r"Could not find '(.+)/(.+)'\n\nAvailable options in .+:\n((?:\t.+\n)+)", message
     )
     if choice:
         return f"{choice[1]}: expected one of {', '.join(choice[3].split())}, got '{choice[2]}'"
     return message
+
+
+def unwritten(error: OSError) -> str:
+    """Say what could not be written; of a disk that is full the error knows no file."""
+    named = error.filename
+    if named is None:
+        job = HydraConfig.get() if HydraConfig.initialized() else None
+        named = (job and (job.runtime.output_dir or job.run.dir)) or os.getcwd()
+    return (
+        f"{printable(os.fsdecode(named) if not isinstance(named, int) else str(named))}: expected "
+        f"a file or folder that can be written, got '{error.strerror or message_of(error)}'. "
+        "Choose another hydra.run.dir (or hydra.sweep.dir)."
+    )
 
 
 def command() -> None:
@@ -101,15 +118,15 @@ def command() -> None:
     except CompactHydraException as error:
         if debugging():
             raise
-        sys.exit(in_one_line(str(error)))
+        override = getattr(error, "override", None)  # which Hydra could not parse
+        sys.exit((override and unreadable(override)) or in_one_line(str(error)))
     except BrokenPipeError:  # the reader has seen enough: train.py --help | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's last flush
         sys.exit(1)
+    except FsadError as error:  # some are OSErrors too
+        sys.exit(message_of(error))
     except OSError as error:  # Hydra makes the job's folder before the job can
-        sys.exit(
-            f"{error.filename}: expected a file or folder that can be written, got "
-            f"'{error.strerror}'. Choose another hydra.run.dir (or hydra.sweep.dir)."
-        )
+        sys.exit(unwritten(error))
 
 
 if __name__ == "__main__":

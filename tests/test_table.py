@@ -411,3 +411,26 @@ def test_nothing_found_is_refused(tmp_path):
         collect([tmp_path])
     with pytest.raises(MissingDataError, match="expected a folder with results, got nothing there"):
         collect([Path(tmp_path / "nowhere")])
+
+
+ODD = "a|b`c`\n<img src=x>![p](http://x)*&\\"
+
+
+def test_a_name_is_shown_in_markdown_as_it_is(tmp_path):
+    run(tmp_path / "a", {ODD: 0.5}, failed={"=cube|": "no\nreason"})
+    markdown, _ = write_table(tmp_path, collect([tmp_path]))
+    text = markdown.read_text()
+    shown = r"a\|b\`c\`\n&lt;img src=x&gt;!\[p](http://x)\*&amp;" + "\\\\"
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert any(f"| {shown} |" in row for row in rows), text
+    assert len({row.replace(r"\|", "").count("|") for row in rows}) == 1  # cells
+    assert "<img" not in text
+    assert "`c`" not in text
+
+
+def test_a_name_is_no_formula_in_the_csv_and_numbers_are_numbers(tmp_path):
+    run(tmp_path / "a", {"=1+1": 0.5, "-x": 0.25})
+    _, table_csv = write_table(tmp_path, collect([tmp_path]))
+    rows = list(csv.DictReader(io.StringIO(table_csv.read_text())))
+    assert {row["category"] for row in rows} >= {"'=1+1", "'-x"}
+    assert "0.500" in {row["image_auroc"] for row in rows}

@@ -1,5 +1,7 @@
 """The shape of a run's configuration, and how a run takes over another run's settings."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Optional
@@ -7,9 +9,12 @@ from typing import Any, Optional
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
+from hydra.errors import InstantiationException
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
-from fsad.errors import ConfigError, DataError, MissingDataError, RunError, message_of
+from fsad.errors import ConfigError, DataError, FsadError, MissingDataError, RunError, message_of
+from fsad.regular import refuse_irregular
 
 TRAINED = ("data", "backbone", "method", "seed")
 """What decides what is trained; ``ckpt`` takes these from the run it names."""
@@ -25,6 +30,11 @@ FREE_TO_TEST = (
     "backbone.weights_path",
 )
 """Settings under :data:`TRAINED` that ``ckpt`` lets change: training is as it was without them."""
+
+OBSERVERS = ("callbacks", "logger")
+"""What may be none at all."""
+NODES = ("data", "backbone", "method", "trainer", "paths", "cache", *OBSERVERS)
+"""What holds settings of its own."""
 
 FREE_TO_RESUME = (
     "resume",
@@ -133,19 +143,26 @@ def settle(
             cfg = _resumed(cfg, overrides)
         elif cfg.ckpt:
             _take_trained(cfg, overrides)
-        missing = sorted(OmegaConf.missing_keys(cfg))
-        if missing:
-            raise ConfigError(
-                f"{missing[0]}: expected a value, got none. Pass {missing[0]}=... as an argument."
-            )
-        _refuse_several_machines(cfg)
-        cfg.paths.output_dir = str(_output_folder(cfg, job_folder, job))
-        cfg.paths.cache_dir = cfg.paths.cache_dir  # read the environment once
+        with blaming(cfg.resume):
+            _complete(cfg, job_folder, job)
         if sweep_goes_on:
             cfg.resume = _started_before(cfg)
-    OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    with blaming(cfg.resume or cfg.ckpt):
+        OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     OmegaConf.set_readonly(cfg, True)
     return cfg
+
+
+def _complete(cfg: DictConfig, job_folder: str, job: int | None) -> None:
+    """Refuse settings that lack one, and say where the job writes."""
+    missing = sorted(OmegaConf.missing_keys(cfg))
+    if missing:
+        raise ConfigError(
+            f"{missing[0]}: expected a value, got none. Pass {missing[0]}=... as an argument."
+        )
+    _refuse_several_machines(cfg)
+    cfg.paths.output_dir = str(_output_folder(cfg, job_folder, job))
+    cfg.paths.cache_dir = cfg.paths.cache_dir  # read the environment once
 
 
 def _refuse_unknown(cfg: DictConfig) -> None:
@@ -229,7 +246,8 @@ def _take_trained(cfg: DictConfig, overrides: list[str]) -> None:
         )
     for key in TRAINED:
         cfg[key] = stored[key]
-    cfg.trainer.precision = stored.trainer.precision
+    with blaming(cfg.ckpt):
+        cfg.trainer.precision = stored.trainer.precision
     cfg.ckpt = str(Path(cfg.ckpt).resolve())
     for override in OverridesParser.create().parse_overrides(overrides):
         key = override.key_or_group
@@ -266,20 +284,64 @@ def stored_config(folder: str, kind: str) -> DictConfig:
             "that train.py said it was writing to, where it lies now."
         )
     try:
+        refuse_irregular(path)
         stored = OmegaConf.merge(OmegaConf.structured(Run), OmegaConf.load(path))
-    except Exception as error:
-        raise DataError(
-            f"{path}: expected a run's configuration, got '{message_of(error)}'. "
-            "Start a new run instead."
-        ) from error
-    absent = [key for key in TRAINED if OmegaConf.is_missing(stored, key)]
-    if absent:
-        raise DataError(
-            f"{path}: expected a run's configuration, got one without '{absent[0]}'. "
-            "Start a new run instead."
-        )
+    except Exception as error:  # one that holds itself is a RecursionError, for one
+        raise _damaged(path, f"'{message_of(error)}'") from error
     assert isinstance(stored, DictConfig)
+    for key in TRAINED:
+        if OmegaConf.is_missing(stored, key):
+            raise _damaged(path, f"one without '{key}'")
+    for key in NODES:
+        holds_none = key in OBSERVERS and stored[key] is None
+        if not (OmegaConf.is_missing(stored, key) or holds_none or OmegaConf.is_dict(stored[key])):
+            raise _damaged(path, f"one where '{key}' holds no settings")
     return stored
+
+
+@contextmanager
+def blaming(folder: str | None) -> Iterator[None]:
+    """Within the block, let what is wrong with settings name the file that they were read from.
+
+    Args:
+        folder: Of the stored run; None: the settings are the user's own, and named as they are.
+
+    Raises:
+        DataError: A setting is out of range or unknown, refers to itself, or is of another type.
+        FsadError: As the block raises it, about anything else than a setting.
+    """
+    try:
+        yield
+    except Exception as error:
+        path = Path(folder or "") / CONFIG
+        cause = (error.__cause__ or error) if isinstance(error, InstantiationException) else error
+        if folder is None or not isinstance(cause, _FAULTS):
+            raise
+        if isinstance(cause, FsadError) and not isinstance(cause, ConfigError):
+            if not str(cause).startswith(CONFIG):
+                raise
+            raise DataError(f"{path}{str(cause).removeprefix(CONFIG)}") from error
+        raise _damaged(path, f"'{message_of(cause)}'") from error
+
+
+CONFIG = "config.yaml"
+# What OmegaConf and constructors raise when they meet a value of another kind
+_FAULTS = (
+    OmegaConfBaseException,
+    InstantiationException,
+    AttributeError,
+    KeyError,
+    RecursionError,
+    TypeError,
+    ValueError,  # ConfigError and DataError are of it
+)
+
+
+def _damaged(path: Path, got: str) -> DataError:
+    return DataError(
+        f"{path}: expected a run's configuration, got {got}. Copy the run's folder again, or "
+        "start a new run instead."
+    )
 
 
 def _output_folder(cfg: DictConfig, job_folder: str, job: int | None) -> Path:

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from fsad.assemble import build_extractor, build_method, shared_backbone, weights_setting
 from fsad.category_run import Surroundings
 from fsad.code import code_digest, machine
+from fsad.config import blaming
 from fsad.data.datamodule import PairDataModule
 from fsad.errors import (
     ConfigError,
@@ -63,15 +64,17 @@ def run_job(cfg: DictConfig) -> float | None:
     if not cfg.resume:
         refuse_used(output)
     sweep(output, "**/" if cfg.resume else "")  # what is below a new run's folder is not its own
-    sweep(Path(cfg.paths.cache_dir))
     # What cannot be built shows before any work, and before the folder counts as a run.
-    TrainerMaker(cfg, [])(callbacks=[])
+    with blaming(cfg.resume):
+        sweep(Path(cfg.paths.cache_dir))
+        TrainerMaker(cfg, [])(callbacks=[])
     if cfg.export:
         from fsad.export.onnx import refuse_without_packages
 
         refuse_without_packages()
     logs: list[Logger] = []
-    job = build(cfg, logs)
+    with blaming(cfg.resume):
+        job = build(cfg, logs)
     if cfg.export and not cfg.resume:  # what has begun shall end
         refuse_unexportable(cfg.trainer.precision, job)
     _ = job.data.categories

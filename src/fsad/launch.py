@@ -3,6 +3,7 @@
 import logging
 import multiprocessing
 import os
+import signal
 import socket
 import sys
 import time
@@ -97,11 +98,13 @@ def together(count: int, backend: str, job: Callable[[Any], Any], argument: Any)
             raise  # our own
         except RuntimeError as error:
             # The others' end broke off the talk; why they ended is what a user needs to know.
-            if words := _last_words(said):
-                raise RunError(f"another process: {words}") from error
+            if words := _last_words(said, others):
+                raise RunError(words) from error
             raise
         for other in others:
             other.join()
+        if any(other.exitcode for other in others) and (words := _last_words(said, others)):
+            raise RunError(words)
     finally:
         for other in others:
             other.kill()
@@ -125,13 +128,28 @@ def _wait_for_start(others: Sequence[BaseProcess], said: "SimpleQueue[str]") -> 
         said.get()
 
 
-def _last_words(said: "SimpleQueue[str]") -> str:
-    """Return the first failure that another process told, if one does within a second."""
+def _last_words(said: "SimpleQueue[str]", others: Sequence[BaseProcess]) -> str:
+    """Return why another process ended, if that shows within a second.
+
+    A killed one says nothing, and what others say of its silence is no reason.
+    """
+    words = ""
     for _ in range(100):
-        if not said.empty():
-            return said.get()
+        for rank, other in enumerate(others, 1):
+            if other.exitcode is not None and other.exitcode < 0:
+                return (
+                    f"trainer.devices: expected process {rank} of 0 to {len(others)} to go on, got "
+                    f"it killed by {signal.Signals(-other.exitcode).name}. The system kills where "
+                    "memory runs out: take fewer processes. Go on with resume=RUN_DIR."
+                )
+        if not words and not said.empty():
+            words = f"another process: {said.get()}"
+        elif words:
+            time.sleep(0.1)  # it may speak of one that was killed
+            if all(other.exitcode is None or other.exitcode >= 0 for other in others):
+                return words
         time.sleep(0.01)
-    return ""
+    return words
 
 
 def threads_of_each(count: int, threads: int | None = None) -> int:

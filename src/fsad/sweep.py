@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from fsad.config import FREE_TO_RESUME
 from fsad.errors import ConfigError, DataError, FsadError, MissingDataError, message_of
+from fsad.overrides import quoted
 
 if TYPE_CHECKING:  # so that the command line's help need not wait for torch
     from fsad.run_record import RunResult
@@ -81,12 +82,13 @@ def go_on(config: DictConfig) -> None:
                 f"resume: expected {before or 'no other argument'} as '{folder}' was started, "
                 f"got {now or 'nothing'}. Pass the same in the same order, or start a new sweep."
             )
-    quoted = _write_to(config, "sweep", folder)
+    _write_to(config, "sweep", folder)
     overrides = config.hydra.overrides
     config.resume = str(folder)
     with open_dict(config.hydra):
         overrides.task = [
-            f"resume='{quoted}'" if _key(word) == "resume" else word for word in overrides.task
+            f"resume={quoted(str(folder))}" if _key(word) == "resume" else word
+            for word in overrides.task
         ]
 
 
@@ -119,14 +121,12 @@ def step_aside(config: DictConfig, kind: str) -> None:
         _write_to(config, kind, folder)
 
 
-def _write_to(config: DictConfig, kind: str, folder: Path) -> str:
-    """Make a run or a sweep write to a folder; return its name, quoted as in an override."""
-    quoted = str(folder).replace("'", r"\'")
+def _write_to(config: DictConfig, kind: str, folder: Path) -> None:
+    """Make a run or a sweep write to a folder."""
     with open_dict(config.hydra):
         config.hydra[kind].dir = str(folder)
         # A job is composed anew from these.
-        config.hydra.overrides.hydra.append(f"hydra.{kind}.dir='{quoted}'")
-    return quoted
+        config.hydra.overrides.hydra.append(f"hydra.{kind}.dir={quoted(str(folder))}")
 
 
 def newest(config: DictConfig) -> Path:

@@ -18,7 +18,7 @@ from fsad.assemble import (
     weights_setting,
 )
 from fsad.checkpoint import refuse_other_backbone
-from fsad.config import stored_config
+from fsad.config import blaming, stored_config
 from fsad.data.eyecandies import Eyecandies
 from fsad.errors import ConfigError, MissingDataError, RunError, WeightsError
 from fsad.nn.extractor import PatchExtractor
@@ -150,10 +150,11 @@ def load_trained(
     folder = _trained_in(run, config) / "categories" / name
     if weights_path is not None:
         _set_weights(config, weights_path)
-    refuse_foreign(config)
-    with plainly():
-        method = build_method(config)
-    extractor = _extractor(config, method)
+    with blaming(str(run)):
+        refuse_foreign(config)
+        with plainly():
+            method = build_method(config)
+        extractor = _extractor(config, method)
     refuse_other_backbone(backbone, extractor)
     plan = trained_plan(method, extractor, folder, _device(device))
     scorer = plan.scorer

@@ -1,11 +1,18 @@
 """Several processes share a run out, and it yields what one process would."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
 from outcome import numbers
 from safetensors.torch import load_file
+from small_runs import ROOT, SMALL
 
 from fsad.errors import ConfigError, RunError
 from fsad.launch import together
@@ -47,6 +54,77 @@ def test_what_stopped_another_process_is_told():
     message = r"another process: the other: expected nothing, got all of it"
     with pytest.raises(RunError, match=message), together(2, "gloo", failing_process, None):
         gather(torch.ones(1), 1)
+
+
+def killed_process(_):
+    if os.environ["LOCAL_RANK"] == "2":
+        os.kill(os.getpid(), signal.SIGKILL)
+    gather(torch.ones(1), 1)
+
+
+@pytest.mark.slow
+def test_a_killed_process_is_told_and_not_what_others_say_of_its_silence():
+    message = (
+        r"trainer\.devices: expected process 2 of 0 to 2 to go on, got it killed by SIGKILL\. The "
+        r"system kills where memory runs out: take fewer processes\. Go on with resume=RUN_DIR\."
+    )
+    with pytest.raises(RunError, match=message), together(3, "gloo", killed_process, None):
+        gather(torch.ones(1), 1)
+
+
+def killed_at_its_end(_):
+    gather(torch.ones(1), 1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_process_killed_behind_its_last_word_is_told_too():
+    with (
+        pytest.raises(RunError, match="process 1 of 0 to 1 to go on, got it killed by SIGKILL"),
+        together(2, "gloo", killed_at_its_end, None),
+    ):
+        gather(torch.ones(1), 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_run_one_process_of_which_is_killed_ends_with_one_line_and_leaves_none_behind(
+    rank, tmp_path
+):
+    killer = f"callbacks.killer={{_target_: killer.Killer, folder: {tmp_path}, rank: {rank}}}"
+    words = [*SMALL, "cache=none", "method=patchcore", *TWO, f"+{killer}"]
+    words = [word for word in words if not word.startswith("method.")]
+    paths = [f"paths.{name}={tmp_path / name}" for name in ("output_dir", "cache_dir")]
+    places = os.pathsep.join((str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")))
+    done = subprocess.run(
+        [sys.executable, "train.py", *words, *paths, f"hydra.run.dir={tmp_path}"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": places},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    if rank == 0:
+        assert done.returncode == -signal.SIGKILL
+    else:
+        assert done.returncode == 1
+        assert done.stderr.strip().splitlines()[-1].startswith("trainer.devices: expected process")
+    assert "Traceback" not in done.stderr
+    assert "terminate" not in done.stderr
+    pids = [int(file.name) for file in (tmp_path / "pids").iterdir()]
+    assert len(pids) == 2
+    end = time.monotonic() + 30
+    while any(map(is_there, pids)):
+        assert time.monotonic() < end, "a process stays for ever"
+        time.sleep(0.05)
+
+
+def is_there(pid):
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
 
 
 def test_one_process_needs_no_others():
