@@ -11,6 +11,17 @@ import tifffile
 from PIL import Image
 
 SIZE = 96
+WORDS = (
+    "data=mvtec3d",
+    "backbone=tiny",
+    "method=patchcore",
+    "data.category=part",
+    "data.shots=2",
+    "data.image_size=112",
+    "report=false",
+    "cache=none",
+)
+"""The common call on such a data set, but for its root."""
 
 
 def scene(rng: np.random.Generator, dented: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from sensor_scenes import SIZE, clouds, rewrite, scene, write
+from sensor_scenes import SIZE, WORDS, clouds, rewrite, scene, write
 from small_runs import settled
 from typer.testing import CliRunner
 
@@ -16,18 +16,6 @@ import fsad
 from fsad.cli import app
 from fsad.errors import DataError
 from fsad.job import run_job
-
-WORDS = (
-    "data=mvtec3d",
-    "backbone=tiny",
-    "method=patchcore",
-    "data.category=part",
-    "data.shots=2",
-    "data.image_size=112",
-    "report=false",
-    "maps=false",
-    "cache=none",
-)
 
 
 @pytest.fixture
@@ -41,7 +29,11 @@ def start(tmp_path):
 
     def go(root, *words, name="run"):
         folder = tmp_path / name
-        run_job(settled([*WORDS, f"data.root={root}", f"paths.output_dir={folder}", *words]))
+        run_job(
+            settled(
+                [*WORDS, "maps=false", f"data.root={root}", f"paths.output_dir={folder}", *words]
+            )
+        )
         return json.loads((folder / "result.json").read_text())["categories"]["part"]
 
     return go

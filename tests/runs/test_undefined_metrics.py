@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from sensor_scenes import write
+from sensor_scenes import WORDS, write
 from small_runs import settled
 from typer.testing import CliRunner
 
@@ -14,16 +14,6 @@ from fsad.errors import ConfigError
 from fsad.job import run_job
 from fsad.metrics import METRICS
 
-WORDS = (
-    "data=mvtec3d",
-    "backbone=tiny",
-    "method=patchcore",
-    "data.category=part",
-    "data.shots=2",
-    "data.image_size=112",
-    "report=false",
-    "cache=none",
-)
 PIXELS = {"pixel_auroc", "pixel_auroc_part", "aupro30", "aupro05"}
 
 
