@@ -8,7 +8,7 @@ import torch
 from fsad.checkpoint import check_loss, leave_out_backbone, refuse_other_backbone
 from fsad.errors import NonFiniteError, RunError
 
-EXTRACTOR = SimpleNamespace(name="tiny", sha256="ab12")
+EXTRACTOR = SimpleNamespace(name="tiny", sha256="ab12", refuse_training=lambda: None)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -20,7 +20,11 @@ def leave_out_backbone(checkpoint: dict[str, Any], extractor: PatchExtractor) ->
     """Keep what is trained in a Lightning checkpoint, and name the backbone and the banks.
 
     The banks have a file of their own.
+
+    Raises:
+        RunError: The backbone is not frozen, so that leaving it out would lose what it learnt.
     """
+    extractor.refuse_training()
     checkpoint["backbone"] = backbone_identity(extractor)
     checkpoint["state_dict"] = {
         name: value

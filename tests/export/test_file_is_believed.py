@@ -9,7 +9,7 @@ from model_files import RECORD, plain, with_nan
 from typer.testing import CliRunner
 
 from fsad.cli import app
-from fsad.errors import DataError, NonFiniteError
+from fsad.errors import DataError, NonFiniteError, ShapeError
 from fsad.export.metadata import Metadata
 from fsad.predict.onnx import OnnxScorer, load_onnx
 
@@ -107,3 +107,12 @@ def test_a_record_of_another_image_size_than_the_models_is_refused(tmp_path):
         DataError, match=r"expected a model of images of 9 x 9 as its record says, got .*8, 8"
     ):
         load_onnx(path)
+
+
+def test_colours_are_refused_since_the_file_looks_at_one_channel(tmp_path):
+    scorer = OnnxScorer(plain(tmp_path / "model.onnx"))
+    grey = np.repeat(np.random.default_rng(0).random((2, 1, 8, 8), np.float32), 3, axis=1)
+    assert scorer.score(grey).score.shape == (2,)
+    grey[1, 2, 3, 4] += 0.1
+    with pytest.raises(ShapeError, match=r"images: expected three equal channels, .* got colours"):
+        scorer.score(grey)

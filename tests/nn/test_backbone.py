@@ -8,8 +8,11 @@ from omegaconf import OmegaConf
 from small_backbones import SMALL, cnn, images, vit
 from torch import nn
 
-from fsad.errors import ConfigError, ShapeError
+from fsad.checkpoint import leave_out_backbone
+from fsad.errors import ConfigError, RunError, ShapeError
 from fsad.nn.backbone import CnnExtractor
+from fsad.nn.feature_cache import FeatureCache
+from fsad.store import TensorStore
 
 CONF = Path(__file__).parents[2] / "conf" / "backbone"
 BACKBONES = sorted(path.stem for path in CONF.glob("*.yaml"))
@@ -214,3 +217,20 @@ def test_an_unsuitable_argument_is_named_with_what_would_suit(build, changes, me
     with pytest.raises(ConfigError, match=message) as caught:
         build(**changes)
     assert "\n" not in str(caught.value)
+
+
+@both
+def test_weights_that_train_are_refused_where_features_are_kept_or_left_out(build, tmp_path):
+    extractor = build()
+    extractor.store = TensorStore(tmp_path)
+    before = FeatureCache(extractor).keys(images(1), "source")
+    next(extractor.net.parameters()).requires_grad_(True)
+    message = (
+        r"expected frozen weights, got 1 that train, .* first\. A network that a method trains"
+    )
+    with pytest.raises(RunError, match=message):
+        FeatureCache(extractor).keys(images(1), "source")
+    with pytest.raises(RunError, match=message):
+        leave_out_backbone({"state_dict": {}}, extractor)
+    extractor.requires_grad_(False)
+    assert FeatureCache(extractor).keys(images(1), "source") == before

@@ -9,7 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from fsad.errors import ConfigError, check_shape
+from fsad.errors import ConfigError, RunError, check_shape
 from fsad.nn.state_dict import fingerprint
 from fsad.store import TensorStore
 
@@ -86,8 +86,29 @@ class PatchExtractor(nn.Module, ABC):
         """Stay in evaluation mode: a parent's ``train()`` must not wake batch norm or dropout."""
         return super().train(False)
 
+    def refuse_training(self) -> None:
+        """Refuse weights that train: :attr:`sha256` is of those that were loaded.
+
+        Features under that name would be served to a run with other weights, and a checkpoint
+        would leave out what was learnt.
+
+        Raises:
+            RunError: A parameter asks for a gradient.
+        """
+        training = [name for name, weight in self.net.named_parameters() if weight.requires_grad]
+        if training:
+            raise RunError(
+                f"backbone '{self.name}': expected frozen weights, got {len(training)} that train, "
+                f"{training[0]} first. A network that a method trains belongs to the method."
+            )
+
     def identity(self) -> dict[str, Any]:
-        """Return all that the features of an image depend on besides the image."""
+        """Return all that the features of an image depend on besides the image.
+
+        Raises:
+            RunError: The weights are not frozen.
+        """
+        self.refuse_training()
         return {
             "weights": self.sha256,
             "architecture": self.architecture,

@@ -14,6 +14,7 @@ from fsad.errors import (
     DataError,
     MissingDataError,
     PackageError,
+    ShapeError,
     message_of,
 )
 from fsad.export.metadata import INPUT, KEY, MAP, SCORE, Metadata
@@ -102,7 +103,13 @@ class OnnxScorer:
 
         Raises:
             NonFiniteError: A score or a value of a map is NaN or infinite.
+            ShapeError: The channels are not equal.
         """
+        if images.shape[1] > 1 and (images[:, 1:] != images[:, :1]).any():
+            raise ShapeError(
+                "images: expected three equal channels, as of a depth image, got colours. "
+                "The exported file looks at one channel."
+            )
         names = [each.name for each in self._session.get_outputs()]
         values = self._session.run(names, {INPUT: np.ascontiguousarray(images[:, :1])})
         said = dict(zip(names, values, strict=True))
