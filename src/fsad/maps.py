@@ -1,5 +1,6 @@
 """Pictures of the test images: what came in, what is true, and what each domain says."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,11 +12,13 @@ from torch import Tensor
 
 from fsad.colours import coloured
 from fsad.data.datamodule import PairDataModule
+from fsad.data.pairs import Sample
 from fsad.data.transforms import load_tensors
 from fsad.files import atomic
 from fsad.scored import ScoredImages, Scores
 
 GAP = 4  # pixels between panels
+LONGEST = 255  # bytes of a file's name that file systems take
 
 
 def write_maps(
@@ -27,7 +30,8 @@ def write_maps(
     value over the test images, so that strips can be compared.
 
     Args:
-        folder: Where the strips go, as ``<defect>_<stem>.png``.
+        folder: Where the strips go, as ``<defect>_<stem>.png``; where a file system would not take
+            so long a name, as ``image_<place>.png``.
         data: One category's data.
         scored: Its scores.
         scores: Those of all test images, by domain.
@@ -58,11 +62,16 @@ def write_maps(
             _truth(seen["mask"], sample.is_masked),
             *(coloured(maps[0].numpy(), *limit) for maps, limit in zip(kinds, limits, strict=True)),
         ]
-        path = folder / f"{sample.defect}_{sample.stem}.png"
+        path = folder / _name(sample, index)
         with atomic(path) as partial:
             Image.fromarray(_side_by_side(panels)).save(partial, format="PNG")
         files.append(path)
     return files
+
+
+def _name(sample: Sample, place: int) -> str:
+    name = f"{sample.defect}_{sample.stem}.png"
+    return name if len(os.fsencode(name)) <= LONGEST else f"image_{place:05d}.png"
 
 
 def _picture(image: Tensor) -> NDArray[np.uint8]:

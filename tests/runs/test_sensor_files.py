@@ -274,3 +274,14 @@ def test_an_exported_file_reads_images_as_the_run_does(root, start, tmp_path):
     assert theirs.predict(points).score == pytest.approx(ours.predict(points).score, rel=1e-4)
     with pytest.raises(DataError, match="another unit of length"):
         theirs.predict(np.where(points == 65535, 0, points / 1000))
+
+
+def test_a_name_that_leaves_no_room_for_a_pictures_name_stops_no_run(root, start, tmp_path):
+    for kind, suffix in (("rgb", ".png"), ("xyz", ".tiff"), ("gt", ".png")):
+        folder = root / "part/test/dent" / kind
+        (folder / f"000{suffix}").rename(folder / ("y" * 250 + suffix))
+    start(root, "maps=true")
+    pictures = sorted(path.name for path in (tmp_path / "run/maps/part").iterdir())
+    assert pictures == ["dent_001.png", "dent_002.png", *(f"good_00{i}.png" for i in range(3))] + [
+        "image_00002.png"
+    ]
