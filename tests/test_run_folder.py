@@ -91,3 +91,10 @@ def test_a_file_system_without_locks_is_said_and_used_all_the_same(tmp_path, mon
     with alone_in(tmp_path):
         pass
     assert f"{tmp_path}: expected a lock, got 'Operation not supported'. Start no" in caplog.text
+
+
+def test_a_folder_whose_run_was_ended_before_it_began_says_what_to_delete(tmp_path):
+    (tmp_path / "categories").mkdir()
+    message = r"with one that was ended before it began\. Delete '.*categories', or choose another"
+    with pytest.raises(RunError, match=message):
+        refuse_used(tmp_path)

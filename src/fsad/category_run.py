@@ -20,6 +20,7 @@ from fsad.callbacks.stage_progress import StageProgress
 from fsad.checkpoint import backbone_identity, check_readable
 from fsad.data.datamodule import PairDataModule
 from fsad.data.doubts import Doubts
+from fsad.data.profile import InputProfile
 from fsad.embeddings import EMBEDDINGS
 from fsad.errors import ConfigError, DataError, RunError, message_of
 from fsad.files import make_folder, read_tensors, write_json, write_tensors
@@ -159,8 +160,7 @@ class CategoryRun:
         scores, seconds["test"] = self._score(plan, memos[SCORES])
         seconds["banks"] = plan.builder.seconds
         if is_first():
-            result = self._measure(plan, scores, seconds, diagnostics, backbone_before)
-            result = replace(result, input=profile.to_json())
+            result = self._measure(plan, scores, seconds, diagnostics, backbone_before, profile)
         self._keep_embeddings(plan, memos[EMBEDDINGS])
         if is_first():
             if self.around.threshold:  # after everything else, of which it must change nothing
@@ -392,6 +392,7 @@ class CategoryRun:
         seconds: dict[str, float],
         diagnostics: dict[str, Any],
         backbone_before: float,
+        profile: InputProfile,
     ) -> CategoryResult:
         scorer = plan.scorer
         start = time.perf_counter()
@@ -402,7 +403,7 @@ class CategoryRun:
             self.around.exact_metrics,
             tuple(scores),
         )
-        doubts = Doubts(self.data.test_samples, self.data.image_size)
+        doubts = Doubts(self.data.test_samples, self.data.image_size, profile)
         truths = self.data.truth_dataloader()
         for truth in track(truths, "metrics", len(truths)):
             batch = {
@@ -452,6 +453,7 @@ class CategoryRun:
             ),
             prepared=self.data.prepared,
             undefined=dict(scored.evaluation.undefined),
+            input=profile.to_json(),
             notes=[
                 *doubts.lines(),
                 *(

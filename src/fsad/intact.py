@@ -27,8 +27,10 @@ def refuse_changed(record: Mapping[str, Any]) -> None:
         record: As it was read.
 
     Raises:
-        ValueError: Some are not.
+        ValueError: Some are not, or it is no record.
     """
+    if not isinstance(record, Mapping):
+        raise ValueError(f"{type(record).__name__} in place of named values")
     if DIGEST in record and record[DIGEST] != _digest(record):
         raise ValueError("values that were changed or damaged since it was written")
 

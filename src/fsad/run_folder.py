@@ -56,6 +56,11 @@ def begin(output: Path, settings: str) -> None:
 
 
 def _used(output: Path, name: str) -> RunError:
+    if not (output / "config.yaml").exists() and not any((output / "categories").glob("*")):
+        return RunError(
+            f"paths.output_dir: expected a folder without a run, got '{output}' with one that was "
+            f"ended before it began. Delete '{output / name}', or choose another folder."
+        )
     return RunError(
         f"paths.output_dir: expected a folder without a run, got '{output}' with {name}. "
         f"Go on with resume={output}, or choose another folder."

@@ -114,10 +114,6 @@ FAULTS = {
         lambda root: spoil(root, lambda xyz: xyz[..., ::-1]),
         r"xyz/000\.tiff: expected points x, y, z.* got the third number growing there: z, y, x",
     ),
-    "points in millimetres": (
-        lambda root: spoil(root, lambda xyz: xyz * 1000),
-        r"xyz/000\.tiff: expected points in metres, got some 5\d\d\.?\d* away.* data\.unit=mm",
-    ),
     "other share of valid depth": (
         halve_valid_depth,
         r"box/test/dent: expected about the share of valid depth of the training images, 90%, got",
@@ -188,6 +184,16 @@ NOTES = {
         "box/test: expected images with defects, got none: the metrics that compare good with "
         "defective images will be –",
     ),
+    "points in millimetres": (
+        lambda root: [
+            save_xyz(path, 1000 * tifffile.imread(path)) for path in root.rglob("xyz/*.tiff")
+        ],
+        "xyz/000.tiff: expected points in metres, got some 5",
+    ),
+    "training images of another scale": (
+        lambda root: spoil(root, lambda xyz: xyz * 3),
+        "box/validation/good: 1 of 1 images have another width : height than the first training",
+    ),
     "files of no kind": (
         lambda root: [
             (root / f"box/train/good/rgb/{name}").touch() for name in ("a.bmp", "._b.png")
@@ -203,7 +209,7 @@ def test_what_a_run_takes_is_noted_and_is_no_problem(mvtec, name):
     plant(mvtec)
     report = check(mvtec)
     assert report.problems == []
-    assert report.notes == [note]
+    assert note in report.notes[0]
 
 
 def test_defects_smaller_than_a_pixel_of_the_run_are_noted(mvtec):

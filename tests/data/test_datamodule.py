@@ -34,9 +34,9 @@ class Watched(MVTec3D):
         self.opened["rgb"].append(sample)
         return super().read_rgb(sample)
 
-    def read_depth(self, sample):
+    def read_stored(self, sample):
         self.opened["depth"].append(sample)
-        return super().read_depth(sample)
+        return super().read_stored(sample)
 
     def read_mask(self, sample):
         self.opened["mask"].append(sample)

@@ -61,10 +61,20 @@ def test_rules_come_back_from_json_and_those_not_told_are_as_before_they_were_th
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"invalid": 65535}, "data.invalid: expected a list of numbers such as [65535], got 65535"),
-        ({"invalid": ["a"]}, "data.invalid: expected a list of numbers such as [65535], got ['a']"),
+        (
+            {"invalid": 65535},
+            "data.invalid: expected a list of finite numbers such as [65535], got 65535",
+        ),
+        (
+            {"invalid": ["a"]},
+            "data.invalid: expected a list of finite numbers such as [65535], got ['a']",
+        ),
         ({"z_range": [1]}, "data.z_range: expected the lowest and the highest depth, as in "),
-        ({"z_range": [2, 1]}, "[0.3,0.9], got [2.0, 1.0]"),
+        ({"z_range": [2, 1]}, "[0.3,0.9], got [2, 1]"),
+        ({"z_range": 5}, "data.z_range: expected the lowest and the highest depth, as in "),
+        ({"z_range": [0, float("inf")]}, "[0.3,0.9], got [0, inf]"),
+        ({"invalid": [float("nan")]}, "finite numbers such as [65535], got [nan]"),
+        ({"unit": ["m"]}, "data.unit: expected one of m, mm, got ['m']"),
         ({"unit": "cm"}, "data.unit: expected one of m, mm, got 'cm'"),
         ({"shrink": "cubic"}, "data.shrink: expected one of area, nearest, got 'cubic'"),
     ],
@@ -97,3 +107,17 @@ def test_a_file_without_a_reading_is_refused_and_so_is_one_that_the_rules_leave_
         DepthRules().depth(np.zeros((4, 4)), "x")
     with pytest.raises(DataError, match=r"got none after data\.invalid and data\.z_range"):
         DepthRules(invalid=(7,)).depth(np.full((4, 4), 7.0), "x")
+
+
+def test_where_readings_can_be_goes_with_the_unit_and_the_invalid_numbers_stay():
+    rules = DepthRules((65535,), (0.3, 0.9)).in_unit("mm")
+    assert rules == DepthRules((65535,), (300.0, 900.0), "mm")
+    back = DepthRules(unit="mm", z_range=(300, 900)).in_unit("m")
+    assert back.z_range == pytest.approx((0.3, 0.9))
+    with pytest.raises(ConfigError, match="--unit: expected one of m, mm, got 'cm'"):
+        rules.in_unit("cm")
+
+
+def test_what_float32_cannot_hold_is_no_reading():
+    read = DepthRules().depth(np.array([[1e300, 0.5, -1e39]]), "a")
+    assert np.isfinite(read).tolist() == [[False, True, False]]

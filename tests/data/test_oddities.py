@@ -37,9 +37,9 @@ def scattered(share, seed=1):
     return np.random.default_rng(seed).random(SHAPE) < share
 
 
-def random_strays():
-    array, where = scene(), scattered(0.04)
-    array[where, 2] = np.random.default_rng(2).uniform(0.1, 60, where.sum())
+def random_strays(share=0.04, low=0.1, high=60):
+    array, where = scene(), scattered(share)
+    array[where, 2] = np.random.default_rng(2).uniform(low, high, where.sum())
     return array
 
 
@@ -51,6 +51,7 @@ COLLAPSED = {
     "one flying pixel": (spoilt((3, 4), 9.0), "data.z_range=[0.4"),
     "one pixel in the lens": (spoilt((3, 4, 2), -70.0), "data.z_range=[0.4"),
     "4 % anywhere": (random_strays(), "data.z_range=["),
+    "20 % behind": (random_strays(0.2, 5, 6.5), "data.z_range=["),
 }
 
 
@@ -67,7 +68,7 @@ def test_a_range_that_leaves_nearly_all_readings_in_a_sliver_is_named_with_its_r
 def test_the_remedy_that_is_named_mends_it(name):
     array, _ = COLLAPSED[name]
     setting, value = look(array)[0].problem.rsplit("data.", 1)[1].split("=")
-    numbers = tuple(float(number) for number in value.strip("[]").split(","))
+    numbers = tuple(float(number) for number in value[1 : value.index("]")].split(","))
     assert look(array, DepthRules(**{setting: numbers})) == []
 
 
@@ -96,6 +97,12 @@ SOUND = {
     "heights about a plane": 20 * DISC - 10 + np.random.default_rng(0).normal(0, 0.2, SHAPE),
     "a flat map": np.full(SHAPE, 0.5),
     "a camera along -z": -scene()[..., 2],
+    "a sheet with a burr": np.where((ROWS // 6 == 7) & (COLUMNS // 6 == 8), -0.006, 0)
+    + (0.5 + np.random.default_rng(0).normal(0, 1e-4, SHAPE)),
+    "a burr of three pixels": np.where((ROWS == 7) & (COLUMNS // 3 == 8), -0.006, 0)
+    + (0.5 + np.random.default_rng(0).normal(0, 1e-4, SHAPE)),
+    "heights with a burr": np.where((ROWS // 6 == 7) & (COLUMNS // 6 == 8), 6.0, 0)
+    + (np.random.default_rng(0).normal(0, 0.1, SHAPE)),
 }
 
 
@@ -117,8 +124,27 @@ def test_points_in_the_order_in_which_opencv_writes_them_are_named(seed):
 def test_points_whose_x_grows_along_the_rows_are_named_and_mirrored_ones_are_not():
     xyz = scene()
     (oddity,) = look(np.ascontiguousarray(xyz.transpose(1, 0, 2)))
+    assert not oddity.misleads  # only z is looked at
     assert "expected x to grow along the columns and y along the rows, got" in oddity.problem
     assert look(np.ascontiguousarray(xyz[::-1, ::-1])) == []
+
+
+@pytest.mark.parametrize("tilt", [(0.5, 0.0), (0.0, 0.5), (1.0, 0.3), (-0.4, 0.9)])
+def test_the_order_is_told_on_planes_however_they_tilt(tilt):
+    x, y = (COLUMNS - 47.5) / 130, (ROWS - 47.5) / 130
+    z = 0.6 / (1 + tilt[0] * x + tilt[1] * y)
+    xyz = np.stack([x * z, y * z, z], axis=-1).astype(np.float32)
+    assert look(xyz) == []
+    (oddity,) = look(np.ascontiguousarray(xyz[..., ::-1]))
+    assert oddity.kind == "order"
+
+
+def test_a_floor_far_behind_a_hole_is_told_of_and_misleads_nobody():
+    z = scene()[..., 2]
+    z[40:60, 40:60] = 3 + np.random.default_rng(0).normal(0, 1e-3, (20, 20))
+    (oddity,) = look(z)
+    assert (oddity.kind, oddity.misleads) == ("far", False)
+    assert "and a surface far from them, before which the relief is flat" in oddity.problem
 
 
 def test_points_without_x_and_y_have_no_order():
@@ -166,9 +192,14 @@ def test_a_scene_of_another_size_is_told_so_and_one_that_cannot_be_the_same_is_r
     (note,) = PROFILE.compare(scene() * np.float32(3), DepthRules(), "a.tiff")
     assert "a.tiff: expected points that reach about 0.479" in note
     assert "another part, or seen from elsewhere" in note
-    message = r"a\.tiff: expected points that reach about 0\.479.*another unit.*say --unit mm"
-    with pytest.raises(DataError, match=message):
-        PROFILE.compare(scene(unit=1000), DepthRules(), "a.tiff")
+    with pytest.raises(DataError, match=r"a\.tiff: .* about 0\.479 .*it cannot be the same part"):
+        PROFILE.compare(scene(unit=40), DepthRules(), "a.tiff")
+    for unit, named, option in ((1000, "millimetres", "mm"), (0.001, "metres", "m")):
+        message = rf"a\.tiff: .* about 0\.479 .*: {named}, it seems, .*Say --unit {option}$"
+        with pytest.raises(DataError, match=message):
+            PROFILE.compare(scene(unit=unit), DepthRules(), "a.tiff", unit_matters=True)
+        (note,) = PROFILE.compare(scene(unit=unit), DepthRules(), "a.tiff")
+        assert "another unit of length, it seems. Scores do not depend on it" in note
     assert PROFILE.compare(scene(unit=1000), DepthRules(unit="mm"), "a.tiff") == []
 
 

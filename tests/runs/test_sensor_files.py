@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 import fsad
 from fsad.cli import app
+from fsad.data.check import check
 from fsad.errors import DataError
 from fsad.job import run_job
 
@@ -157,8 +158,7 @@ def test_test_images_that_can_be_trusted_less_are_counted_and_named(root, start,
     with caplog.at_level(logging.WARNING):
         notes = start(root, "data.image_size=56")["notes"]
     for line in (
-        r"1 of 6 test images have depths that leave nearly all pixels in a sliver of their range, "
-        r"good/001: their scores say little",
+        r"1 of 6 test images cannot be what they seem, good/001: a range that leaves no relief",
         r"1 of 3 defects are smaller than a pixel at data\.image_size=56, dent/000: they can",
         r"1 masks mark more than half of the image, dent/001: if they are inverted",
     ):
@@ -214,9 +214,9 @@ def test_new_images_of_another_unit_are_refused_and_named_units_give_the_same_sc
     assert (good.decision, good.notes) == ("good", ())
     assert dent.decision == "defective"
     message = (
-        r"good_mm\.tiff: expected points that reach about 0\.\d+ as in training, got \d+: not "
+        r"good_mm\.tiff: expected points that reach about 0\.\d+ as in training, got \d+: millime"
     )
-    with pytest.raises(DataError, match=message + "the same part, or another unit"):
+    with pytest.raises(DataError, match=message + r"tres, it seems, .* Say --unit mm"):
         model.predict(new / "good_mm.tiff")
     told = CliRunner().invoke(
         app,
@@ -272,8 +272,8 @@ def test_an_exported_file_reads_images_as_the_run_does(root, start, tmp_path):
     assert (ours.rules, ours.profile) == (theirs.rules, theirs.profile)
     points = tifffile.imread(root / "part/test/dent/xyz/000.tiff")
     assert theirs.predict(points).score == pytest.approx(ours.predict(points).score, rel=1e-4)
-    with pytest.raises(DataError, match="another unit of length"):
-        theirs.predict(np.where(points == 65535, 0, points / 1000))
+    (note,) = theirs.predict(np.where(points == 65535, 0, points / 1000)).notes
+    assert "another unit of length, it seems. Scores do not depend on it" in note
 
 
 def test_a_name_that_leaves_no_room_for_a_pictures_name_stops_no_run(root, start, tmp_path):
@@ -282,6 +282,81 @@ def test_a_name_that_leaves_no_room_for_a_pictures_name_stops_no_run(root, start
         (folder / f"000{suffix}").rename(folder / ("y" * 250 + suffix))
     start(root, "maps=true")
     pictures = sorted(path.name for path in (tmp_path / "run/maps/part").iterdir())
-    assert pictures == ["dent_001.png", "dent_002.png", *(f"good_00{i}.png" for i in range(3))] + [
-        "image_00002.png"
-    ]
+    good = [f"good_00{index}.png" for index in range(3)]
+    assert pictures == ["dent_001.png", "dent_002.png", *good, "image_00002.png"]
+
+
+def test_test_images_in_another_order_or_of_another_aspect_are_counted_and_named(root, start):
+    reversed_order, cropped = (root / f"part/test/good/xyz/00{index}.tiff" for index in (0, 1))
+    points = tifffile.imread(reversed_order)
+    tifffile.imwrite(reversed_order, points[..., ::-1], photometric="rgb")
+    for path in root.glob("part/test/good/*/001.*"):
+        if path.suffix == ".tiff":
+            tifffile.imwrite(path, tifffile.imread(path)[12:84], photometric="rgb")
+        else:
+            Image.fromarray(np.asarray(Image.open(path))[12:84]).save(path)
+    assert cropped.exists()
+    notes = start(root)["notes"]
+    assert any("1 of 6 test images cannot be what they seem, good/000" in note for note in notes)
+    assert any("have another width : height than the shots, or" in note for note in notes)
+
+
+def test_a_copy_of_points_beside_maps_of_depth_is_read_and_the_maps_are_left_out(root, start):
+    to_png_as_well(root)
+    assert start(root)["image_auroc"] == pytest.approx(1.0, abs=1e-3)
+    report = check(root)
+    assert report.problems == []
+    assert "part/train/good: 4 files left out, of no kind that is read (depth/000.png" in (
+        "".join(report.notes)
+    )
+
+
+def to_png_as_well(root):
+    for path in clouds(root):
+        folder = path.parent.with_name("depth")
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(np.zeros((8, 8), np.uint16)).save(folder / f"{path.stem}.png")
+
+
+def test_a_small_defect_of_a_flat_part_is_scored_and_called_defective(tmp_path, start):
+    root, rng = tmp_path / "flat", np.random.default_rng(0)
+    for place, count in (("train/good", 3), ("test/good", 2), ("test/burr", 2)):
+        for index in range(count):
+            folder, (rgb, points, _) = root / "part" / place, scene(rng, False)
+            points[..., 2] = 0.5 + rng.normal(0, 1e-4, (SIZE, SIZE))
+            mask = np.zeros((SIZE, SIZE), bool)
+            if place == "test/burr":
+                mask[40:46, 50:56] = True
+                points[mask, 2] -= 0.006
+            for kind in ("rgb", "xyz", "gt"):
+                (folder / kind).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(rgb).save(folder / f"rgb/{index}.png")
+            tifffile.imwrite(folder / f"xyz/{index}.tiff", points, photometric="rgb")
+            Image.fromarray(mask).save(folder / f"gt/{index}.png")
+    result = start(root)
+    assert result["notes"] == []
+    assert result["image_auroc"] == pytest.approx(1.0, abs=1e-3)
+    model = fsad.load(tmp_path / "run")
+    assert model.predict(root / "part/test/burr/xyz/0.tiff").decision == "defective"
+    assert check(root).problems == []
+
+
+def test_a_model_without_a_unit_takes_queries_in_another_and_says_so(root, start, tmp_path):
+    rewrite(root, lambda points: 1000 * points)
+    start(root)
+    model = fsad.load(tmp_path / "run")
+    points = tifffile.imread(root / "part/test/dent/xyz/000.tiff")
+    assert model.predict(points).notes == ()
+    prediction = model.predict(points / 1000)
+    assert prediction.decision == "defective"
+    assert "another unit of length, it seems" in prediction.notes[0]
+
+
+def test_numbers_too_large_for_depth_and_images_without_relief_end_no_prediction(root, start):
+    start(root)
+    model = fsad.load(root.parent / "run")
+    huge = np.full((96, 96), 1e300)
+    with pytest.raises(DataError, match="image: expected at least one depth that is finite"):
+        model.predict(huge)
+    (note,) = model.predict(np.full((96, 96), 0.5)).notes
+    assert note == "image: expected some relief, got the same depth everywhere"

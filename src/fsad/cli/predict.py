@@ -51,8 +51,6 @@ def predict(
 
     Example: fsad predict outputs/RUN new_parts --out checked
     """
-    from dataclasses import replace
-
     from fsad.errors import printable
     from fsad.predict.images import find_images
     from fsad.predict.outputs import Outputs, base_of
@@ -60,7 +58,7 @@ def predict(
     files = _watched(paths) if watch else find_images(paths)
     predictor = _ready(run_dir, category, device, weights_path, threshold, map_threshold)
     if unit is not None:
-        predictor.rules = replace(predictor.rules, unit=unit)
+        predictor.rules = predictor.rules.in_unit(unit)
     # Only now, so that a mistake in the above leaves no folder behind.
     if watch:
         outputs = Outputs(out, files[0].absolute(), maps, go_on=True)

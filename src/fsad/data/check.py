@@ -94,8 +94,9 @@ def _check_category(
         for stem in track(folder.stems, folder.place, len(folder.stems)):
             faults += faults_of(stem, row, reader, image_size)
         report.problems += in_lines(faults, folder)
-        report.notes += _tiny_defects(row, image_size)
+        report.notes += in_lines(row.notes, folder) + _tiny_defects(row, image_size)
     report.problems += _unlike_training(rows)
+    report.notes += _other_scenes(rows)
     report.rows += rows
 
 
@@ -156,6 +157,23 @@ def _tiny_defects(row: Row, image_size: int) -> list[str]:
         f"a pixel at data.image_size={image_size} ({listed(row.tiny)}): they can hardly be seen. "
         "Take a larger data.image_size"
     ]
+
+
+def _other_scenes(rows: list[Row]) -> list[str]:
+    """Tell which folders' images are of another aspect or scale than the training images."""
+    training = next((row for row in rows if row.folder.place.endswith("/train/good")), None)
+    if training is None or not training.profiles:
+        return []
+    usual = training.profiles[0]
+    notes = []
+    for row in rows:
+        other = sum(usual.differs(profile) for profile in row.profiles)
+        if other:
+            notes.append(
+                f"{row.folder.place}: {other} of {len(row.profiles)} images have another width : "
+                "height than the first training image, or show twice or half as much"
+            )
+    return notes
 
 
 def _unlike_training(rows: list[Row]) -> list[str]:

@@ -189,9 +189,12 @@ class PairDataModule(LightningDataModule):
             z = self.rules.depth(array, str(sample.depth))
             for oddity in oddities(array, z, self.rules):
                 problem = f"{sample.depth}: {oddity.problem}"
-                if oddity.kind != "unit":
+                if oddity.misleads:
                     raise DataError(problem)
-                log.warning("%s. Scores do not depend on it", problem)
+                if oddity.kind == "far":
+                    log.warning("%s", problem)
+                elif oddity.kind == "unit":
+                    log.warning("%s. Scores do not depend on it", problem)
         return InputProfile.of(arrays, self.rules)
 
     @property

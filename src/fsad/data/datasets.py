@@ -81,7 +81,8 @@ class Truths(Dataset[Truth]):
             part=masks["part"],
             label=torch.tensor(sample.is_anomalous),
             masked=torch.tensor(sample.is_masked),
-            collapsed=masks["collapsed"],
+            misleading=masks["misleading"],
+            extent=masks["extent"],
             tiny=masks["tiny"],
             index=torch.tensor(index),
         )
@@ -103,7 +104,7 @@ class Truths(Dataset[Truth]):
         return masks
 
     def _read(self, sample: Sample) -> Mapping[str, Tensor]:
-        asked: list[Modality] = ["mask", "part", "collapsed", "tiny"]
+        asked: list[Modality] = ["mask", "part", "misleading", "extent", "tiny"]
         tensors = load_tensors(self.reader, sample, self.size, asked)
         return {str(name): tensor for name, tensor in tensors.items()}
 

@@ -1,14 +1,14 @@
 """How a depth file's numbers are to be read: which are no reading, and in what unit they are."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fsad.data.depth_file import check_kind
-from fsad.errors import ConfigError, DataError, check_choice
+from fsad.errors import ConfigError, DataError, check_choice, is_finite
 
 METRES = {"m": 1.0, "mm": 0.001}
 """One unit in metres."""
@@ -41,12 +41,12 @@ class DepthRules:
     shrink: str = "nearest"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "invalid", _numbers("data.invalid", self.invalid))
+        object.__setattr__(self, "invalid", _listed(self.invalid))
         if self.z_range is not None:
             low, high = _pair(self.z_range)
             object.__setattr__(self, "z_range", (low, high))
         if self.unit is not None:
-            check_choice("data.unit", self.unit, METRES)
+            check_choice("data.unit", self.unit, tuple(METRES))
         check_choice("data.shrink", self.shrink, SHRINK)
 
     @property
@@ -69,7 +69,8 @@ class DepthRules:
         """
         valid = self._valid(array, name)
         z = array[..., 2] if array.ndim == 3 else array
-        return np.where(valid, np.asarray(z, np.float32) * np.float32(self.scale), np.nan)
+        read = np.where(valid, z, 0).astype(np.float32) * np.float32(self.scale)
+        return np.where(valid, read, np.float32(np.nan))
 
     def points(self, array: NDArray[Any], name: str) -> NDArray[np.float32]:
         """Return points ``(H, W, 3)`` float32, (0, 0, 0) where there is no reading.
@@ -83,8 +84,19 @@ class DepthRules:
                 f"{name}: expected points (H, W, 3), got depth alone. The ground on which a part "
                 "lies is found among points."
             )
-        points = np.asarray(array, np.float32) * np.float32(self.scale)
-        return np.where(valid[..., None], points, np.float32(0))
+        points = np.where(valid[..., None], array, 0).astype(np.float32)
+        return points * np.float32(self.scale)
+
+    def in_unit(self, unit: str) -> "DepthRules":
+        """Return the rules for files in another unit; where readings can be goes with it.
+
+        Raises:
+            ConfigError: There is no such unit.
+        """
+        check_choice("--unit", unit, tuple(METRES))
+        ratio = (self.scale if self.unit else 1.0) / METRES[unit]
+        span = self.z_range and (self.z_range[0] * ratio, self.z_range[1] * ratio)
+        return replace(self, unit=unit, z_range=span)
 
     def to_json(self) -> dict[str, Any]:
         """Return the rules as JSON has them."""
@@ -117,7 +129,10 @@ class DepthRules:
         points = array.ndim == 3
         z = array[..., 2] if points else array
         valid = (array != 0).any(axis=-1) if points else array != 0
-        valid &= np.isfinite(array).all(axis=-1) if points else np.isfinite(array)
+        finite = np.isfinite(array)
+        if array.dtype.itemsize > 4:  # what float32 cannot hold would become infinite
+            finite &= np.abs(array) <= np.finfo(np.float32).max
+        valid &= finite.all(axis=-1) if points else finite
         for number in self.invalid:
             # The file's numbers may have fewer digits than the setting's.
             valid &= z != np.asarray(number).astype(np.result_type(z.dtype, np.float32))
@@ -132,20 +147,28 @@ class DepthRules:
         return np.asarray(valid)
 
 
-def _numbers(name: str, values: Any) -> tuple[float, ...]:
-    wanted = isinstance(values, Sequence) and not isinstance(values, str)
-    if not wanted or any(
-        isinstance(value, bool) or not isinstance(value, int | float) for value in values
-    ):
-        raise ConfigError(f"{name}: expected a list of numbers such as [65535], got {values!r}")
+def _numbers(values: Any) -> tuple[float, ...] | None:
+    """Return a list of finite numbers as such; None of anything else."""
+    is_list = isinstance(values, Sequence) and not isinstance(values, str)
+    if not is_list or not all(is_finite(value) for value in values):
+        return None
     return tuple(float(value) for value in values)
 
 
-def _pair(values: Any) -> tuple[float, float]:
-    numbers = _numbers("data.z_range", values)
-    if len(numbers) != 2 or not numbers[0] < numbers[1]:
+def _listed(values: Any) -> tuple[float, ...]:
+    numbers = _numbers(values)
+    if numbers is None:
         raise ConfigError(
-            f"data.z_range: expected the lowest and the highest depth, as in [0.3,0.9], "
-            f"got {list(numbers)}"
+            f"data.invalid: expected a list of finite numbers such as [65535], got {values!r}"
+        )
+    return numbers
+
+
+def _pair(values: Any) -> tuple[float, float]:
+    numbers = _numbers(values)
+    if numbers is None or len(numbers) != 2 or not numbers[0] < numbers[1]:
+        raise ConfigError(
+            "data.z_range: expected the lowest and the highest depth, as in [0.3,0.9], "
+            f"got {values!r}"
         )
     return numbers[0], numbers[1]

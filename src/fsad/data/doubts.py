@@ -1,8 +1,10 @@
 """Test images whose scores or masks say less than they seem to."""
 
+import math
 from collections.abc import Sequence
 
 from fsad.data.pairs import Sample, Truth
+from fsad.data.profile import InputProfile
 from fsad.data.transforms import MOST
 
 
@@ -12,17 +14,24 @@ class Doubts:
     Args:
         samples: The test images, in the order of :attr:`~fsad.data.pairs.Truth.index`.
         size: Height and width of the images that are scored, in pixels.
+        profile: What the shots look like.
     """
 
-    def __init__(self, samples: Sequence[Sample], size: int) -> None:
-        self.samples, self.size = samples, size
-        self.collapsed: list[int] = []
+    def __init__(self, samples: Sequence[Sample], size: int, profile: InputProfile) -> None:
+        self.samples, self.size, self.profile = samples, size, profile
+        self.misleading: list[int] = []
+        self.unlike: list[int] = []
         self.tiny: list[int] = []
         self.covered: list[int] = []
 
     def update(self, truth: Truth) -> None:
         """Look at a batch."""
-        self.collapsed += truth.index[truth.collapsed].tolist()
+        self.misleading += truth.index[truth.misleading].tolist()
+        for index, (aspect, extent) in zip(
+            truth.index.tolist(), truth.extent.tolist(), strict=True
+        ):
+            seen = InputProfile(aspect, None if math.isnan(extent) else extent)
+            self.unlike += [index] if self.profile.differs(seen) else []
         self.tiny += truth.index[truth.tiny].tolist()
         covered = truth.mask.flatten(1).float().mean(dim=1) > MOST
         self.covered += truth.index[covered].tolist()
@@ -30,11 +39,16 @@ class Doubts:
     def lines(self) -> list[str]:
         """Say what was found, one sentence each."""
         lines = []
-        if self.collapsed:
+        if self.misleading:
             lines.append(
-                f"{len(self.collapsed)} of {len(self.samples)} test images have depths that leave "
-                f"nearly all pixels in a sliver of their range, {self._named(self.collapsed)}: "
-                "their scores say little. See fsad data check, data.invalid and data.z_range"
+                f"{len(self.misleading)} of {len(self.samples)} test images cannot be what they "
+                f"seem, {self._named(self.misleading)}: a range that leaves no relief, or points "
+                "in another order. Their scores say little; fsad data check tells more"
+            )
+        if self.unlike:
+            lines.append(
+                f"{len(self.unlike)} of {len(self.samples)} test images have another width : "
+                f"height than the shots, or show twice or half as much, {self._named(self.unlike)}"
             )
         if self.tiny:
             defects = sum(sample.is_anomalous for sample in self.samples)

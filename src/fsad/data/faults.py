@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fsad.data.folders import Folder
 from fsad.data.oddities import oddities
 from fsad.data.pairs import PairReader, Sample
+from fsad.data.profile import InputProfile
 from fsad.data.transforms import MOST, is_tiny
 from fsad.errors import DataError
 
@@ -25,12 +26,16 @@ class Row:
         sizes: Height and width of its RGB images.
         valid: Share of valid depth pixels, one for each image that could be read.
         tiny: Stems whose defect is smaller than a pixel of a run's image.
+        notes: What is odd about a file and misleads no run.
+        profiles: Shape and scale of the depth, one for each image that could be read.
     """
 
     folder: Folder
     sizes: set[tuple[int, int]] = field(default_factory=set)
     valid: list[float] = field(default_factory=list)
     tiny: list[str] = field(default_factory=list)
+    notes: list["Fault"] = field(default_factory=list)
+    profiles: list[InputProfile] = field(default_factory=list)
 
     @property
     def mean_valid(self) -> float | None:
@@ -79,10 +84,10 @@ def faults_of(stem: str, row: Row, reader: PairReader, image_size: int) -> list[
         row.sizes.add(images["rgb"].shape[:2])
     if "depth" in images:
         row.valid.append(float(np.isfinite(z).mean()))
-        faults += [
-            Fault(stem, oddity.kind, f"{sample.depth}: {oddity.problem}")
-            for oddity in oddities(images["depth"], z, reader.rules)
-        ]
+        row.profiles.append(InputProfile.of([images["depth"]], reader.rules))
+        for oddity in oddities(images["depth"], z, reader.rules):
+            told = faults if oddity.misleads else row.notes
+            told.append(Fault(stem, oddity.kind, f"{sample.depth}: {oddity.problem}"))
     if "gt" in images and is_tiny(images["gt"], image_size):
         row.tiny.append(stem)
     return faults + _unequal_sizes(images, folder, stem) + _wrong_masks(images, folder, stem)

@@ -78,18 +78,25 @@ def mvtec3d_folders(root: Path, category: str, problems: list[str]) -> Iterator[
     prepared = (root / PREPARED).exists()
     names = {"rgb": mvtec3d.RGB, "depth": mvtec3d.XYZ, "gt": mvtec3d.GT}
     names |= {"part": mvtec3d.PART} if prepared else {}
-    every = [pattern for patterns in mvtec3d.PATTERNS.values() for pattern in patterns]
     for split in get_args(Split):
         for folder in sorted((root / category / split).glob("*/")):
+            patterns = mvtec3d.patterns_in(folder)
             yield Folder(
                 category=category,
                 split=split,
                 defect=folder.name,
                 patterns=names,
                 needed=tuple(kind for kind in names if kind != "gt"),
-                files={kind: _by_stem(folder, problems, *mvtec3d.PATTERNS[kind]) for kind in names},
-                left_out=tuple(left_out(folder, *every)),
+                files={kind: _by_stem(folder, problems, *patterns[kind]) for kind in names},
+                left_out=tuple(_left_out(folder, patterns)),
             )
+
+
+def _left_out(folder: Path, patterns: dict[str, tuple[str, ...]]) -> list[Path]:
+    """Return the files that a run does not read, a second folder of depth among them."""
+    read = [pattern for names in patterns.values() for pattern in names]
+    unread = sorted(path for path in (folder / "depth").glob("*") if not path.is_dir())
+    return left_out(folder, *read) + ([] if "depth/*.png" in read else unread)
 
 
 def _by_stem(folder: Path, problems: list[str], *patterns: str) -> dict[str, Path]:

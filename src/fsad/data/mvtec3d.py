@@ -12,10 +12,17 @@ from fsad.data.reader import FolderReader
 from fsad.errors import MissingDataError
 
 RGB, XYZ, GT, PART = "rgb/*.png", "xyz/*.tiff", "gt/*.png", "part/*.png"
-DEPTH = tuple(f"{folder}/*{suffix}" for folder in ("xyz", "depth") for suffix in SUFFIXES)
-"""Where depth may lie: XYZ in MVTec 3D-AD itself, in other data also as a map of depths."""
-PATTERNS = {"rgb": (RGB,), "depth": DEPTH, "gt": (GT,), "part": (PART,)}
 MARK = "good"  # what a split of this layout holds
+
+
+def patterns_in(folder: Path) -> dict[str, tuple[str, ...]]:
+    """Return what files of each kind are called in a ``<split>/<defect>`` folder.
+
+    Depth lies in ``xyz/``, or where nothing lies there in ``depth/``.
+    """
+    place = "depth" if (folder / "depth").is_dir() and not any(folder.glob("xyz/*")) else "xyz"
+    depth = tuple(f"{place}/*{suffix}" for suffix in SUFFIXES)
+    return {"rgb": (RGB,), "depth": depth, "gt": (GT,), "part": (PART,)}
 
 
 class MVTec3D(FolderReader):
@@ -76,7 +83,9 @@ class MVTec3D(FolderReader):
 
 def _samples(folder: Path, category: str, split: str) -> list[Sample]:
     """Pair the files of one ``<split>/<defect>`` folder by stem."""
-    rgb, depth, masks, parts = (by_stem(folder, *patterns) for patterns in PATTERNS.values())
+    rgb, depth, masks, parts = (
+        by_stem(folder, *patterns) for patterns in patterns_in(folder).values()
+    )
     check_partners(folder, rgb, depth, (RGB, XYZ))
     check_partners(folder, depth, rgb, (XYZ, RGB))
     if split == "test" and folder.name != "good":

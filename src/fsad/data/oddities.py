@@ -6,13 +6,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from fsad.data.depth_rules import DepthRules
+from fsad.data.regions import EIGHT
 
 SLIVER = 0.1  # of the range of depths; less is left for the relief by a collapsed one
-STRAYS = 0.005  # share of pixels at either end that may be flying ones, ...
-MANY_STRAYS = 0.05  # ... or are, where the range is wider than the scene is far
+MOST = 0.6  # share of the readings that a sliver holds at least
+STRAYS = 0.005  # share of readings at either end that are left out of the core
 REPEATED = 0.0005  # share of pixels from which on one and the same extreme value is no accident
+SURFACE = 16  # connected pixels that are a surface rather than flying pixels
+ROOM = 4.0  # widths of the core that a range which is proposed leaves at either end
 FAR = 20.0  # metres; what lies farther off was hardly measured in metres
 NEAR = 0.01  # metres; what lies nearer was hardly measured in millimetres
 ALONG = 0.98  # correlation with the pixel's position from which on a channel is x or y
@@ -24,12 +28,17 @@ class Oddity:
     """One thing that is not as a run takes it to be.
 
     Attributes:
-        kind: ``range``, ``order`` or ``unit``.
+        kind: ``range``, ``far``, ``order``, ``turned`` or ``unit``.
         problem: What was expected and what is there, with the remedy.
     """
 
     kind: str
     problem: str
+
+    @property
+    def misleads(self) -> bool:
+        """Whether scores of the file say nothing; of any other oddity a reader must know."""
+        return self.kind in ("range", "order")
 
 
 def oddities(array: NDArray[Any], z: NDArray[np.float32], rules: DepthRules) -> list[Oddity]:
@@ -41,36 +50,38 @@ def oddities(array: NDArray[Any], z: NDArray[np.float32], rules: DepthRules) -> 
         rules: How it is read.
 
     Returns:
-        What would mislead a run: a range that one value or some strays stretch until the relief is
-        lost in a sliver of it, points in the order z, y, x, and a unit that cannot be metres.
+        A range that one value or flying pixels stretch until the relief is lost in a sliver of it,
+        surfaces so far off that they do the same, points in another order than x, y, z, and a unit
+        that cannot be metres.
 
     Note:
-        Some 15 ms for 800 × 800.
+        Some 20 ms for 800 × 800.
     """
-    readings = z[np.isfinite(z)]
-    odd = [collapsed(readings, rules.scale)]
+    odd = [collapsed(z, rules.scale)]
     if array.ndim == 3:
-        odd += [swapped(array), foreign_unit(readings, rules)]
+        odd += [swapped(array), foreign_unit(z[np.isfinite(z)], rules)]
     return [oddity for oddity in odd if oddity]
 
 
-def collapsed(readings: NDArray[np.float32], scale: float = 1.0) -> Oddity | None:
+def collapsed(z: NDArray[np.float32], scale: float = 1.0) -> Oddity | None:
     """Tell whether nearly all readings lie in a sliver of their range.
 
     A depth image is scaled to its extremes, so that what stretches them flattens everything else.
-    Two things do: a number that stands for "no reading" (one value, many times, far from all
-    others), and flying pixels (a few at either end).
+    Two things do by mistake: a number that stands for "no reading" (one value, many times, far
+    from all others), and flying pixels (scattered ones, farther off than the scene is deep). A
+    surface does so rightly: a burr on a sheet, or the floor below a hole. Beyond the distance of
+    the part it is told of, and no mistake.
 
     Args:
-        readings: Depths, flat, finite, at least one.
+        z: Depth, ``(H, W)``, NaN where there is no reading; at least one is.
         scale: What the file's numbers were multiplied with, for the message.
     """
+    readings = z[np.isfinite(z)]
     lowest, highest = float(readings.min()), float(readings.max())
-    spread = highest - lowest
     for value, rest in _repeated(readings, highest, lowest):
-        low, high = _core(rest, STRAYS)
+        low, high = _core(rest)
         foreign = value <= 0 < float(rest.min())
-        if low < high and (high - low < SLIVER * spread or foreign):
+        if low < high and (high - low < SLIVER * (highest - lowest) or foreign):
             number = f"{value / scale:.6g}"
             return Oddity(
                 "range",
@@ -79,28 +90,70 @@ def collapsed(readings: NDArray[np.float32], scale: float = 1.0) -> Oddity | Non
                 f"from {low / scale:.6g} to {high / scale:.6g}. If {number} means no reading, say "
                 f"data.invalid=[{number}]",
             )
-    for strays, sliver in ((STRAYS, SLIVER), (MANY_STRAYS, SLIVER / 2)):
-        low, high = _core(readings, strays)
-        # A small part on a flat ground is a sliver with many outside it, but no farther off.
-        scene = strays == STRAYS or spread > 2 * max(abs(low), abs(high))
-        if low < high and high - low < sliver * spread and scene:
-            return Oddity(
-                "range",
-                f"expected depths that fill their range, {lowest / scale:.6g} to "
-                f"{highest / scale:.6g}, got {1 - 2 * strays:.0%} of the readings in "
-                f"{(high - low) / spread:.1%} of it, {low / scale:.6g} to {high / scale:.6g}. Say "
-                f"where readings can be, as in data.z_range=[{low / scale:.6g},{high / scale:.6g}]",
-            )
-    return None
+    return _stretched(z, readings, scale)
 
 
-def _core(readings: NDArray[np.float32], strays: float) -> tuple[float, float]:
-    """Return the lowest and the highest reading without a share of them at either end."""
-    cut = int(np.ceil(strays * len(readings)))
+def _stretched(
+    z: NDArray[np.float32], readings: NDArray[np.float32], scale: float
+) -> Oddity | None:
+    """Tell of readings that are few, or scattered, and far from the others."""
+    lowest, highest = float(readings.min()), float(readings.max())
+    low, high = _densest(readings)
+    width, spread = high - low, highest - lowest
+    if not 0 < width < SLIVER * spread:
+        return None
+    with np.errstate(invalid="ignore"):
+        outside = (z < low - 2 * width) | (z > high + 2 * width)
+    stray = z[outside]
+    # As far from the scene as the scene is from the camera; heights know no such distance.
+    distant = lowest <= 0 or spread > abs(float(np.median(readings)))
+    if not distant or not len(stray):
+        return None
+    labels, _ = ndimage.label(outside, EIGHT)
+    scattered = np.bincount(labels[outside]).max() < max(SURFACE, len(stray) / 4)
+    room = ROOM * width
+    found = (
+        f"expected depths that fill their range, {lowest / scale:.6g} to {highest / scale:.6g}, "
+        f"got {1 - len(stray) / len(readings):.1%} of the readings around {low / scale:.6g} to "
+        f"{high / scale:.6g}"
+    )
+    bounds = f"data.z_range=[{(low - room) / scale:.6g},{(high + room) / scale:.6g}]"
+    if scattered:
+        return Oddity(
+            "range",
+            f"{found} and {len(stray)} scattered ones elsewhere. Say where readings can be, as in "
+            f"{bounds}, with room for every defect",
+        )
+    if lowest <= 0:
+        return None  # the part stands out of the ground
+    return Oddity(
+        "far",
+        f"{found} and a surface far from them, before which the relief is flat. If it is no part "
+        f"of what is inspected, say where readings can be, as in {bounds}",
+    )
+
+
+def _core(readings: NDArray[np.float32]) -> tuple[float, float]:
+    """Return the lowest and the highest reading without a few strays at either end."""
+    cut = int(np.ceil(STRAYS * len(readings)))
     if len(readings) <= 2 * cut:
         cut = 0
     ends = np.partition(readings, [cut, len(readings) - 1 - cut])
     return float(ends[cut]), float(ends[len(readings) - 1 - cut])
+
+
+def _densest(readings: NDArray[np.float32]) -> tuple[float, float]:
+    """Return the shortest interval that holds ``MOST`` of the readings, and all that adjoins it."""
+    values = np.sort(readings[:: max(1, len(readings) // 50_000)].astype(np.float64))
+    count = max(1, int(MOST * len(values)))
+    widths = values[count - 1 :] - values[: len(values) - count + 1]
+    first = int(widths.argmin())
+    # Relief goes on up to a gap as wide as this; what lies beyond one strays.
+    gaps = np.flatnonzero(np.diff(values) > widths[first])
+    above, below = gaps[gaps >= first + count - 1], gaps[gaps < first]
+    high = values[above[0]] if len(above) else values[-1]
+    low = values[below[-1] + 1] if len(below) else values[0]
+    return float(low), float(high)
 
 
 def _repeated(
@@ -121,34 +174,51 @@ def swapped(array: NDArray[Any]) -> Oddity | None:
     """Tell whether points come as z, y, x: OpenCV reverses an image's channels when it writes.
 
     Only x runs along the columns and only y along the rows, in whichever direction; z does so
-    where it is a plane. Points without x and y, all 0, have no order.
+    where it is a plane. A camera's x / z runs along the columns exactly, however the plane lies.
+    Points without x and y, all 0, have no order.
     """
     steps = (max(1, length // LOOKED_AT) for length in array.shape[:2])
     points = array[tuple(slice(None, None, step) for step in steps)]
-    (x_column, x_row), (y_column, y_row), (z_column, _) = _alignments(points)
-    if z_column > ALONG and y_row > ALONG and x_column < ALONG:
+    valid = np.isfinite(points).all(axis=-1) & (points != 0).any(axis=-1)
+    places = np.nonzero(valid)[::-1]  # columns, rows
+    x, y, z = points[valid].T.astype(np.float64)
+    plain = _alignment(z, y, places) > ALONG > _correlation(x, places[0])
+    camera = (x > 0).all() and _alignment(
+        z / np.where(x > 0, x, 1), y / np.where(x > 0, x, 1), places
+    )
+    if plain or (camera > ALONG and camera > _rays_alignment(x, y, z, places) + 0.01):
         return Oddity(
             "order",
             "expected points x, y, z, of which x grows along the columns, got the third number "
             "growing there: z, y, x, as OpenCV writes them. Reverse the last axis: xyz[..., ::-1]",
         )
-    if x_row > ALONG and y_column > ALONG and x_column < ALONG:
+    if _alignment(y, x, places) > ALONG > _correlation(x, places[0]):
         return Oddity(
-            "order",
-            "expected x to grow along the columns and y along the rows, got the reverse. "
-            "Transpose the points, or exchange x and y",
+            "turned",
+            "expected x to grow along the columns and y along the rows, got the reverse. Only z is "
+            "looked at, so that scores do not depend on it",
         )
     return None
 
 
-def _alignments(points: NDArray[Any]) -> list[tuple[float, float]]:
-    """Return how far each channel runs with the columns and with the rows, from 0 to 1."""
-    valid = np.isfinite(points).all(axis=-1) & (points != 0).any(axis=-1)
-    rows, columns = np.nonzero(valid)
-    return [
-        (_correlation(channel, columns), _correlation(channel, rows))
-        for channel in points[valid].T.astype(np.float64)
-    ]
+def _rays_alignment(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    z: NDArray[np.float64],
+    places: tuple[NDArray[np.int64], ...],
+) -> float:
+    """Return how well x / z and y / z run with columns and rows, as a camera's do."""
+    if (z == 0).any():
+        return 0.0
+    return _alignment(x / z, y / z, places)
+
+
+def _alignment(
+    across: NDArray[np.float64], down: NDArray[np.float64], places: tuple[NDArray[np.int64], ...]
+) -> float:
+    """Return how far one channel runs with the columns and another with the rows, from 0 to 1."""
+    columns, rows = places
+    return min(_correlation(across, columns), _correlation(down, rows))
 
 
 def _correlation(values: NDArray[np.float64], places: NDArray[np.int64]) -> float:

@@ -118,7 +118,8 @@ class Truth(NamedTuple):
         part: Pixels of the part, ``(n, S, S)`` bool.
         label: Whether the image has a defect, ``(n,)`` bool.
         masked: Whether ``mask`` is known; where it is not, it is all False, ``(n,)`` bool.
-        collapsed: Whether the image's range of depths leaves no relief, ``(n,)`` bool.
+        misleading: Whether a score of the image's depth says nothing, ``(n,)`` bool.
+        extent: Width over height, and how far its points reach or NaN, ``(n, 2)``.
         tiny: Whether its defect has less than the area of one pixel, ``(n,)`` bool.
         index: Position in the test samples, ``(n,)`` int64.
     """
@@ -127,7 +128,8 @@ class Truth(NamedTuple):
     part: Tensor
     label: Tensor
     masked: Tensor
-    collapsed: Tensor
+    misleading: Tensor
+    extent: Tensor
     tiny: Tensor
     index: Tensor  # type: ignore[assignment]  # hides tuple.index
 

@@ -12,7 +12,8 @@ from fsad.errors import DataError, check_positive
 
 ASPECT = 0.02  # relative difference of two aspects that a camera's cropping does not explain
 OTHER_SIZE = 2.0  # from this factor on the scene is said to be of another size ...
-OTHER_PART = 10.0  # ... and from this on it cannot be the same part
+OTHER_PART = 10.0  # ... and from this on it cannot be the same part ...
+THOUSAND = 1000.0  # ... unless it is this many times as large: metres and millimetres
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,24 @@ class InputProfile:
         known = [extent for extent in extents if extent is not None]
         return cls(aspects[0], float(np.median(known)) if known else None)
 
-    def compare(self, array: NDArray[Any], rules: DepthRules, name: str) -> list[str]:
+    def differs(self, other: "InputProfile") -> bool:
+        """Tell whether another image's aspect or scale is not these files'."""
+        if abs(other.aspect / self.aspect - 1) > ASPECT:
+            return True
+        if self.extent is None or other.extent is None:
+            return False
+        return not 1 / OTHER_SIZE < other.extent / self.extent < OTHER_SIZE
+
+    def compare(
+        self, array: NDArray[Any], rules: DepthRules, name: str, *, unit_matters: bool = False
+    ) -> list[str]:
         """Hold a new image against the category's.
 
         Args:
             array: Depth ``(H, W)`` or points ``(H, W, 3)`` as stored.
             rules: How it is read.
             name: The image, for the message.
+            unit_matters: Whether scores depend on the unit, as those of a prepared copy do.
 
         Returns:
             What a reader of its score must know, one sentence each.
@@ -70,18 +82,22 @@ class InputProfile:
         if extent is None or self.extent is None:
             return notes
         factor = extent / self.extent
-        if not 1 / OTHER_PART < factor < OTHER_PART:
-            raise DataError(
-                f"{name}: expected points that reach about {self.extent:.3g} as in training, got "
-                f"{extent:.3g}: not the same part, or another unit of length. For a file in "
-                "millimetres say --unit mm, for one in metres --unit m"
-            )
-        if not 1 / OTHER_SIZE < factor < OTHER_SIZE:
-            notes.append(
-                f"{name}: expected points that reach about {self.extent:.3g} as in training, got "
-                f"{extent:.3g}: another part, or seen from elsewhere"
-            )
-        return notes
+        got = (
+            f"{name}: expected points that reach about {self.extent:.3g} as in training, got "
+            f"{extent:.3g}"
+        )
+        if 1 / OTHER_SIZE < factor < OTHER_SIZE:
+            return notes
+        if 1 / OTHER_PART < factor < OTHER_PART:
+            return [*notes, f"{got}: another part, or seen from elsewhere"]
+        if _is_near(factor, THOUSAND) or _is_near(factor, 1 / THOUSAND):
+            unit, option = ("millimetres", "mm") if factor > 1 else ("metres", "m")
+            if unit_matters:
+                raise DataError(
+                    f"{got}: {unit}, it seems, and not the same unit. Say --unit {option}"
+                )
+            return [*notes, f"{got}: another unit of length, it seems. Scores do not depend on it"]
+        raise DataError(f"{got}: it cannot be the same part. Look at the file, or at its unit")
 
     def to_json(self) -> dict[str, Any]:
         """Return the profile as JSON has it."""
@@ -103,6 +119,10 @@ class InputProfile:
             check_positive("aspect", aspect),
             None if extent is None else check_positive("extent", extent),
         )
+
+
+def _is_near(factor: float, other: float) -> bool:
+    return 1 / OTHER_SIZE < factor / other < OTHER_SIZE
 
 
 def _extent(array: NDArray[Any], rules: DepthRules) -> float | None:

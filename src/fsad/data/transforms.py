@@ -11,13 +11,14 @@ from torch import Tensor
 
 from fsad.data.depth import depth_image
 from fsad.data.images import check_size
-from fsad.data.oddities import collapsed
+from fsad.data.oddities import oddities
 from fsad.data.pairs import PairReader, Sample
 from fsad.data.part import part_mask
+from fsad.data.profile import InputProfile
 from fsad.data.shrink import any_resize, nearest_resize
 
 MOST = 0.5  # share of the image from which on a mask marks the part or its background, no defect
-Modality: TypeAlias = Literal["rgb", "depth", "mask", "part", "collapsed", "tiny"]
+Modality: TypeAlias = Literal["rgb", "depth", "mask", "part", "misleading", "extent", "tiny"]
 
 
 def rgb_image(rgb: NDArray[np.uint8], size: int) -> Tensor:
@@ -51,7 +52,8 @@ def load_tensors(
 
     Returns:
         ``rgb`` and ``depth`` as ``(3, S, S)`` float32 in [0, 1], ``mask`` and ``part`` as
-        ``(S, S)`` bool; as one bool ``collapsed``, whether the range of depths leaves no relief,
+        ``(S, S)`` bool; ``misleading``, whether a score of the depth says nothing; ``extent``,
+        width over height, and how far points reach, NaN where there are none, ``(2,)``;
         and ``tiny``, whether the defect has less than the area of one resized pixel.
 
     Raises:
@@ -62,8 +64,10 @@ def load_tensors(
     part = reader.read_part(sample) if {"depth", "part"} & set(modalities) else None
     region = part  # only a prepared mask says where the depth image's holes are to be filled
     z = None
-    if {"depth", "collapsed"} & set(modalities) or ("part" in modalities and part is None):
-        z = reader.read_depth(sample)
+    about = {"misleading", "extent"} & set(modalities)
+    if "depth" in modalities or about or ("part" in modalities and part is None):
+        stored = reader.read_stored(sample)
+        z = reader.rules.depth(stored, str(sample.depth))
     _check_sizes(sample, depth=z, rgb=rgb, mask=mask, part=part)
     if z is not None and part is None and "part" in modalities:
         part = part_mask(z)
@@ -78,8 +82,12 @@ def load_tensors(
         tensors["mask"] = torch.from_numpy(resize(mask, size))
     if part is not None and "part" in modalities:
         tensors["part"] = torch.from_numpy(nearest_resize(part, size))
-    if z is not None and "collapsed" in modalities:
-        tensors["collapsed"] = torch.tensor(collapsed(z[np.isfinite(z)]) is not None)
+    if z is not None and about:
+        odd = oddities(stored, z, reader.rules)
+        tensors["misleading"] = torch.tensor(any(oddity.misleads for oddity in odd))
+        seen = InputProfile.of([stored], reader.rules)
+        extent = float("nan") if seen.extent is None else seen.extent
+        tensors["extent"] = torch.tensor([seen.aspect, extent])
     if z is not None and "depth" in modalities:
         tensors["depth"] = depth_image(
             z, size, region, name=str(sample.depth), shrink=reader.rules.shrink

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
+from fsad.config import blaming
 from fsad.data.depth_rules import DepthRules
 from fsad.data.profile import InputProfile
 from fsad.data.record import PREPARED, prepared_as
@@ -68,7 +69,7 @@ def load_run(
     trained = load_trained(run, category, device, weights_path)
     found = read_threshold(trained.folder / THRESHOLD)
     limits = Limits(found.image, found.map, found.false_alarm_rate, found.note)
-    above, rules = _preparation(trained)
+    above, rules = _preparation(run, trained)
     return Predictor(
         TrainedScorer(trained),
         limits,
@@ -80,13 +81,14 @@ def load_run(
     )
 
 
-def _preparation(trained: Trained) -> tuple[float | None, DepthRules]:
+def _preparation(run: Path, trained: Trained) -> tuple[float | None, DepthRules]:
     """Tell how the images that the run saw were prepared and read.
 
     Earlier runs did not note the preparation; their data may still say it.
     """
     settings: Any = OmegaConf.to_container(trained.config.data)
-    rules = DepthRules.of(settings)
+    with blaming(str(run)):
+        rules = DepthRules.of(settings)
     prepared = read_category(trained.folder).get("prepared")
     if prepared is None:
         prepared = prepared_as(Path(settings["root"]))

@@ -70,6 +70,8 @@ class Predictor:
         name = str(path or "image")
         z, region, notes = self._depth(array, name)
         seen = depth_pixels(z, self.scorer.image_size, region, name, self.rules.shrink)
+        if seen.max() == seen.min():
+            notes.append(f"{name}: expected some relief, got the same depth everywhere")
         scored = self.scorer.score(np.stack([seen, seen, seen])[None])
         score, limits = float(scored.score[0]), self.limits
         decision = None
@@ -94,11 +96,13 @@ class Predictor:
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None, list[str]]:
         """Return depth as the training images', where its holes are filled, and what is unlike."""
         z = self.rules.depth(array, name)
-        for oddity in oddities(array, z, self.rules):
-            if oddity.kind != "unit":
+        odd_ones = oddities(array, z, self.rules)
+        for oddity in odd_ones:
+            if oddity.misleads:
                 raise DataError(f"{name}: {oddity.problem}")
+        notes = [f"{name}: {odd.problem}" for odd in odd_ones if odd.kind == "far"]
         if self.part_above is None:
-            return z, None, self._unlike(array, self.rules, name)
+            return z, None, [*notes, *self._unlike(array, self.rules, name)]
         points = self.rules.points(array, name)
         seed = hashlib.sha256(np.ascontiguousarray(array).tobytes()).digest()  # of the plane's fit
         try:
@@ -110,7 +114,10 @@ class Predictor:
         return rules.depth(points, name), part, self._unlike(points, rules, name)
 
     def _unlike(self, array: NDArray[Any], rules: DepthRules, name: str) -> list[str]:
-        return self.profile.compare(array, rules, name) if self.profile else []
+        if self.profile is None:
+            return []
+        matters = self.part_above is not None
+        return self.profile.compare(array, rules, name, unit_matters=matters)
 
 
 def resized(values: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
