@@ -33,6 +33,8 @@ DAMAGES = {
         text, "data.image_size", "${backbone.image_size}"
     ),
     "a setting of another type": lambda text: changed(text, "data.image_size", "big"),
+    "a unit of another type": lambda text: changed(text, "data.unit", ["m"]),
+    "a damaged name of a rule": lambda text: changed(text, "data.invblid", [65535]),
     "a foreign class": lambda text: changed(text, "backbone._target_", "shutil.which"),
 }
 WITHIN = ["an unknown key within", "a setting of another type", "a foreign class"]

@@ -1,5 +1,6 @@
 """A finished run as a predictor. The only file of this package that needs torch."""
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +10,11 @@ import torch
 from omegaconf import OmegaConf
 
 from fsad.config import blaming
+from fsad.data.datamodule import PairDataModule
 from fsad.data.depth_rules import DepthRules
 from fsad.data.profile import InputProfile
 from fsad.data.record import PREPARED, prepared_as
-from fsad.errors import DataError
+from fsad.errors import ConfigError, DataError
 from fsad.predict.predictor import Predictor
 from fsad.predict.scorer import Limits, Pixels, Scored
 from fsad.run_record import CATEGORY, read_category
@@ -88,6 +90,7 @@ def _preparation(run: Path, trained: Trained) -> tuple[float | None, DepthRules]
     """
     settings: Any = OmegaConf.to_container(trained.config.data)
     with blaming(str(run)):
+        _refuse_unknown(settings)
         rules = DepthRules.of(settings)
     prepared = read_category(trained.folder).get("prepared")
     if prepared is None:
@@ -101,6 +104,17 @@ def _preparation(run: Path, trained: Trained) -> tuple[float | None, DepthRules]
         )
     source = DepthRules.from_json(prepared.get("rules"))
     return float(prepared["threshold"]), replace(source, shrink=rules.shrink)
+
+
+def _refuse_unknown(settings: Mapping[str, Any]) -> None:
+    """Refuse a setting that the data do not take: one whose name is damaged would be left out.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    known = {*inspect.signature(PairDataModule).parameters, "_target_"}
+    if unknown := settings.keys() - known:
+        raise ConfigError(f"data.{min(unknown)}: expected a setting of the data, got another name")
 
 
 def _profile(trained: Trained) -> InputProfile | None:
