@@ -13,6 +13,7 @@ from fsad.errors import DataError, check_positive
 ASPECT = 0.02  # relative difference of two aspects that a camera's cropping does not explain
 OTHER_SIZE = 2.0  # from this factor on the scene is said to be of another size ...
 OTHER_PART = 10.0  # ... and from this on it cannot be the same part ...
+LOOKED_AT = 200  # rows and columns that are measured: an extent needs no more
 THOUSAND = 1000.0  # ... unless it is this many times as large: metres and millimetres
 
 
@@ -128,7 +129,12 @@ def _is_near(factor: float, other: float) -> bool:
 def _extent(array: NDArray[Any], rules: DepthRules) -> float | None:
     if array.ndim != 3:
         return None
-    points = rules.points(array, "points")
+    steps = (max(1, length // LOOKED_AT) for length in array.shape[:2])
+    some = array[tuple(slice(None, None, step) for step in steps)]
+    try:
+        points = rules.points(some, "points")
+    except DataError:  # none of these is a reading
+        return None
     read = (points != 0).any(axis=-1)
     low, high = np.percentile(points[read][:, :2], [1, 99], axis=0)
     extent = float((high - low).max())

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 Pixels = TypeVar("Pixels", bound=np.generic)
 
@@ -48,15 +49,15 @@ def mean_resize(z: NDArray[np.floating], size: int) -> NDArray[np.float32]:
     Returns:
         ``(S, S)`` float32, NaN where a pixel covers no reading.
     """
-    rows, columns = _covered(z.shape[0], size), _covered(z.shape[1], size).T
+    rows, columns = _covered(z.shape[0], size), _covered(z.shape[1], size)
     valid = np.isfinite(z)
     if not valid.any():
         return np.full((size, size), np.nan, np.float32)
     # Counted from the middle of the readings, so that float32 does not round the relief away.
     middle = np.float64(z[valid].mean())
     readings = np.where(valid, z - middle, 0.0)
-    share = rows @ valid.astype(np.float64) @ columns
-    total = rows @ readings @ columns
+    share = (columns @ (rows @ valid.astype(np.float64)).T).T
+    total = (columns @ (rows @ readings).T).T
     covers = share > 1e-9
     return np.where(covers, total / np.where(covers, share, 1.0) + middle, np.nan).astype(
         np.float32
@@ -99,14 +100,14 @@ def _picked(length: int, size: int) -> NDArray[np.int64]:
 
 
 @lru_cache(maxsize=8)
-def _covered(length: int, size: int) -> NDArray[np.float64]:
+def _covered(length: int, size: int) -> csr_array:
     """Return how much of each input pixel an output pixel covers, ``(S, length)``."""
     if length <= size:
-        return np.asarray(np.eye(length)[_picked(length, size)])
+        return csr_array(np.eye(length)[_picked(length, size)])
     edges = np.arange(size + 1) * (length / size)
     start, end = edges[:-1, None], edges[1:, None]
     pixels = np.arange(length)
     covered: NDArray[np.float64] = np.clip(
         np.minimum(end, pixels + 1) - np.maximum(start, pixels), 0, 1
     )
-    return covered
+    return csr_array(covered)
