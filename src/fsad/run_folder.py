@@ -1,6 +1,7 @@
 """A run's folder: one run begins in it, and one process at a time writes to it."""
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ log = logging.getLogger(__name__)
 PATIENCE = 10.0
 """Seconds to wait for another process: workers of one that was killed hold its lock for five."""
 LOCK = ".lock"
+MOMENT = 60.0
+"""Seconds after which a run that has begun has long written its settings."""
 
 
 def refuse_used(output: Path) -> None:
@@ -25,7 +28,7 @@ def refuse_used(output: Path) -> None:
     """
     for name in ("config.yaml", "result.json", "categories"):
         if (output / name).exists():
-            raise _used(output, name)
+            raise _unbegun(output) if _ended_early(output) else _used(output, name)
 
 
 def begin(output: Path, settings: str) -> None:
@@ -55,12 +58,22 @@ def begin(output: Path, settings: str) -> None:
         raise
 
 
+def _ended_early(output: Path) -> bool:
+    """Tell whether a run was killed between its folder and its settings, which takes no time."""
+    categories = output / "categories"
+    if (output / "config.yaml").exists() or not categories.is_dir() or any(categories.iterdir()):
+        return False
+    return time.time() - categories.stat().st_mtime > MOMENT
+
+
+def _unbegun(output: Path) -> RunError:
+    return RunError(
+        f"paths.output_dir: expected a folder without a run, got '{output}' with one that was "
+        f"ended before it began. Delete '{output / 'categories'}', or choose another folder."
+    )
+
+
 def _used(output: Path, name: str) -> RunError:
-    if not (output / "config.yaml").exists() and not any((output / "categories").glob("*")):
-        return RunError(
-            f"paths.output_dir: expected a folder without a run, got '{output}' with one that was "
-            f"ended before it began. Delete '{output / name}', or choose another folder."
-        )
     return RunError(
         f"paths.output_dir: expected a folder without a run, got '{output}' with {name}. "
         f"Go on with resume={output}, or choose another folder."

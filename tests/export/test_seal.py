@@ -67,7 +67,7 @@ def test_a_file_of_an_earlier_version_is_used_and_said_once_to_have_no_digest(
     del model.metadata_props[:]
     model.metadata_props.extend(kept)
     onnx.save(model, tmp_path / "earlier.onnx")
-    image = torch.rand(1, 3, 64, 64).numpy()
+    image = torch.rand(1, 1, 64, 64).expand(1, 3, 64, 64).numpy()
     with caplog.at_level(logging.WARNING):
         expected = OnnxScorer(whole).score(image)
         assert not caplog.records

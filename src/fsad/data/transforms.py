@@ -65,9 +65,11 @@ def load_tensors(
     region = part  # only a prepared mask says where the depth image's holes are to be filled
     z = None
     about = {"misleading", "extent"} & set(modalities)
-    if "depth" in modalities or about or ("part" in modalities and part is None):
+    if about:
         stored = reader.read_stored(sample)
         z = reader.rules.depth(stored, str(sample.depth))
+    elif "depth" in modalities or ("part" in modalities and part is None):
+        z = reader.read_depth(sample)
     _check_sizes(sample, depth=z, rgb=rgb, mask=mask, part=part)
     if z is not None and part is None and "part" in modalities:
         part = part_mask(z)
