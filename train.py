@@ -124,6 +124,8 @@ def command() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's last flush
         sys.exit(1)
     except FsadError as error:  # some are OSErrors too
+        if debugging():
+            raise
         sys.exit(message_of(error))
     except OSError as error:  # Hydra makes the job's folder before the job can
         sys.exit(unwritten(error))
