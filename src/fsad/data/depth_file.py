@@ -94,7 +94,7 @@ def check_kind(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
 def _read_tiff(path: Path) -> NDArray[Any]:
     with _opened_tiff(path) as series:
         shape = _image_shape(series.shape)
-        if math.prod(series.shape) > 3 * MOST_PIXELS:
+        if math.prod(shape[:2]) > MOST_PIXELS:
             raise DataError(
                 f"{path}: expected at most {MOST_PIXELS:,} pixels, got a tiff that claims "
                 f"{series.shape}. Copy the file again."

@@ -48,11 +48,16 @@ class InputProfile:
 
     def differs(self, other: "InputProfile") -> bool:
         """Tell whether another image's aspect or scale is not these files'."""
-        if abs(other.aspect / self.aspect - 1) > ASPECT:
-            return True
+        return self._is_cropped(other) or not _is_near(self._factor(other), 1.0)
+
+    def _is_cropped(self, other: "InputProfile") -> bool:
+        return abs(other.aspect / self.aspect - 1) > ASPECT
+
+    def _factor(self, other: "InputProfile") -> float:
+        """Return how many times as far another image's points reach; 1 where that is unknown."""
         if self.extent is None or other.extent is None:
-            return False
-        return not 1 / OTHER_SIZE < other.extent / self.extent < OTHER_SIZE
+            return 1.0
+        return other.extent / self.extent
 
     def compare(
         self, array: NDArray[Any], rules: DepthRules, name: str, *, unit_matters: bool = False
@@ -72,23 +77,20 @@ class InputProfile:
             DataError: It cannot show the same part.
         """
         notes = []
-        aspect = array.shape[1] / array.shape[0]
-        if abs(aspect / self.aspect - 1) > ASPECT:
+        other = InputProfile.of([array], rules)
+        if self._is_cropped(other):
             notes.append(
                 f"{name}: expected width : height {self.aspect:.3g} : 1 as in training, got "
-                f"{aspect:.3g} : 1. Both are made square, so that the part looks stretched; crop "
-                "the image as the training images are"
+                f"{other.aspect:.3g} : 1. Both are made square, so that the part looks stretched; "
+                "crop the image as the training images are"
             )
-        extent = _extent(array, rules)
-        if extent is None or self.extent is None:
+        factor = self._factor(other)
+        if _is_near(factor, 1.0):
             return notes
-        factor = extent / self.extent
         got = (
             f"{name}: expected points that reach about {self.extent:.3g} as in training, got "
-            f"{extent:.3g}"
+            f"{other.extent:.3g}"
         )
-        if 1 / OTHER_SIZE < factor < OTHER_SIZE:
-            return notes
         if 1 / OTHER_PART < factor < OTHER_PART:
             return [*notes, f"{got}: another part, or seen from elsewhere"]
         if _is_near(factor, THOUSAND) or _is_near(factor, 1 / THOUSAND):
