@@ -209,9 +209,27 @@ def test_a_defective_image_without_a_mask_leaves_the_pixel_numbers_undefined(exa
     evaluation = Evaluation(["fused"], exact=exact)
     evaluation.update(labels, masks, parts, {"fused": (scores, maps)}, masked)
     numbers = evaluation.compute()["fused"]
-    reason = f"1 of {int(labels.sum())} defective test images have no mask"
+    reason = f"1 of {int(labels.sum())} defective test images has no mask"
     assert evaluation.undefined == dict.fromkeys(METRICS[1:], reason)
     assert [metric for metric in METRICS if numbers[metric] is not None] == ["image_auroc"]
+
+
+@pytest.mark.parametrize("batch", [1, 4, N])
+def test_an_empty_mask_of_a_defective_image_says_no_more_than_none(exact, batch):
+    labels, masks, parts, scores, maps = images()
+    masked = torch.ones_like(labels)
+    masks[[1, 4, 5]] = False
+    masked[[1, 5]] = False
+    evaluation = Evaluation(["fused"], exact=exact)
+    for rows in torch.arange(N).split(batch):
+        scored = {"fused": (scores[rows], maps[rows])}
+        evaluation.update(labels[rows], masks[rows], parts[rows], scored, masked[rows])
+    numbers = evaluation.compute()["fused"]
+    reason = (
+        "2 of 7 defective test images have no mask, 1 of 7 defective test images has an empty mask"
+    )
+    assert evaluation.undefined == dict.fromkeys(METRICS[1:], reason)
+    assert numbers["image_auroc"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-6)
 
 
 def test_a_negative_margin_is_refused():

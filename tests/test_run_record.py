@@ -114,6 +114,16 @@ def test_the_mean_is_over_the_categories_that_have_a_number(tmp_path):
     assert result["notes"] == ["mean image_auroc: without tire, where it is undefined"]
 
 
+def test_why_a_metric_is_null_stands_beside_it_and_nothing_where_all_are_defined(tmp_path):
+    reasons = {"image_auroc": "no test image is defective"}
+    odd = replace(undefined("image_auroc"), undefined=reasons)
+    entries = write(tmp_path / "result.json", {"bagel": odd, "tire": RESULT})["categories"]
+    assert entries["bagel"]["image_auroc"] is None
+    assert entries["bagel"]["undefined"] == reasons
+    assert "undefined" not in entries["tire"]
+    assert read_result(tmp_path / "result.json").categories == {"bagel": odd, "tire": RESULT}
+
+
 def test_the_mean_of_nothing_is_null(tmp_path):
     result = write(tmp_path / "result.json", {}, {"bagel": "no images"})
     assert result["mean"] == dict.fromkeys(METRICS)

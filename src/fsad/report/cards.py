@@ -97,7 +97,9 @@ def _masks(reader: PairReader, samples: Sequence[Sample], size: int) -> list[Ten
     """Return the ground truth of all images; None where that of one is not known."""
     if not all(sample.is_masked for sample in samples):
         return None
-    return [load_tensors(reader, sample, size, ["mask"])["mask"] for sample in samples]
+    masks = [load_tensors(reader, sample, size, ["mask"])["mask"] for sample in samples]
+    known = all(sample.is_truth(mask) for sample, mask in zip(samples, masks, strict=True))
+    return masks if known else None
 
 
 def _limits(found: Images, folder: Path, name: str) -> Threshold:
