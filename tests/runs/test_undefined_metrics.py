@@ -133,7 +133,14 @@ def test_the_mean_is_over_the_categories_that_have_the_metric_and_says_so(root, 
     part, whole = (result["categories"][name] for name in ("part", "whole"))
     assert part["image_auroc"] is None
     assert result["mean"] == {metric: whole[metric] for metric in METRICS}
-    assert "mean image_auroc: without part, where it is undefined" in result["notes"]
+    assert (
+        "mean image_auroc: over 1 of 2 categories, without part, where it is undefined"
+        in result["notes"]
+    )
+    text = (tmp_path / "run/table.md").read_text()
+    (mean,) = (line for line in text.splitlines() if "| mean |" in line and "| fused |" in line)
+    assert all(f"| {whole[metric]:.3f} (1 of 2) |" in mean for metric in METRICS)
+    assert "(1 of 2): a mean over so many of the categories" in text
 
 
 @pytest.mark.parametrize("name", ["no mask", "no test folder"])

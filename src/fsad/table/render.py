@@ -29,14 +29,15 @@ def _seeds(row: Row) -> str:
 
 
 def _number(row: Row, metric: str) -> str:
-    """Return "mean ± std", with the number of seeds behind it where some have no number."""
+    """Return "mean ± std"; with how many categories and seeds are behind it, where not all."""
     cell = row.cells.get(metric)
     if cell is None:
         return MISSING
     if cell.mean is None:
         return "–"
     spread = "" if cell.std is None else f" ± {cell.std:.3f}"
-    return f"{cell.mean:.3f}{spread}" + ("" if cell.n == row.n else f" (n={cell.n})")
+    few = f" ({row.partial[metric]})" if metric in row.partial else ""
+    return f"{cell.mean:.3f}{spread}{few}" + ("" if cell.n == row.n else f" (n={cell.n})")
 
 
 def _lines(content: Table) -> list[list[str]]:
