@@ -108,7 +108,8 @@ def _differences(comparison: Comparison) -> list[list[str]]:
     headings = list(comparison.differences[0].labels) if comparison.differences else []
     lines = [[*headings, "pairs", "test images", *METRICS]]
     for of_experiment in by_experiment.values():
-        first, found = of_experiment[0], {each.metric: each for each in of_experiment}
+        first = max(of_experiment, key=lambda each: each.cells)  # some lack a metric
+        found = {each.metric: each for each in of_experiment}
         cells = [_difference(found.get(metric)) for metric in METRICS]
         lines.append([*first.labels.values(), str(first.cells), str(first.images), *cells])
     return lines
