@@ -141,14 +141,17 @@ class Evaluation:
             not define one, with the reason in :attr:`undefined` and in the log.
         """
         labels = torch.cat(self._labels) if self._labels else torch.zeros(0, dtype=torch.bool)
+        image = _one_sided(int(labels.sum()), len(labels), "image")
+        # Good images alone have good pixels alone: that is one reason, said once.
+        unknown = (image if not labels.any() else None) or self._why_unknown(labels)
         pixels, on_part = (
-            self._why_unknown(labels) or _one_sided(int(anomalous), int(total), what)
+            unknown or _one_sided(int(anomalous), int(total), what)
             for anomalous, total, what in zip(
                 self._anomalous, self._total, ("pixel", "pixel on the part"), strict=True
             )
         )
         reasons = {
-            "image_auroc": _one_sided(int(labels.sum()), len(labels), "image"),
+            "image_auroc": image,
             "pixel_auroc": pixels,
             "pixel_auroc_part": on_part,
             "aupro30": pixels,

@@ -81,7 +81,7 @@ def images_of(result: RunResult, data_root: Path | None = None, budget: int = BU
                 found.problems.append(f"{name} is without pictures: {message_of(error)}")
                 samples, masks = None, None
         categories.append((scores, samples))
-        entries.append(_entry(scores, limits, size, masks))
+        entries.append(_entry(scores, limits, size, masks) | {"undefined": category.undefined})
     if entries:
         found.images = sum(len(scores.images) for scores, _ in categories)
         found.cards = _add_cards(found, categories, entries, size, budget)

@@ -61,6 +61,7 @@ class Row:
         expected: Seeds that the table's other lines have.
         cells: By metric; empty if the result is missing.
         partial: By metric, "1 of 2" where a mean is over so many of the categories alone.
+        reasons: By metric, why it is undefined in the category.
     """
 
     labels: dict[str, str]
@@ -68,6 +69,7 @@ class Row:
     expected: int
     cells: dict[str, Cell]
     partial: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,11 @@ class _Group:
             for results in seeds
         ]
 
+    def reasons(self, category: str) -> dict[str, str]:
+        """Return why metrics are undefined in a category, by metric."""
+        results = [each[category] for each in self.seeds.values() if category in each]
+        return {metric: why for it in results for metric, why in it.undefined.items()}
+
     def partial(self) -> dict[str, str]:
         """Say of each metric over how many categories its mean is, where not over all or none."""
         seeds, count = self.whole(), len(self.categories)
@@ -190,7 +197,8 @@ def _rows_of(group: _Group, headings: Mapping[str, str], expected: int) -> list[
         labels = {**common, "category": category, "score": score}
         cells = {metric: Cell.over(each.get(metric) for each in sets) for metric in METRICS}
         partial = group.partial() if category == "mean" else {}
-        rows.append(Row(labels, len(sets), expected, cells if sets else {}, partial))
+        why = group.reasons(category)
+        rows.append(Row(labels, len(sets), expected, cells if sets else {}, partial, why))
 
     categories = sorted(group.categories)
     for category in [*categories, "mean"] if len(categories) > 1 else categories:
