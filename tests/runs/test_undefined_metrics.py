@@ -143,6 +143,20 @@ def test_the_mean_is_over_the_categories_that_have_the_metric_and_says_so(root, 
     assert "(1 of 2): a mean over so many of the categories" in text
 
 
+@pytest.mark.parametrize("name", ["no defective image", "no test folder"])
+def test_such_a_run_is_exported_and_the_file_decides(root, tmp_path, caplog, name):
+    caplog.set_level("INFO")
+    CASES[name][0](root)
+    start(root, tmp_path / "run", "maps=false", "export=true")
+    made = "4 made images instead of the run's own (there is no test image)"
+    images = made if name == "no test folder" else "5 of its images"
+    assert f"it scores as the run does on {images}: scores within" in caplog.text
+    new = write(tmp_path / "new", train=1, good=1, dented=1, seed=1)
+    model = fsad.load(tmp_path / "run/categories/part/model.onnx")
+    for kind, decision in (("good", "good"), ("dent", "defective")):
+        assert model.predict(new / f"part/test/{kind}/xyz/000.tiff").decision == decision
+
+
 @pytest.mark.parametrize("name", ["no mask", "no test folder"])
 def test_an_undefined_metric_is_not_logged_and_makes_no_empty_row(root, tmp_path, name):
     take_away, undefined, _ = CASES[name]
