@@ -84,7 +84,7 @@ FAULTS = {
     ),
     "empty mask of a defect": (
         lambda root: save_png(root / "box/test/dent/gt/001.png", EMPTY),
-        r"box/test/dent/001: expected a mask with the defect marked, got an empty one",
+        r"box/test/dent/001: expected a mask with the defect marked, got an empty one: pixel metr",
     ),
     "marked mask of a good image": (
         lambda root: save_png(root / "box/test/good/gt/000.png", EMPTY + 255),
