@@ -136,9 +136,7 @@ def test_good_images_alone_leave_every_number_undefined_with_its_reason(measure)
     good = ~labels
     numbers, undefined = measure(labels[good], masks[good], parts[good], scores[good], maps[good])
     assert numbers == dict.fromkeys(METRICS)
-    assert set(undefined) == set(METRICS)
-    assert undefined["image_auroc"] == "no test image is defective"
-    assert undefined["aupro30"] == "no test pixel is defective"
+    assert undefined == dict.fromkeys(METRICS, "no test image is defective")
 
 
 def test_defective_images_alone_still_have_pixel_numbers(measure):
@@ -198,7 +196,7 @@ def test_soft_parts_are_refused(exact):
 def test_without_images_every_number_is_undefined_and_that_is_said_once(exact, caplog):
     evaluation = Evaluation(["fused"], exact=exact)
     assert evaluation.compute() == {"fused": dict.fromkeys(METRICS)}
-    assert evaluation.undefined["image_auroc"] == "there is no test image"
+    assert evaluation.undefined == dict.fromkeys(METRICS, "there is no test image")
     assert caplog.text.count("there is no test image") == 1
 
 
@@ -209,9 +207,27 @@ def test_a_defective_image_without_a_mask_leaves_the_pixel_numbers_undefined(exa
     evaluation = Evaluation(["fused"], exact=exact)
     evaluation.update(labels, masks, parts, {"fused": (scores, maps)}, masked)
     numbers = evaluation.compute()["fused"]
-    reason = f"1 of {int(labels.sum())} defective test images have no mask"
+    reason = f"1 of {int(labels.sum())} defective test images has no mask"
     assert evaluation.undefined == dict.fromkeys(METRICS[1:], reason)
     assert [metric for metric in METRICS if numbers[metric] is not None] == ["image_auroc"]
+
+
+@pytest.mark.parametrize("batch", [1, 4, N])
+def test_an_empty_mask_of_a_defective_image_says_no_more_than_none(exact, batch):
+    labels, masks, parts, scores, maps = images()
+    masked = torch.ones_like(labels)
+    masks[[1, 4, 5]] = False
+    masked[[1, 5]] = False
+    evaluation = Evaluation(["fused"], exact=exact)
+    for rows in torch.arange(N).split(batch):
+        scored = {"fused": (scores[rows], maps[rows])}
+        evaluation.update(labels[rows], masks[rows], parts[rows], scored, masked[rows])
+    numbers = evaluation.compute()["fused"]
+    reason = (
+        "2 of 7 defective test images have no mask, 1 of 7 defective test images has an empty mask"
+    )
+    assert evaluation.undefined == dict.fromkeys(METRICS[1:], reason)
+    assert numbers["image_auroc"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-6)
 
 
 def test_a_negative_margin_is_refused():

@@ -1,5 +1,6 @@
 """Paired differences: closed forms, coverage, and what cannot be compared."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from test_table import PRETRAINED, category
 from fsad.errors import ConfigError, DataError
 from fsad.metrics import METRICS
 from fsad.metrics.bootstrap import interval, ranking
+from fsad.report.forest import forest
 from fsad.run_record import ScoreRow, write_result, write_scores
 from fsad.table import collect, compare, write_differences
 
@@ -221,6 +223,56 @@ def test_the_reference_with_the_same_backbone_is_taken(tmp_path, rng):
     write(tmp_path / "c", "theirs", 0, scores, 0.1, backbone=other)
     found = {each.metric: each for each in compare(collect([tmp_path]), "theirs").differences}
     assert found["aupro30"].mean == pytest.approx(0.1)
+
+
+def test_what_a_run_has_no_number_of_is_not_compared_and_that_is_said(tmp_path, rng):
+    two_methods(tmp_path, rng, seeds=2)
+    reason = "2 of 3 defective test images have no mask"
+    for seed in range(2):
+        path = tmp_path / f"ours{seed}/result.json"
+        result = json.loads(path.read_text())
+        result["categories"]["bagel"] |= {"aupro30": None, "undefined": {"aupro30": reason}}
+        path.write_text(json.dumps(result))
+    comparison = compare(collect([tmp_path]), "theirs")
+    assert {each.metric for each in comparison.differences} == {*METRICS} - {"aupro30"}
+    assert comparison.left_out == [f"ours at 1 shots: aupro30 not compared in bagel: {reason}"]
+    text = write_differences(tmp_path, comparison).read_text()
+    assert f"{comparison.left_out[0]}." in text
+    (line,) = (line for line in text.splitlines() if "| ours |" in line)
+    assert line.split(" | ")[-2] == "–"
+
+
+def test_of_two_categories_the_one_that_has_the_metric_is_compared(tmp_path, rng):
+    two_methods(tmp_path, rng, seeds=2)
+    for path in sorted(tmp_path.rglob("result.json")):
+        result = json.loads(path.read_text())
+        lacking = {"image_auroc": None, "undefined": {"image_auroc": "no test image is good"}}
+        result["categories"]["tire"] = result["categories"]["bagel"] | lacking
+        path.write_text(json.dumps(result))
+    comparison = compare(collect([tmp_path]), "theirs")
+    cells = {each.metric: each.cells for each in comparison.differences}
+    assert cells == {metric: 2 if metric == "image_auroc" else 4 for metric in METRICS}
+    (note,) = comparison.left_out
+    assert note.endswith(
+        "image_auroc not compared in tire (1 of 2 categories): no test image is good"
+    )
+    text = write_differences(tmp_path, comparison).read_text()
+    (line,) = (line for line in text.splitlines() if "| ours |" in line)
+    assert "| 4 | 60 |" in line
+
+
+def test_runs_without_any_metric_are_said_not_to_be_compared(tmp_path, rng):
+    two_methods(tmp_path, rng, seeds=1)
+    reasons = dict.fromkeys(METRICS, "no test image is defective")
+    for path in sorted(tmp_path.rglob("result.json")):
+        result = json.loads(path.read_text())
+        result["categories"]["bagel"] |= {**dict.fromkeys(METRICS), "undefined": reasons}
+        path.write_text(json.dumps(result))
+    comparison = compare(collect([tmp_path]), "theirs")
+    assert comparison.differences == []
+    text = write_differences(tmp_path, comparison).read_text()
+    assert f"{', '.join(METRICS)} not compared in bagel: no test image is defective." in text
+    assert "plotly" not in forest(comparison).html
 
 
 def test_an_unknown_reference_is_answered_with_the_methods_there_are(tmp_path, rng):

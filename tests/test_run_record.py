@@ -111,7 +111,19 @@ def test_the_mean_is_over_the_categories_that_have_a_number(tmp_path):
     result = write(tmp_path / "result.json", categories)
     assert result["mean"]["image_auroc"] == pytest.approx((0.5 + 0.1) / 2)
     assert result["mean"]["pixel_auroc"] == pytest.approx((0.6 + 0.1 + 0.6) / 3)
-    assert result["notes"] == ["mean image_auroc: without tire, where it is undefined"]
+    assert result["notes"] == [
+        "mean image_auroc: over 2 of 3 categories, without tire, where it is undefined"
+    ]
+
+
+def test_why_a_metric_is_null_stands_beside_it_and_nothing_where_all_are_defined(tmp_path):
+    reasons = {"image_auroc": "no test image is defective"}
+    odd = replace(undefined("image_auroc"), undefined=reasons)
+    entries = write(tmp_path / "result.json", {"bagel": odd, "tire": RESULT})["categories"]
+    assert entries["bagel"]["image_auroc"] is None
+    assert entries["bagel"]["undefined"] == reasons
+    assert "undefined" not in entries["tire"]
+    assert read_result(tmp_path / "result.json").categories == {"bagel": odd, "tire": RESULT}
 
 
 def test_the_mean_of_nothing_is_null(tmp_path):

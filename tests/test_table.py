@@ -259,6 +259,28 @@ def test_an_undefined_metric_is_a_dash_and_its_seeds_are_counted(tmp_path):
     assert lines_of(tmp_path)[0]["image_auroc"] == "–"
 
 
+def test_the_mean_is_over_the_categories_that_have_the_metric_and_says_how_many(tmp_path):
+    for seed in range(2):
+        run(tmp_path / str(seed), {"bagel": None, "dowel": 0.5, "foam": 0.7 + seed / 10}, seed=seed)
+    lines = {(line["category"], line["score"]): line for line in lines_of(tmp_path)}
+    spread = f"{0.05 / 2**0.5:.3f}"
+    for score, mean in (("fused", 0.625), ("source only", 0.635), ("part mask", 0.655)):
+        assert lines["mean", score]["image_auroc"] == f"{mean:.3f} ± {spread} (2 of 3)"
+    assert lines["bagel", "fused"]["image_auroc"] == "–"
+    notes = table(collect([tmp_path])).notes
+    assert sum(note.startswith("(1 of 2): a mean over so many") for note in notes) == 1
+    rows = csv.DictReader(io.StringIO((tmp_path / "out/table.csv").read_text()))
+    numbers = {row["category"]: row["image_auroc"] for row in rows if row["score"] == "fused"}
+    assert numbers == {"bagel": "", "dowel": "0.500", "foam": "0.750", "mean": "0.625"}
+
+
+def test_the_mean_of_categories_that_all_lack_the_metric_is_a_dash(tmp_path):
+    run(tmp_path / "0", {"bagel": None, "dowel": None})
+    lines = {(line["category"], line["score"]): line for line in lines_of(tmp_path)}
+    assert {lines["mean", "fused"][metric] for metric in METRICS} == {"–"}
+    assert not [note for note in table(collect([tmp_path])).notes if note.startswith("(1 of 2)")]
+
+
 def test_a_job_without_result_is_a_row_with_its_name(tmp_path):
     run(tmp_path / "sweep" / "0", {"bagel": 0.5})
     (tmp_path / "sweep" / "0" / ".hydra").mkdir()

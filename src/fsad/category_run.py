@@ -484,6 +484,8 @@ class CategoryRun:
         return threshold.to_json()
 
     def _log(self, numbers: Mapping[str, float]) -> None:
+        if not numbers:  # a logger would make a row, or a step, of nothing
+            return
         for logger in self.around.loggers:
             logger.log_metrics({f"{self.prefix}{name}": float(it) for name, it in numbers.items()})
 

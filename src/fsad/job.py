@@ -99,11 +99,9 @@ def _run_in(output: Path, cfg: DictConfig, job: Job, logs: list[Logger]) -> floa
             log.error("interrupted. Go on with: python train.py resume=%s", output)
             raise
         result = read_result(path)
-        for logger in logs:
-            numbers = {f"mean/{name}": value for name, value in result.mean.items()}
-            logger.log_metrics(
-                {name: value for name, value in numbers.items() if value is not None}
-            )
+        means = {f"mean/{name}": it for name, it in result.mean.items() if it is not None}
+        for logger in logs if means else ():
+            logger.log_metrics(means)
     runs = collect([output])
     write_table(output, runs)
     print_table(runs)

@@ -59,7 +59,7 @@ def write_maps(
         panels = [
             _picture(seen["rgb"]),
             _picture(seen["depth"]),
-            _truth(seen["mask"], sample.is_masked),
+            _truth(seen["mask"], sample.is_truth(seen["mask"])),
             *(coloured(maps[0].numpy(), *limit) for maps, limit in zip(kinds, limits, strict=True)),
         ]
         path = folder / _name(sample, index)

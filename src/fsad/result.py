@@ -44,7 +44,7 @@ class CategoryResult:
         threshold: What :class:`fsad.threshold.Threshold` writes; None where it was not asked for.
         prepared: How ``fsad data prepare`` made the images, ``{}`` for images as they came; None
             where nobody noted it.
-        undefined: Why a metric is None, by metric.
+        undefined: Why a metric is None, by metric, in all sets alike. Written only where one is.
         input: Shape and scale of the shots' depth files, by
             :class:`~fsad.data.profile.InputProfile`; None where nobody noted it.
     """
@@ -78,6 +78,8 @@ class CategoryResult:
         fused = entry.pop("fused")
         numbers = ("shots", "n_source", "n_test_good", "n_test_defect")
         first = {name: entry.pop(name) for name in numbers}
+        if not entry["undefined"]:
+            del entry["undefined"]
         plain: dict[str, Any] = as_json({**first, **fused, **entry})
         return plain
 

@@ -48,12 +48,15 @@ def mean_over(results: Iterable[Metrics]) -> dict[str, float | None]:
 
 
 def _notes_on_mean(categories: Mapping[str, CategoryResult], failed: Iterable[str]) -> list[str]:
-    """Name the categories that the mean leaves out, metric by metric."""
+    """Name the categories that the mean leaves out, metric by metric, and say how many are left."""
     notes = [f"mean: without {name}, which failed" for name in failed]
     for metric in METRICS:
         without = [name for name, each in categories.items() if each.fused.get(metric) is None]
         if without:
-            notes.append(f"mean {metric}: without {', '.join(without)}, where it is undefined")
+            few = f"over {len(categories) - len(without)} of {len(categories)} categories"
+            notes.append(
+                f"mean {metric}: {few}, without {', '.join(without)}, where it is undefined"
+            )
     return notes
 
 

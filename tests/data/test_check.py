@@ -84,7 +84,7 @@ FAULTS = {
     ),
     "empty mask of a defect": (
         lambda root: save_png(root / "box/test/dent/gt/001.png", EMPTY),
-        r"box/test/dent/001: expected a mask with the defect marked, got an empty one",
+        r"box/test/dent/001: expected a mask with the defect marked, got an empty one: pixel metr",
     ),
     "marked mask of a good image": (
         lambda root: save_png(root / "box/test/good/gt/000.png", EMPTY + 255),
@@ -295,3 +295,12 @@ def test_what_is_no_dataset_is_refused(tmp_path, mvtec):
 @pytest.mark.parametrize("name", ["mvtec3d", "eyecandies_raw"])
 def test_real_data_has_no_problem(name):
     assert check(Path(os.environ["FSAD_REAL_DATA"]) / name).problems == []
+
+
+def test_test_images_that_a_run_would_not_find_are_a_problem(mvtec):
+    shutil.rmtree(mvtec / "box/test")
+    assert check(mvtec).problems == []
+    (mvtec / "box/test").mkdir()
+    shutil.copy(mvtec / "box/train/good/rgb/000.png", mvtec / "box/test")
+    (problem,) = check(mvtec).problems
+    assert "box/test: expected {good,<defect>}/rgb/*.png, got other files alone. Lay" in problem

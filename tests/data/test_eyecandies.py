@@ -105,6 +105,16 @@ def test_a_missing_light_names_those_there_are(eyecandies):
 def test_a_category_need_not_be_tested(eyecandies):
     (eyecandies / "Candy/test_public").rename(eyecandies / "elsewhere")
     assert frames(eyecandies) == {}
+    (eyecandies / "Candy/test_public/data").mkdir(parents=True)
+    assert frames(eyecandies) == {}
+
+
+def test_test_frames_without_their_image_are_not_taken_for_none(eyecandies):
+    for path in (eyecandies / "Candy/test_public/data").glob("*_image_4.png"):
+        path.unlink()
+    message = r"Candy/test_public/data: expected \*_image_4.png, got none"
+    with pytest.raises(MissingDataError, match=message):
+        frames(eyecandies)
 
 
 def test_a_negative_light_is_refused(eyecandies):

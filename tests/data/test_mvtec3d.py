@@ -31,9 +31,28 @@ def test_a_category_that_lost_its_training_images_is_listed_and_named_when_it_is
         MVTec3D(mvtec3d).samples("knob", "train")
 
 
-def test_a_category_need_not_be_tested(mvtec3d):
-    shutil.rmtree(write_mvtec3d(mvtec3d, "knob") / "test")
+@pytest.mark.parametrize("left", ["nothing", "good/rgb", "licence.txt", ".DS_Store"])
+def test_a_category_need_not_be_tested(mvtec3d, left):
+    test = write_mvtec3d(mvtec3d, "knob") / "test"
+    shutil.rmtree(test)
+    if left != "nothing":
+        test.mkdir()
+        (test / left).touch() if "." in left else (test / left).mkdir(parents=True)
     assert MVTec3D(mvtec3d).samples("knob", "test") == []
+
+
+@pytest.mark.parametrize("place", ["000.png", "good/000.png", "good/rgb/000.jpg"])
+def test_test_images_that_lie_elsewhere_are_not_taken_for_none(mvtec3d, place):
+    test = write_mvtec3d(mvtec3d, "knob") / "test"
+    shutil.rmtree(test)
+    (test / place).parent.mkdir(parents=True)
+    (test / place).touch()
+    message = re.escape(
+        "knob/test: expected {good,<defect>}/rgb/*.png, got other files alone. Lay the images out "
+        "so, or take the folder away to train without test images."
+    )
+    with pytest.raises(MissingDataError, match=message):
+        MVTec3D(mvtec3d).samples("knob", "test")
 
 
 def test_a_defective_image_without_a_mask_does_not_say_which_pixels_are_defective(mvtec3d):

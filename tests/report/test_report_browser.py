@@ -1,5 +1,6 @@
 """The page in a real browser: it computes what Python computes, and asks for nothing."""
 
+import json
 from dataclasses import replace
 from itertools import pairwise
 
@@ -10,6 +11,7 @@ from made_run import BETA, SIGMA, SIZE, images_in, make_run
 
 from fsad.data.transforms import load_tensors
 from fsad.functional.scoring import anomaly_maps, fuse, image_scores
+from fsad.metrics import METRICS
 from fsad.metrics.exact import auroc
 from fsad.metrics.masks import number_regions
 from fsad.metrics.pro import pro_curve
@@ -290,4 +292,49 @@ def test_good_images_alone_have_scores_and_no_roc_curve(visit, tmp_path):
     assert here.page.locator("#histogram").is_visible()
     assert not here.page.locator("#roc-figure").is_visible()
     assert here.page.locator("#auroc").inner_text() == "–"
+    absent = "No ROC curve: test images of one kind alone."  # an earlier run does not say why
+    assert here.page.locator("#absent").inner_text() == absent
+    assert "mistake" not in here.page.locator("#cards").inner_text()
     assert here.errors == []
+
+
+def test_the_reason_stands_where_the_number_and_the_curves_would_be(visit, tmp_path):
+    good = [(f"a/{i}.tiff", "good") for i in range(3)]
+    dented = [*good, ("a/3.tiff", "dent")]
+    make_run(tmp_path, {"knob": good, "tile": dented}, tmp_path / "nowhere")
+    undefine(tmp_path, "knob", dict.fromkeys(METRICS, "no test image is defective"))
+    lost = "1 of 1 defective test images has no mask"
+    undefine(tmp_path, "tile", dict.fromkeys(METRICS[1:], lost))
+    here = visit(write_report([tmp_path]))
+    text = {id: lambda id=id: here.page.locator(f"#{id}").inner_text() for id in SHOWN}
+
+    assert text["auroc-note"]().startswith(
+        "image AUROC, mean over 1 of 2 categories (–: knob: no test image is defective); the run's"
+    )
+    curves = f"PRO curve: knob: no test image is defective; tile: {lost}."
+    assert text["absent"]() == f"No ROC curve: knob: no test image is defective. No {curves}"
+    assert here.page.locator("#roc-figure").is_visible()  # of the one that has it
+    assert here.js("document.getElementById('roc').data.map(it => it.name)[0]") == "tile"
+    here.page.select_option("#category", "knob")
+    here.settle()
+    why = "no test image is defective"
+    assert text["auroc"]() == "–"
+    assert text["auroc-note"]() == f"image AUROC (–: {why})"
+    assert text["absent"]() == f"No ROC curve: {why}. No PRO curve: {why}."
+    assert not here.page.locator("#roc-figure").is_visible()
+    here.page.select_option("#category", "tile")
+    here.settle()
+    assert text["absent"]() == f"No PRO curve: {lost}."
+    assert here.page.locator("td", has_text="–").first.get_attribute("title") == why
+    assert here.errors == []
+
+
+SHOWN = ("auroc", "auroc-note", "absent")
+
+
+def undefine(folder, category, reasons):
+    """Take metrics out of a run's result."""
+    path = folder / "result.json"
+    result = json.loads(path.read_text())
+    result["categories"][category] |= {**dict.fromkeys(reasons), "undefined": reasons}
+    path.write_text(json.dumps(result))

@@ -267,7 +267,10 @@ def test_a_solved_category_is_warned_of():
     html = audit([solved]).html
     assert "knob: mean brightness (rgb, AUROC 0.02) alone separates good from defective" in html
     open_ = Trivial("knob", "rgb", "mean brightness", 0.5, 20, 10)
-    assert "No trivial statistic separates the test images." in audit([open_]).html
+    html = audit([open_], ["knob", "tile"]).html
+    assert "No trivial statistic separates the test images." in html
+    assert "Not measured in tile: there are no good, or no defective test images." in html
+    assert "Not measured" not in audit([open_], ["knob"]).html
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import json
 import re
 import statistics
+from dataclasses import replace
 
 import pytest
 
@@ -98,6 +99,55 @@ def test_a_seed_without_one_of_the_categories_is_a_hole_not_a_mean_of_another_ki
         None,
         None,
     ]
+
+
+@pytest.fixture
+def lacking(run):
+    """Runs over alpha in which metrics of ``tile`` are undefined."""
+
+    def write(metrics, categories=("bolt", "tile"), places=((0.1, 0.6), (0.3, 0.6))):
+        results = []
+        for alpha, beta in places:
+            result = run(alpha, beta, dict.fromkeys(categories, 0.5 + alpha))
+            tile = result.categories["tile"]
+            result.categories["tile"] = replace(
+                tile,
+                fused={**tile.fused, **dict.fromkeys(metrics)},
+                undefined=dict.fromkeys(metrics, "no test image is <defective>"),
+            )
+            results.append(result)
+        return results
+
+    return write
+
+
+def test_a_category_without_the_metric_is_left_out_and_that_is_said(lacking):
+    (grid,) = grids(lacking(["image_auroc"]))
+    assert grid.cell((0.1, 0.6), "image_auroc").mean == pytest.approx(0.6)
+    html = curve_html(grid, "method.alpha", "curve")
+    assert traces(html)[0]["y"] == pytest.approx([0.6, 0.8])
+    assert "image AUROC is undefined in tile: no test image is &lt;defective&gt;." in html
+    assert "have no result" not in html
+
+
+def test_a_metric_that_no_run_has_gets_no_empty_figure(lacking):
+    (grid,) = grids(lacking(["pixel_auroc", "pixel_auroc_part"], ["tile"]))
+    html = curve_html(grid, "method.alpha", "curve")
+    assert len(traces(html)) == 1
+    assert "in-part pixel AUROC is undefined in tile" in html
+    (grid,) = grids(lacking(["image_auroc", "pixel_auroc", "pixel_auroc_part"], ["tile"]))
+    html = curve_html(grid, "method.alpha", "curve")
+    assert "Plotly" not in html
+    assert html.startswith("<p>Category tile. image AUROC is undefined in tile: no test image")
+
+
+def test_without_an_image_auroc_the_heat_map_has_the_pixel_metrics(lacking):
+    places = [(alpha, beta) for alpha in (0.1, 0.3) for beta in (0.2, 0.6)]
+    (grid,) = grids(lacking(["image_auroc"], ["tile"], places))
+    html = heat_map_html(grid, "map")
+    assert len(traces(html)) == 4  # two maps, and their crosses
+    assert "crossed out" not in html
+    assert "One seed each" in html
 
 
 def test_categories_run_one_by_one_are_put_together(run):

@@ -1,10 +1,13 @@
 """Runs whose test images do not define a metric: they end, and say why the number is not there."""
 
+import csv
 import json
 import shutil
 
+import numpy as np
 import pytest
-from sensor_scenes import WORDS, write
+from PIL import Image
+from sensor_scenes import SIZE, WORDS, write
 from small_runs import settled
 from typer.testing import CliRunner
 
@@ -33,6 +36,16 @@ def without_one_mask(root):
     (root / "part/test/dent/gt/001.png").unlink()
 
 
+def with_empty_masks(root, stems=("000", "001", "002")):
+    for stem in stems:
+        path = root / f"part/test/dent/gt/{stem}.png"
+        Image.fromarray(np.zeros((SIZE, SIZE), bool)).save(path)
+
+
+def with_one_empty_mask(root):
+    with_empty_masks(root, ["002"])
+
+
 def without_test(root):
     shutil.rmtree(root / "part/test")
 
@@ -46,7 +59,9 @@ CASES = {
     "no defective image": (without_defects, {*METRICS}, "no test image is defective"),
     "no good image": (without_good, {"image_auroc"}, "no test image is good"),
     "no mask": (without_masks, PIXELS, "3 of 3 defective test images have no mask"),
-    "one mask lost": (without_one_mask, PIXELS, "1 of 3 defective test images have no mask"),
+    "one mask lost": (without_one_mask, PIXELS, "1 of 3 defective test images has no mask"),
+    "empty masks": (with_empty_masks, PIXELS, "3 of 3 defective test images have an empty mask"),
+    "an empty mask": (with_one_empty_mask, PIXELS, "1 of 3 defective test images has an empty"),
     "no test folder": (without_test, {*METRICS}, "there is no test image"),
     "an empty test folder": (with_empty_test, {*METRICS}, "there is no test image"),
 }
@@ -70,7 +85,9 @@ def test_the_run_ends_with_the_reason_and_its_model_decides(root, tmp_path, name
     part = result["categories"]["part"]
     assert {metric for metric in METRICS if part[metric] is None} == undefined
     assert part["undefined"].keys() == undefined
-    assert reason in part["undefined"].values()
+    assert any(why.startswith(reason) for why in part["undefined"].values())
+    for scores in (part["part_mask"], part["target_only"] or part["part_mask"]):
+        assert {metric for metric in METRICS if scores[metric] is None} == undefined
     assert {metric for metric in METRICS if result["mean"][metric] is None} == undefined
     assert value == part["image_auroc"]
     assert "NaN" not in (tmp_path / "run/result.json").read_text()
@@ -116,7 +133,59 @@ def test_the_mean_is_over_the_categories_that_have_the_metric_and_says_so(root, 
     part, whole = (result["categories"][name] for name in ("part", "whole"))
     assert part["image_auroc"] is None
     assert result["mean"] == {metric: whole[metric] for metric in METRICS}
-    assert "mean image_auroc: without part, where it is undefined" in result["notes"]
+    assert (
+        "mean image_auroc: over 1 of 2 categories, without part, where it is undefined"
+        in result["notes"]
+    )
+    text = (tmp_path / "run/table.md").read_text()
+    (mean,) = (line for line in text.splitlines() if "| mean |" in line and "| fused |" in line)
+    assert all(f"| {whole[metric]:.3f} (1 of 2) |" in mean for metric in METRICS)
+    assert "(1 of 2): a mean over so many of the categories" in text
+
+
+@pytest.mark.parametrize("name", ["no defective image", "no test folder"])
+def test_such_a_run_is_exported_and_the_file_decides(root, tmp_path, caplog, name):
+    caplog.set_level("INFO")
+    CASES[name][0](root)
+    start(root, tmp_path / "run", "maps=false", "export=true")
+    made = "4 made images instead of the run's own (there is no test image)"
+    images = made if name == "no test folder" else "5 of its images"
+    assert f"it scores as the run does on {images}: scores within" in caplog.text
+    new = write(tmp_path / "new", train=1, good=1, dented=1, seed=1)
+    model = fsad.load(tmp_path / "run/categories/part/model.onnx")
+    for kind, decision in (("good", "good"), ("dent", "defective")):
+        assert model.predict(new / f"part/test/{kind}/xyz/000.tiff").decision == decision
+
+
+@pytest.mark.parametrize("name", ["no mask", "no test folder"])
+def test_an_undefined_metric_is_not_logged_and_makes_no_empty_row(root, tmp_path, name):
+    take_away, undefined, _ = CASES[name]
+    take_away(root)
+    start(root, tmp_path / "run", "maps=false", "logger=csv")
+    logs = [*(tmp_path / "run").rglob("metrics.csv")]
+    rows = [row for path in logs for row in csv.DictReader(path.read_text().splitlines())]
+    logged = {key for row in rows for key, value in row.items() if value and key != "step"}
+    assert {f"test/{metric}" for metric in METRICS} & logged == {
+        f"test/{metric}" for metric in METRICS if metric not in undefined
+    }
+    assert {f"mean/{metric}" for metric in METRICS} & logged == {
+        f"mean/{metric}" for metric in METRICS if metric not in undefined
+    }
+    assert all(any(value for key, value in row.items() if key != "step") for row in rows)
+
+
+def test_a_truth_that_nobody_marked_is_grey_in_the_pictures(root, tmp_path):
+    with_one_empty_mask(root)
+    (root / "part/test/dent/gt/001.png").unlink()
+    start(root, tmp_path / "run")
+    truths = {}
+    for path in (tmp_path / "run/maps/part").glob("*.png"):
+        strip = np.asarray(Image.open(path))
+        third = 2 * (112 + 4)
+        truths[path.stem] = set(np.unique(strip[:, third : third + 112]))
+    assert truths["dent_001"] == truths["dent_002"] == {128}
+    assert truths["dent_000"] == {0, 255}
+    assert truths["good_000"] == {0}
 
 
 @pytest.mark.parametrize("method", ["hypertrans", "ast", "part_mask", "raw"])

@@ -11,7 +11,7 @@ from fsad.data.folders import Folder, eyecandies_folders, mvtec3d_folders
 from fsad.data.layout import EXPECTED, LAID_OUT, find_format, open_reader
 from fsad.data.listing import find_categories
 from fsad.data.pairs import PairReader, Split
-from fsad.errors import DataError, check_at_least
+from fsad.errors import DataError, MissingDataError, check_at_least, message_of
 from fsad.progress import track
 
 WILD = 0.3  # difference in the share of valid depth from which a folder is another kind of image
@@ -84,6 +84,8 @@ def _check_category(
 ) -> None:
     problems, notes = _missing_kinds(category, folders)
     report.problems += problems
+    if not any(folder.stems for folder in folders if folder.split == "test"):
+        report.problems += _misplaced(category, reader)
     report.notes += notes
     rows = [Row(folder) for folder in folders]
     for row in rows:
@@ -119,6 +121,15 @@ def _missing_kinds(category: str, folders: list[Folder]) -> tuple[list[str], lis
     if not any(split == "test" and defect != "good" for split, defect in there):
         notes.append(f"{category}/test: expected images with defects, got none: {without}")
     return problems, notes
+
+
+def _misplaced(category: str, reader: PairReader) -> list[str]:
+    """Tell as a run does that there are test images, but not where it looks."""
+    try:
+        reader.samples(category, "test")
+    except MissingDataError as error:
+        return [message_of(error)]
+    return []
 
 
 def _missing_files(folder: Folder) -> list[str]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fsad.data.depth_rules import DepthRules
 from fsad.data.images import read_grey16_png
-from fsad.data.listing import by_stem, find_categories
+from fsad.data.listing import by_stem, find_categories, holds_files
 from fsad.data.pairs import Sample, check_category, check_partners, check_root, check_split
 from fsad.data.reader import FolderReader
 from fsad.data.record import PREPARED
@@ -95,7 +95,7 @@ class Eyecandies(FolderReader):
             by_stem(folder, pattern) for pattern in (image, DEPTH, RANGE, LABELS, MASK)
         )
         if not images:
-            if split != "train" and not folder.exists():
+            if split != "train" and not holds_files(folder):
                 return []
             raise MissingDataError(f"{folder}: expected {image}, got {_lights(folder)}")
         for name, files in ((DEPTH, depths), (RANGE, ranges), (LABELS, labels)):

@@ -113,7 +113,9 @@ def _wrong_masks(images: dict[str, NDArray[Any]], folder: Folder, stem: str) -> 
             "inverted?"
         )
     if "gt" in images and not share and folder.defect not in ("good", "unknown"):
-        wrong.append("expected a mask with the defect marked, got an empty one")
+        wrong.append(
+            "expected a mask with the defect marked, got an empty one: pixel metrics will be –"
+        )
     if "part" in images and not images["part"].any():
         wrong.append("expected a mask with the part marked, got an empty one")
     return [Fault(stem, text.split(", got")[0], f"{folder.place}/{stem}: {text}") for text in wrong]

@@ -54,6 +54,16 @@ def by_stem(folder: Path, *patterns: str) -> dict[str, Path]:
     return files
 
 
+def holds_files(folder: Path) -> bool:
+    """Tell whether any file lies below a folder, text and hidden ones left out.
+
+    A split that is absent or empty has no images; one with files of which none was taken has images
+    under names, or in places, that were not expected.
+    """
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return any(not path.name.startswith(".") and path.suffix != ".txt" for path in files)
+
+
 def left_out(folder: Path, *patterns: str) -> list[Path]:
     """Return the files that lie where the patterns look and match none of them, sorted."""
     return [

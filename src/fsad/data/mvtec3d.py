@@ -6,7 +6,7 @@ from typing import Any, get_args
 from numpy.typing import NDArray
 
 from fsad.data.depth_file import SUFFIXES, read_depth_file
-from fsad.data.listing import by_stem, find_categories
+from fsad.data.listing import by_stem, find_categories, holds_files
 from fsad.data.pairs import Sample, Split, check_category, check_partners, check_root, check_split
 from fsad.data.reader import FolderReader
 from fsad.errors import MissingDataError
@@ -62,7 +62,8 @@ class MVTec3D(FolderReader):
 
         Raises:
             ConfigError: The category or split is unknown.
-            MissingDataError: There are no training images, or a file lacks its partner.
+            MissingDataError: There are no training images, a file lacks its partner, or none of a
+                test's files is where it is expected.
             DataError: Two files have the same stem.
         """
         folder = self.root / check_category(category, self.categories()) / check_split(split)
@@ -70,6 +71,11 @@ class MVTec3D(FolderReader):
         samples = [sample for path in defects for sample in _samples(path, category, split)]
         if not samples and split == "train":
             raise MissingDataError(f"{folder}: expected {{good,<defect>}}/{RGB}, got none")
+        if not samples and split == "test" and holds_files(folder):
+            raise MissingDataError(
+                f"{folder}: expected {{good,<defect>}}/{RGB}, got other files alone. Lay the "
+                "images out so, or take the folder away to train without test images."
+            )
         return samples
 
     def read_stored(self, sample: Sample) -> NDArray[Any]:

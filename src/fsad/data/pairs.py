@@ -51,6 +51,13 @@ class Sample:
         """Whether it is known which pixels are defective: none of a good image, or by a mask."""
         return bool(self.masks) or not self.is_anomalous
 
+    def is_truth(self, mask: Tensor) -> bool:
+        """Tell whether a mask ``(H, W)`` shows which pixels are defective.
+
+        Without a file it does not, nor does an empty one of a defective image.
+        """
+        return self.is_masked and (not self.is_anomalous or bool(mask.any()))
+
 
 class PairReader(Protocol):
     """A dataset of RGB/depth pairs on disk.

@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from fsad.data.transforms import load_tensors
-from fsad.errors import FsadError, RunError, message_of
+from fsad.errors import FsadError, MissingDataError, RunError, message_of
 from fsad.predict.from_run import TrainedScorer
 from fsad.predict.scorer import Limits, Pixels, Scored
 from fsad.run_record import read_result
@@ -39,7 +39,7 @@ class Proof:
     map: float
 
     def __str__(self) -> str:
-        of = f"made images, for the run's own cannot be read ({self.made})" if self.made else ""
+        of = f"made images instead of the run's own ({self.made})" if self.made else ""
         return (
             f"as the run does on {self.images} {of or 'of its images'}: scores within "
             f"{self.score:.1e}, maps within {self.map:.1e}"
@@ -79,9 +79,10 @@ def proving_images(trained: Trained) -> tuple[Pixels, str]:
         trained: The run's category.
 
     Returns:
-        Depth images ``(n, 3, S, S)``, and why they are made ones: the run's data is not there, or
-        cannot be read. Exporting must not need the data, and any image shows whether a file
-        computes what the run does. Empty where they are the run's.
+        Depth images ``(n, 3, S, S)``, and why they are made ones: the run's data is not there,
+        cannot be read, or has shots alone, of which every patch may be 0 away from itself in the
+        bank. Exporting must not need the data, and any image shows whether a file computes what
+        the run does. Empty where they are the run's.
     """
     try:
         return _images_of(trained), ""
@@ -97,6 +98,8 @@ def _images_of(trained: Trained) -> Pixels:
     shots = set(result.categories[trained.category].shots[:SHOTS])
     train, test = (reader.samples(trained.category, split) for split in ("train", "test"))
     chosen = [it for it in train if it.depth.relative_to(reader.root).as_posix() in shots]
+    if not test:
+        raise MissingDataError("there is no test image")
     spread = np.linspace(0, len(test) - 1, min(TESTS, len(test))).round().astype(int)
     chosen += [test[place] for place in spread]
     size = trained.image_size

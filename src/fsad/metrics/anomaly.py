@@ -40,7 +40,8 @@ class Evaluation:
     * ``aupro30``, ``aupro05``: :func:`fsad.metrics.pro.area_to` 30 % and 5 % false positives.
 
     A metric that the images do not define is ``None``. Pixel metrics are so too where a defective
-    image has no mask: over the other images they would be those of a data set that nobody chose.
+    image has no mask, or an empty one: over the other images they would be those of a data set that
+    nobody chose, and over all of them its defect would count as good.
 
     Image scores are kept and measured exactly. Pixels are counted in a histogram per set
     (:class:`fsad.metrics.histogram.ScoreHistogram`), which brings its own error bound, or with
@@ -75,7 +76,7 @@ class Evaluation:
         self._anomalous = np.zeros(2, np.int64)  # pixels: everywhere, on the part
         self._total = np.zeros(2, np.int64)
         self._labels: list[Tensor] = []
-        self._without_mask = 0
+        self._unknown = {"no": 0, "an empty": 0}  # defective images, by the mask that they have
         self._image_scores: dict[str, list[Tensor]] = {name: [] for name in self.names}
 
     def update(
@@ -95,7 +96,8 @@ class Evaluation:
             scored: For each name the image scores ``(n,)`` and the anomaly maps ``(n, H, W)``;
                 finite, any scale, higher = more anomalous. Maps are taken as float32.
             masked: Whether it is known which pixels of the image are defective, ``(n,)``, bool;
-                omitted, of all. The masks of the others say nothing.
+                omitted, of all. The masks of the others say nothing, nor does an empty one of an
+                image with a defect.
 
         Raises:
             ConfigError: ``scored`` does not hold exactly the names of this evaluation.
@@ -117,7 +119,10 @@ class Evaluation:
             check_finite(f"{name} maps", maps)
 
         self._size = {axis: size[axis] for axis in ("H", "W")}
-        self._without_mask += 0 if masked is None else int((~masked).sum())
+        known = torch.ones(n, dtype=torch.bool) if masked is None else masked.cpu()
+        empty = labels.bool().cpu() & known & ~masks.cpu().flatten(1).any(dim=1)
+        self._unknown["no"] += int((~known).sum())
+        self._unknown["an empty"] += int(empty.sum())
         masks, parts = masks.cpu(), dilate(parts, self.margin).cpu()
         defect, near = masks.numpy(), parts.numpy()
         self._anomalous += np.array([np.count_nonzero(defect), np.count_nonzero(defect & near)])
@@ -136,14 +141,17 @@ class Evaluation:
             not define one, with the reason in :attr:`undefined` and in the log.
         """
         labels = torch.cat(self._labels) if self._labels else torch.zeros(0, dtype=torch.bool)
+        image = _one_sided(int(labels.sum()), len(labels), "image")
+        # Good images alone have good pixels alone: that is one reason, said once.
+        unknown = (image if not labels.any() else None) or self._why_unknown(labels)
         pixels, on_part = (
-            self._no_masks(labels) or _one_sided(int(anomalous), int(total), what)
+            unknown or _one_sided(int(anomalous), int(total), what)
             for anomalous, total, what in zip(
                 self._anomalous, self._total, ("pixel", "pixel on the part"), strict=True
             )
         )
         reasons = {
-            "image_auroc": _one_sided(int(labels.sum()), len(labels), "image"),
+            "image_auroc": image,
             "pixel_auroc": pixels,
             "pixel_auroc_part": on_part,
             "aupro30": pixels,
@@ -169,7 +177,13 @@ class Evaluation:
             for name, numbers in measured.items()
         }
 
-    def _no_masks(self, labels: Tensor) -> str | None:
-        if not self._without_mask:
-            return None
-        return f"{self._without_mask} of {int(labels.sum())} defective test images have no mask"
+    def _why_unknown(self, labels: Tensor) -> str | None:
+        """Say how many defective images do not tell which of their pixels are; None if all do."""
+        defective = int(labels.sum())
+        reasons = [
+            f"{count} of {defective} defective test images {'has' if count == 1 else 'have'} "
+            f"{what} mask"
+            for what, count in self._unknown.items()
+            if count
+        ]
+        return ", ".join(reasons) or None

@@ -36,8 +36,13 @@ def warnings(found: Iterable[Trivial]) -> list[str]:
     ]
 
 
-def audit(found: list[Trivial]) -> Section:
-    """Show the image AUROC of statistics that know nothing of defects."""
+def audit(found: list[Trivial], categories: Iterable[str] = ()) -> Section:
+    """Show the image AUROC of statistics that know nothing of defects.
+
+    Args:
+        found: What was measured.
+        categories: Those that were looked at; one whose test images define no AUROC is named.
+    """
     html = paragraph(
         "Image AUROC of statistics that know nothing of defects. Near 0 or 1, good and defective "
         "images differ by more than defects, as from other recording sessions; a high image AUROC "
@@ -62,4 +67,9 @@ def audit(found: list[Trivial]) -> Section:
     if not said:
         html += paragraph("No trivial statistic separates the test images.")
     html += table("Image AUROC of trivial statistics", names, lines)
+    left = [name for name in categories if name not in by_category]
+    if left:
+        html += paragraph(
+            f"Not measured in {', '.join(left)}: there are no good, or no defective test images."
+        )
     return Section("audit", "Trivial statistics", html)

@@ -81,7 +81,7 @@ def images_of(result: RunResult, data_root: Path | None = None, budget: int = BU
                 found.problems.append(f"{name} is without pictures: {message_of(error)}")
                 samples, masks = None, None
         categories.append((scores, samples))
-        entries.append(_entry(scores, limits, size, masks))
+        entries.append(_entry(scores, limits, size, masks) | {"undefined": category.undefined})
     if entries:
         found.images = sum(len(scores.images) for scores, _ in categories)
         found.cards = _add_cards(found, categories, entries, size, budget)
@@ -97,7 +97,9 @@ def _masks(reader: PairReader, samples: Sequence[Sample], size: int) -> list[Ten
     """Return the ground truth of all images; None where that of one is not known."""
     if not all(sample.is_masked for sample in samples):
         return None
-    return [load_tensors(reader, sample, size, ["mask"])["mask"] for sample in samples]
+    masks = [load_tensors(reader, sample, size, ["mask"])["mask"] for sample in samples]
+    known = all(sample.is_truth(mask) for sample, mask in zip(samples, masks, strict=True))
+    return masks if known else None
 
 
 def _limits(found: Images, folder: Path, name: str) -> Threshold:

@@ -77,7 +77,7 @@ def _table(comparison: Comparison) -> str:
         by_experiment.setdefault(each.experiment, {})[each.metric] = each
     lines = []
     for found in by_experiment.values():
-        first = next(iter(found.values()))
+        first = max(found.values(), key=lambda each: each.cells)  # some lack a metric
         counts = [cell(str(first.cells), "number"), cell(str(first.images), "number")]
         numbers = [
             cell(_numbers(found[it]), "number", found[it].mean)

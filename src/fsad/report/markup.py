@@ -17,15 +17,17 @@ def notes(lines: Iterable[str]) -> str:
     return f'<ul class="notes">{items}</ul>' if items else ""
 
 
-def cell(text: str, kind: str = "", value: float | None = None) -> str:
+def cell(text: str, kind: str = "", value: float | None = None, about: str = "") -> str:
     """Return a table's cell of plain text.
 
     Args:
         text: What is shown.
         kind: Its class in the style sheet.
         value: The number behind a rounded text, in full, for whoever points at it.
+        about: Where there is no number, plain text of why, for whoever points at it.
     """
     exact = "" if value is None else f' data-value="{value!r}" title="{value!r}"'
+    exact += f' title="{escape(about, quote=True)}"' if about else ""
     return f"<td{_class(kind)}{exact}>{escape(text)}</td>"
 
 

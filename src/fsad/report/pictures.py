@@ -43,7 +43,7 @@ def pictures(reader: PairReader, sample: Sample, size: int) -> dict[str, str]:
 
 def _truth(sample: Sample, mask: Tensor) -> NDArray[np.uint8]:
     """Return a picture of the ground truth, ``(S, S)``: white is defective, grey not known."""
-    if not sample.is_masked:
+    if not sample.is_truth(mask):
         return np.full(tuple(mask.shape), UNKNOWN, np.uint8)
     return mask.numpy().astype(np.uint8) * np.uint8(255)
 

@@ -58,13 +58,14 @@ def _number(row: Row, metric: str) -> str:
     found = row.cells.get(metric)
     if found is None:
         return cell("missing", "number")
-    return cell(_text(found), "number", found.mean)
-
-
-def _text(found: Cell) -> str:
     if found.mean is None:
-        return "–"
-    return f"{found.mean:.3f}" + ("" if found.std is None else f" ± {found.std:.3f}")
+        return cell("–", "number", about=row.reasons.get(metric, ""))
+    return cell(_text(found, row.partial.get(metric, "")), "number", found.mean)
+
+
+def _text(found: Cell, partial: str) -> str:
+    few = f" ({partial})" if partial else ""
+    return f"{found.mean:.3f}" + ("" if found.std is None else f" ± {found.std:.3f}") + few
 
 
 def _paper(content: Table, runs: Iterable[RunResult]) -> str:

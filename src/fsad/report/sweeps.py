@@ -1,6 +1,5 @@
 """Runs over alpha and beta: metric by metric, mean and spread over seeds, holes left open."""
 
-import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -8,7 +7,7 @@ from typing import Any
 
 from fsad.report.figure import BLUE, INK, SCALE, as_html
 from fsad.run_record import CategoryResult, RunResult
-from fsad.table.rows import Cell
+from fsad.table.rows import Cell, having, mean_of
 from fsad.table.settings import identity, settings_of, shown
 
 METRICS = {
@@ -48,17 +47,36 @@ class Grid:
     def cell(self, place: Place, metric: str) -> Cell:
         """Average a metric over seeds, each seed's number being its mean over categories.
 
-        A seed that lacks one of the categories, or the metric in one, does not count: its mean
-        would be of another kind. The cell is empty where no seed is left.
+        Categories without the metric in any run are left out. A seed that lacks one of the
+        categories, or the metric in one of the others, does not count: its mean would be of another
+        kind. The cell is empty where no seed is left.
         """
-        means = []
-        for results in self.runs.get(place, {}).values():
-            if results.keys() != self.categories:
-                continue
-            numbers = [result.fused.get(metric) for result in results.values()]
-            known = [number for number in numbers if number is not None]
-            means.append(statistics.fmean(known) if len(known) == len(numbers) else None)
-        return Cell.over(means)
+        have = self.having(metric)
+        return Cell.over(
+            mean_of(results[name].fused.get(metric) for name in have)
+            for results in self.runs.get(place, {}).values()
+            if results.keys() == self.categories
+        )
+
+    def having(self, metric: str) -> list[str]:
+        """Name the categories in which any run has the metric."""
+        return having((it for seeds in self.runs.values() for it in seeds.values()), metric)
+
+    def drawn(self) -> dict[str, str]:
+        """Return the metrics that any run has, with what people call them."""
+        return {metric: name for metric, name in METRICS.items() if self.having(metric)}
+
+    def without(self) -> list[str]:
+        """Say which metrics are undefined where, and why, one sentence each."""
+        sentences: dict[str, None] = {}
+        for seeds in self.runs.values():
+            for results in seeds.values():
+                for name, result in results.items():
+                    for metric, reason in result.undefined.items():
+                        if metric in METRICS:
+                            of = f"{METRICS[metric]} is undefined in {name}: {reason}."
+                            sentences[of] = None
+        return list(sentences)
 
 
 def grids(results: Iterable[RunResult]) -> list[Grid]:
@@ -127,10 +145,12 @@ def curve_html(grid: Grid, axis: str, name: str) -> str:
     at = held(grid, axis)
     assert at is not None
     other = next(it for it in AXES if it != axis)
-    figure = make_subplots(rows=1, cols=len(METRICS), subplot_titles=list(METRICS.values()))
+    if not (drawn := grid.drawn()):
+        return _nothing(grid)
+    figure = make_subplots(rows=1, cols=len(drawn), subplot_titles=list(drawn.values()))
     values = grid.values(axis)
     places = [(value, at) if axis == AXES[0] else (at, value) for value in values]
-    for column, metric in enumerate(METRICS, 1):
+    for column, metric in enumerate(drawn, 1):
         cells = [grid.cell(place, metric) for place in places]
         figure.add_trace(
             Scatter(
@@ -157,6 +177,7 @@ def curve_html(grid: Grid, axis: str, name: str) -> str:
     said = [f"{_categories(grid)} At {SAID[other]} = {at:g}.", _seeds(grid, places)]
     if missing := _missing(grid, places):
         said.append(f"{missing} of {len(places)} values have no result: the line is broken there.")
+    said += map(escape, grid.without())
     return f"<p>{' '.join(said)} {CAUTION}</p>" + as_html(figure, name, height=380)
 
 
@@ -171,11 +192,13 @@ def heat_map_html(grid: Grid, name: str) -> str:
     from plotly.subplots import make_subplots
 
     alphas, betas = (grid.values(axis) for axis in AXES)
+    if not (drawn := grid.drawn()):
+        return _nothing(grid)
     figure = make_subplots(
-        rows=1, cols=len(METRICS), subplot_titles=list(METRICS.values()), horizontal_spacing=0.11
+        rows=1, cols=len(drawn), subplot_titles=list(drawn.values()), horizontal_spacing=0.11
     )
     columns, lines = ([f"{value:g}" for value in axis] for axis in (alphas, betas))
-    for column, metric in enumerate(METRICS, 1):
+    for column, metric in enumerate(drawn, 1):
         cells = [[grid.cell((alpha, beta), metric) for alpha in alphas] for beta in betas]
         domain = figure.layout[f"xaxis{column if column > 1 else ''}"].domain
         figure.add_trace(
@@ -226,7 +249,14 @@ def heat_map_html(grid: Grid, name: str) -> str:
         said.append(f"Image AUROC lies between {min(known):.3f} and {max(known):.3f}.")
     if missing := _missing(grid, places):
         said.append(f"{missing} of {len(places)} places have no result and are crossed out.")
+    said += map(escape, grid.without())
     return f"<p>{' '.join(said)} {CAUTION}</p>" + as_html(figure, name, height=420)
+
+
+def _nothing(grid: Grid) -> str:
+    """Say why there is no figure."""
+    why = " ".join(map(escape, grid.without())) or "No run has a number."
+    return f"<p>{_categories(grid)} {why}</p>"
 
 
 def varies(grid: Grid) -> bool:
@@ -239,7 +269,7 @@ def _spread(cell: Cell) -> str:
 
 
 def _seeds(grid: Grid, places: Iterable[Place]) -> str:
-    counts = {grid.cell(place, "image_auroc").n for place in places} - {0}
+    counts = {_most(grid, place) for place in places} - {0}
     if not counts:
         return "No seed has every category."
     least, most = min(counts), max(counts)
@@ -250,7 +280,12 @@ def _seeds(grid: Grid, places: Iterable[Place]) -> str:
 
 
 def _missing(grid: Grid, places: Iterable[Place]) -> int:
-    return sum(grid.cell(place, "image_auroc").mean is None for place in places)
+    return sum(not _most(grid, place) for place in places)
+
+
+def _most(grid: Grid, place: Place) -> int:
+    """Return how many seeds have a number, of the metric that most have."""
+    return max(grid.cell(place, metric).n for metric in METRICS)
 
 
 def _categories(grid: Grid) -> str:

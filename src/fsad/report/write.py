@@ -81,7 +81,7 @@ def _page(runs: Runs, first: RunResult, reference: str, data_root: Path | None) 
         try:
             found = audited(images.reader, first.categories)
             banners += warnings(found)
-            sections += [audit(found)] if found else []
+            sections += [audit(found, first.categories)] if found else []
         except FsadError as error:
             banners.append(f"Without audit of trivial statistics: {message_of(error)}")
     banners += [f"Not read: {problem}" for problem in runs.problems]

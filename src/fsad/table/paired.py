@@ -58,7 +58,7 @@ class Comparison:
     Attributes:
         reference: Its name.
         differences: By experiment and metric.
-        left_out: What could not be compared and why, one sentence each.
+        left_out: What could not be compared and why, one sentence each, without its full stop.
     """
 
     reference: str
@@ -116,6 +116,7 @@ def compare(runs: Runs, reference: str) -> Comparison:
         if len(others) == 1:
             labels = {head: str(group.settings.get(name)) for name, head in headings.items()}
             found += _differences(experiment, labels, group.cells, others[0].cells)
+            left_out += _undefined(group.name, group.cells, others[0].cells)
         else:
             why = (
                 f"{len(others)} runs of {reference} fit, with different settings; give only the "
@@ -174,6 +175,27 @@ def _differences(
                 )
             )
     return found
+
+
+def _undefined(
+    name: str, ours: Mapping[Cell, RunResult], theirs: Mapping[Cell, RunResult]
+) -> list[str]:
+    """Say which metrics are not compared in a category, as a run has none, and why."""
+    lacking: dict[tuple[str, str], dict[str, None]] = {}  # metrics by category and reason, in order
+    cells = sorted(ours.keys() & theirs.keys())
+    for metric in METRICS:
+        for cell in cells:
+            for runs in (ours, theirs):
+                result = runs[cell].categories[cell[0]]
+                if result.fused.get(metric) is None:
+                    reason = result.undefined.get(metric, "it is undefined in a run")
+                    lacking.setdefault((cell[0], reason), {})[metric] = None
+    count = len({category for category, _ in cells})
+    of = f" (1 of {count} categories)" if count > 1 else ""
+    return [
+        f"{name}: {', '.join(metrics)} not compared in {category}{of}: {reason}"
+        for (category, reason), metrics in lacking.items()
+    ]
 
 
 def _difference(

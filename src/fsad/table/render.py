@@ -29,14 +29,15 @@ def _seeds(row: Row) -> str:
 
 
 def _number(row: Row, metric: str) -> str:
-    """Return "mean ± std", with the number of seeds behind it where some have no number."""
+    """Return "mean ± std"; with how many categories and seeds are behind it, where not all."""
     cell = row.cells.get(metric)
     if cell is None:
         return MISSING
     if cell.mean is None:
         return "–"
     spread = "" if cell.std is None else f" ± {cell.std:.3f}"
-    return f"{cell.mean:.3f}{spread}" + ("" if cell.n == row.n else f" (n={cell.n})")
+    few = f" ({row.partial[metric]})" if metric in row.partial else ""
+    return f"{cell.mean:.3f}{spread}{few}" + ("" if cell.n == row.n else f" (n={cell.n})")
 
 
 def _lines(content: Table) -> list[list[str]]:
@@ -107,7 +108,8 @@ def _differences(comparison: Comparison) -> list[list[str]]:
     headings = list(comparison.differences[0].labels) if comparison.differences else []
     lines = [[*headings, "pairs", "test images", *METRICS]]
     for of_experiment in by_experiment.values():
-        first, found = of_experiment[0], {each.metric: each for each in of_experiment}
+        first = max(of_experiment, key=lambda each: each.cells)  # some lack a metric
+        found = {each.metric: each for each in of_experiment}
         cells = [_difference(found.get(metric)) for metric in METRICS]
         lines.append([*first.labels.values(), str(first.cells), str(first.images), *cells])
     return lines

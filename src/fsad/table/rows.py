@@ -23,6 +23,7 @@ LEGEND = (
     "The part mask is the control: it scores the shape of the part, without a model; "
     "its image_auroc is about 0.5 by construction (a blurred mask reaches 1, but for thin parts)."
 )
+PARTIAL = "(1 of 2): a mean over so many of the categories, those in which the metric is defined."
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,16 @@ class Row:
         n: Seeds that have a result.
         expected: Seeds that the table's other lines have.
         cells: By metric; empty if the result is missing.
+        partial: By metric, "1 of 2" where a mean is over so many of the categories alone.
+        reasons: By metric, why it is undefined in the category.
     """
 
     labels: dict[str, str]
     n: int
     expected: int
     cells: dict[str, Cell]
+    partial: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,30 @@ class Table:
     rows: list[Row]
     notes: list[str]
     printed: list[Printed]
+
+
+def having(
+    seeds: Iterable[Mapping[str, CategoryResult]], metric: str, score: str = "fused"
+) -> list[str]:
+    """Name the categories in which any seed has a number; in the others it is undefined."""
+    found = {
+        name: None
+        for results in seeds
+        for name, result in results.items()
+        if getattr(result, score).get(metric) is not None
+    }
+    return list(found)
+
+
+def mean_of(numbers: Iterable[float | None]) -> float | None:
+    """Average numbers; None where there is none, or one is undefined: the mean is of another kind.
+
+    Args:
+        numbers: Of the categories that have the metric.
+    """
+    given = list(numbers)
+    known = [number for number in given if number is not None]
+    return statistics.fmean(known) if known and len(known) == len(given) else None
 
 
 @dataclass
@@ -111,16 +140,34 @@ class _Group:
             if category in results
         ]
 
+    def whole(self) -> list[dict[str, CategoryResult]]:
+        """Return what the seeds have that have all categories."""
+        return [results for results in self.seeds.values() if results.keys() == self.categories]
+
     def means(self, score: str) -> list[Metrics]:
-        """Return one mean per seed that has all categories; undefined where one of them is."""
-        means: list[Metrics] = []
-        for results in self.seeds.values():
-            if results.keys() == self.categories:
-                sets = [getattr(result, score) for result in results.values()]
-                cells = {metric: Cell.over(each.get(metric) for each in sets) for metric in METRICS}
-                whole = {key: cell.mean for key, cell in cells.items() if cell.n == len(sets)}
-                means.append(whole)
-        return means
+        """Return one mean per seed that has all categories, over those that have the metric."""
+        seeds = self.whole()
+        sets = [getattr(result, score) for results in seeds for result in results.values()]
+        metrics = [metric for metric in METRICS if any(metric in each for each in sets)]
+        have = {metric: having(seeds, metric, score) for metric in metrics}
+        return [
+            {
+                metric: mean_of(getattr(results[name], score).get(metric) for name in have[metric])
+                for metric in metrics
+            }
+            for results in seeds
+        ]
+
+    def reasons(self, category: str) -> dict[str, str]:
+        """Return why metrics are undefined in a category, by metric."""
+        results = [each[category] for each in self.seeds.values() if category in each]
+        return {metric: why for it in results for metric, why in it.undefined.items()}
+
+    def partial(self) -> dict[str, str]:
+        """Say of each metric over how many categories its mean is, where not over all or none."""
+        seeds, count = self.whole(), len(self.categories)
+        have = {metric: len(having(seeds, metric)) for metric in METRICS}
+        return {metric: f"{few} of {count}" for metric, few in have.items() if 0 < few < count}
 
 
 def _order(settings: Settings, names: Iterable[str]) -> list[tuple[bool, float, str]]:
@@ -149,7 +196,9 @@ def _rows_of(group: _Group, headings: Mapping[str, str], expected: int) -> list[
     def add(category: str, score: str, sets: list[Metrics]) -> None:
         labels = {**common, "category": category, "score": score}
         cells = {metric: Cell.over(each.get(metric) for each in sets) for metric in METRICS}
-        rows.append(Row(labels, len(sets), expected, cells if sets else {}))
+        partial = group.partial() if category == "mean" else {}
+        why = group.reasons(category)
+        rows.append(Row(labels, len(sets), expected, cells if sets else {}, partial, why))
 
     categories = sorted(group.categories)
     for category in [*categories, "mean"] if len(categories) > 1 else categories:
@@ -194,7 +243,8 @@ def table(runs: Runs) -> Table:
     """Average runs over their seeds.
 
     Runs that differ in any setting but the seed are never averaged. The mean over categories uses
-    only seeds that have every category, so that its numbers are of one kind.
+    only seeds that have every category, so that its numbers are of one kind; where a metric is
+    undefined in a category for all seeds, the mean is over the others, and says how many they are.
 
     Args:
         runs: What :func:`fsad.table.collect` found.
@@ -227,6 +277,7 @@ def table(runs: Runs) -> Table:
     for name in runs.missing:
         labels = dict.fromkeys(columns, "") | {"dataset": f"missing: {name}"}
         rows.append(Row(labels, 0, 1, {}))
+    notes += [PARTIAL] if any(row.partial for row in rows) else []
     notes += [f"Not read: {problem}" for problem in runs.problems]
     notes = list(dict.fromkeys(notes))  # seeds share a reason
     return Table(columns, rows, notes, _printed(groups.values()))

@@ -26,6 +26,15 @@ const explorer = (() => {
 
   const auroc = (category, beta) => fsad.auroc(imageScores(category, beta), category.labels);
 
+  const hasBoth = (category) => category.labels.includes(0) && category.labels.includes(1);
+
+  /** Why categories lack a metric, each reason once; empty where none does, or nobody noted why. */
+  function reasons(some, metric) {
+    const lacking = some.filter((it) => it.undefined[metric]);
+    const said = lacking.map((it) => (some.length > 1 ? `${it.name}: ` : "") + it.undefined[metric]);
+    return [...new Set(said)].join("; ");
+  }
+
   /** Mean over those categories that have both kinds of images. */
   function meanAuroc(some, beta) {
     const known = some.map((it) => auroc(it, beta)).filter((it) => it !== null);
@@ -147,7 +156,8 @@ const explorer = (() => {
     const wrong = called !== Boolean(defective);
     verdict.textContent = defective ? (called ? "found" : "missed") : (called ? "false alarm" : "passed");
     verdict.classList.toggle("wrong", wrong);
-    score.textContent = `score ${number(row.score)}, mistake ${Math.round(100 * row.mistake)} %`;
+    score.textContent = `score ${number(row.score)}` +
+      (hasBoth(category) ? `, mistake ${Math.round(100 * row.mistake)} %` : "");
     for (const [kind, canvas] of Object.entries(canvases)) {
       const wanted = `${state.outline} ${kind === "fused" ? state.beta : ""}`;
       if (canvas.dataset.painted === wanted) continue;
@@ -169,10 +179,12 @@ const explorer = (() => {
   }
 
   function showNumbers() {
-    const some = chosen(), ofRun = meanAuroc(some, betaOfRun);
+    const some = chosen(), ofRun = meanAuroc(some, betaOfRun), both = some.filter(hasBoth).length;
+    const over = both && both < some.length ? `${both} of ${some.length} categories` : "categories";
+    const why = reasons(some, "image_auroc");
     element("auroc").textContent = number(meanAuroc(some, state.beta));
-    element("auroc-note").textContent = " image AUROC" + (some.length > 1 ? ", mean over categories" : "") +
-      (fusable ? `; the run's beta gives ${number(ofRun)}` : "");
+    element("auroc-note").textContent = " image AUROC" + (some.length > 1 ? `, mean over ${over}` : "") +
+      (why ? ` (–: ${why})` : "") + (fusable && both ? `; the run's beta gives ${number(ofRun)}` : "");
     const counts = confusion(some, state.beta, state.threshold);
     for (const [kind, value] of Object.entries(counts)) element(kind).textContent = value;
     for (const id of ["beta", "threshold", "outline"]) {
@@ -205,11 +217,17 @@ const explorer = (() => {
       const alone = some[0].domains.length > 1 ? some[0].domains.map((name) => ({ name, scores: some[0].scores[name] })) : [];
       lines.push(...[fused, ...alone].map((it) => ({ name: it.name, ...fsad.roc(it.scores, some[0].labels) })));
     } else {
-      lines.push(...some.map((it) => ({ name: it.name, ...fsad.roc(imageScores(it, state.beta), it.labels) })));
+      lines.push(...some.filter(hasBoth).map((it) => ({ name: it.name, ...fsad.roc(imageScores(it, state.beta), it.labels) })));
     }
     const style = (i) => ({ color: palette[i % 3], width: 2, dash: ["solid", "dash", "dot", "dashdot"][Math.floor(i / (one ? 1 : 3)) % 4] });
-    const both = some.some((it) => it.labels.includes(0) && it.labels.includes(1));
-    element("roc-figure").hidden = !both;  // one kind of images alone has no ROC curve
+    const both = some.some(hasBoth);
+    element("roc-figure").hidden = !both;
+    const absent = [
+      ["ROC", reasons(some, "image_auroc") || (both ? "" : "test images of one kind alone")],
+      ["PRO", reasons(some, "aupro30")],
+    ].filter(([, why]) => why);
+    element("absent").textContent = absent.map(([curve, why]) => `No ${curve} curve: ${why}.`).join(" ");
+    element("absent").hidden = !absent.length;
     const traces = lines.map((line, i) => ({ ...line, mode: "lines", line: style(i) }));
     const counts = confusion(some, state.beta, state.threshold);
     if (one) {
