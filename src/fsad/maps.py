@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -18,6 +17,7 @@ from fsad.files import atomic
 from fsad.scored import ScoredImages, Scores
 
 GAP = 4  # pixels between panels
+UNKNOWN = 128  # grey, of a truth that nobody marked
 LONGEST = 255  # bytes of a file's name that file systems take
 
 
@@ -59,7 +59,7 @@ def write_maps(
         panels = [
             _picture(seen["rgb"]),
             _picture(seen["depth"]),
-            _truth(seen["mask"], sample.is_truth(seen["mask"])),
+            np.repeat(truth_pixels(sample, seen["mask"])[..., None], 3, axis=2),
             *(coloured(maps[0].numpy(), *limit) for maps, limit in zip(kinds, limits, strict=True)),
         ]
         path = folder / _name(sample, index)
@@ -80,10 +80,11 @@ def _picture(image: Tensor) -> NDArray[np.uint8]:
     return pixels
 
 
-def _truth(mask: Tensor, is_known: bool) -> NDArray[np.uint8]:
-    """Return the ground truth in white on black; grey where it is not known."""
-    shown = mask.float() if is_known else torch.full(mask.shape, 0.5)
-    return _picture(shown.expand(3, -1, -1))
+def truth_pixels(sample: Sample, mask: Tensor) -> NDArray[np.uint8]:
+    """Return a picture of the ground truth, ``(S, S)``: white is defective, grey not known."""
+    if not sample.is_truth(mask):
+        return np.full(tuple(mask.shape), UNKNOWN, np.uint8)
+    return mask.numpy().astype(np.uint8) * np.uint8(255)
 
 
 def _side_by_side(panels: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:

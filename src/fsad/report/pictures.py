@@ -6,14 +6,13 @@ import io
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from fsad.data.pairs import PairReader, Sample
 from fsad.data.transforms import load_tensors
+from fsad.maps import truth_pixels
 
 SIDE = 224  # pixels, at most
 QUALITY = 85  # of JPEG
-UNKNOWN = 128  # grey, of a truth that nobody marked
 
 
 def pictures(reader: PairReader, sample: Sample, size: int) -> dict[str, str]:
@@ -37,15 +36,8 @@ def pictures(reader: PairReader, sample: Sample, size: int) -> dict[str, str]:
     return {
         "rgb": _uri(rgb, "JPEG", quality=QUALITY),
         "depth": _uri(depth, "JPEG", quality=QUALITY),
-        "truth": _uri(_truth(sample, seen["mask"]), "PNG", optimize=True),
+        "truth": _uri(truth_pixels(sample, seen["mask"]), "PNG", optimize=True),
     }
-
-
-def _truth(sample: Sample, mask: Tensor) -> NDArray[np.uint8]:
-    """Return a picture of the ground truth, ``(S, S)``: white is defective, grey not known."""
-    if not sample.is_truth(mask):
-        return np.full(tuple(mask.shape), UNKNOWN, np.uint8)
-    return mask.numpy().astype(np.uint8) * np.uint8(255)
 
 
 def _uri(pixels: NDArray[np.uint8], kind: str, **options: int) -> str:
