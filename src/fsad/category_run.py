@@ -147,6 +147,7 @@ class CategoryRun:
         stored_at = self.trained or self.folder
         plan = self.method.plan(self.extractor, stored_at / "banks.safetensors")
         self.data.setup("fit")
+        self._refuse_processes_without_test()
         profile = self.data.inspect_shots()  # first: a file that misleads costs no training
         memos = self._memos(plan)
         plan.builder.memo = memos["banks"]
@@ -350,14 +351,20 @@ class CategoryRun:
         patches = scorer.patches.gathered(len(self.data.test_samples), device)
         return patches, time.perf_counter() - start - builder.seconds_in_test
 
+    def _refuse_processes_without_test(self) -> None:
+        """Refuse several processes where there is nothing to share out among them."""
+        if self.data.test_samples:
+            return
+        count = self.around.make_trainer(callbacks=[]).world_size
+        if count > 1:
+            raise ConfigError(
+                f"trainer.devices: expected 1 without test images, got {count}. "
+                "Say trainer.devices=1, or add images to test/."
+            )
+
     def _without_test(self, plan: Plan) -> dict[str, Tensor]:
         """Build the banks all the same: a threshold, and predictions, need no test images."""
-        trainer = self.around.make_trainer(callbacks=[])
-        if trainer.world_size > 1:
-            raise ConfigError(
-                f"trainer.devices: expected 1 without test images, got {trainer.world_size}"
-            )
-        plan.scorer.to(trainer.strategy.root_device)
+        plan.scorer.to(self.around.make_trainer(callbacks=[]).strategy.root_device)
         plan.builder.fill(self.data, plan.scorer)
         plan.scorer.cpu()
         return {}

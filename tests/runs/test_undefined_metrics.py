@@ -206,6 +206,8 @@ def test_several_processes_need_test_images(root, tmp_path):
     without_test(root)
     two = ("trainer.devices=2", "trainer.strategy=ddp", "trainer.accelerator=cpu")
     with pytest.raises(
-        ConfigError, match=r"trainer\.devices: expected 1 without test images, got 2"
+        ConfigError,
+        match=r"trainer\.devices: expected 1 without test images, got 2\. Say trainer\.devices=1",
     ):
         start(root, tmp_path / "run", *two)
+    assert not list((tmp_path / "run").rglob("*.safetensors"))  # nothing was trained for nothing
