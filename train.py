@@ -12,10 +12,10 @@ from hydra.errors import CompactHydraException, InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from fsad.config import register, settle
 from fsad.errors import FsadError, message_of, printable
-from fsad.overrides import unreadable
-from fsad.sweep import finished
+from fsad.run.config import register, settle
+from fsad.run.overrides import unreadable
+from fsad.run.sweep import finished
 
 CONF = str(Path(__file__).parent / "conf")
 log = logging.getLogger("fsad")
@@ -73,7 +73,9 @@ def run(cfg: DictConfig) -> float | None:
     if number is not None and cfg.resume and (result := finished(Path(cfg.resume))):
         log.info("finished before: %s", cfg.resume)
         return result.mean["image_auroc"]
-    from fsad.job import run_job  # lightning takes seconds to import; a mistake shows before that
+    from fsad.run.job import (
+        run_job,  # lightning takes seconds to import; a mistake shows before that
+    )
 
     return run_job(cfg)
 

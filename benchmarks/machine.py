@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from fsad.provenance import revision_of
+from fsad.runtime.provenance import revision_of
 
 INSTRUCTIONS = (
     "avx2",

@@ -7,8 +7,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from fsad.config import register, settle
-from fsad.job import run_job
+from fsad.run.config import register, settle
+from fsad.run.job import run_job
 
 ROOT = Path(__file__).parents[1]
 GENERATED = (

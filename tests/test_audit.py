@@ -7,8 +7,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
-from fsad.audit import STATISTICS, audit, audit_samples
 from fsad.cli import app
+from fsad.data.inspect.audit import STATISTICS, audit, audit_samples
 from fsad.data.pairs import Sample
 from fsad.data.synthetic import Synthetic
 from fsad.errors import DataError

@@ -5,8 +5,8 @@ import io
 
 import pytest
 
-from fsad.cells import guarded, plain
-from fsad.run_record import ScoreRow, write_scores
+from fsad.results.record import ScoreRow, write_scores
+from fsad.storage.csv_cells import guarded, plain
 
 TEXTS = [
     "=1+1",

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from fsad.checkpoint import check_loss, leave_out_backbone, refuse_other_backbone
+from fsad.engine.checkpoint import check_loss, leave_out_backbone, refuse_other_backbone
 from fsad.errors import NonFiniteError, RunError
 
 EXTRACTOR = SimpleNamespace(name="tiny", sha256="ab12", refuse_training=lambda: None)

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from fsad.cli import app, main
 from fsad.errors import DataError
-from fsad.table import Runs
+from fsad.results.table import Runs
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ def test_debug_shows_the_traceback(run, tmp_path):
 
 
 def test_a_mistake_of_the_program_is_one_line_too_and_debug_shows_where(run, tmp_path, monkeypatch):
-    monkeypatch.setattr("fsad.data.check.check", lambda *_: 1 / 0)
+    monkeypatch.setattr("fsad.data.inspect.check.check", lambda *_: 1 / 0)
     result = run("data", "check", tmp_path)
     assert result.exit_code == 1
     assert result.stderr == (
@@ -214,7 +214,7 @@ def test_a_mistake_of_the_program_without_a_message_is_named_by_its_class(
     def fail(*_):
         raise NotImplementedError
 
-    monkeypatch.setattr("fsad.data.check.check", fail)
+    monkeypatch.setattr("fsad.data.inspect.check.check", fail)
     assert "got NotImplementedError. The" in run("data", "check", tmp_path).stderr
 
 
@@ -222,7 +222,7 @@ def test_a_reader_that_leaves_is_no_mistake(run, tmp_path, monkeypatch):
     def leave(*_):
         raise BrokenPipeError
 
-    monkeypatch.setattr("fsad.data.check.check", leave)
+    monkeypatch.setattr("fsad.data.inspect.check.check", leave)
     assert "mistake" not in run("data", "check", tmp_path).stderr
 
 
@@ -277,9 +277,9 @@ def test_table_writes_into_the_current_folder_unless_told_otherwise(run, tmp_pat
 
 def test_table_writes_where_it_is_asked_to(run, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr("fsad.table.collect", lambda paths: Runs(missing=[*paths]))
-    monkeypatch.setattr("fsad.table.print_table", seen.append)
-    monkeypatch.setattr("fsad.table.write_table", lambda folder, _: (folder / "table.md",))
+    monkeypatch.setattr("fsad.results.table.collect", lambda paths: Runs(missing=[*paths]))
+    monkeypatch.setattr("fsad.results.table.print_table", seen.append)
+    monkeypatch.setattr("fsad.results.table.write_table", lambda folder, _: (folder / "table.md",))
     result = run("table", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "tables")
     assert result.exit_code == 0
     assert seen == [Runs(missing=[tmp_path / "a", tmp_path / "b"])]

@@ -10,9 +10,9 @@ from hydra.errors import ConfigCompositionException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from fsad.config import register, settle
 from fsad.errors import ConfigError, DataError, FsadError, MissingDataError, RunError
 from fsad.nn.weights import SHIPPED
+from fsad.run.config import register, settle
 
 CONF = Path(__file__).parents[1] / "conf"
 GROUPS = (

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from fsad.errors import DataError, MissingDataError, OutputError
-from fsad.files import (
+from fsad.storage.tensors import (
     atomic,
     bytes_of,
     make_folder,
@@ -335,7 +335,8 @@ def test_the_bytes_of_a_tensor_lie_row_by_row():
 def killed_while_writing(path):
     """Have another process die in the middle of a file, and return what it left."""
     code = (
-        "import os, signal, sys\nfrom pathlib import Path\nfrom fsad.files import atomic\n"
+        "import os, signal, sys\nfrom pathlib import Path\n"
+        "from fsad.storage.tensors import atomic\n"
         "with atomic(Path(sys.argv[1])) as partial:\n"
         "    partial.write_text('half')\n    os.kill(os.getpid(), signal.SIGKILL)"
     )

@@ -4,7 +4,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from fsad.job import identity
+from fsad.run.job import identity
 
 
 def settings(devices: int, precision: str = "32-true"):

@@ -12,57 +12,31 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "fsad"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-# What each layer may import from fsad, besides itself.
+# The units of the package, lowest first, and what each may import from fsad besides itself. A unit
+# is a folder, or a module beside the folders.
+BASE = {"errors", "runtime", "storage"}
 LAYERS = {
     "errors": set(),
-    "atomic": {"errors"},
-    "colours": set(),
-    "regular": {"errors"},
-    "cells": set(),
-    "files": {"atomic", "errors", "regular"},
-    "store": {"errors", "files"},
-    "progress": {"errors", "files"},
-    "randomness": {"errors"},
+    "runtime": {"errors"},
+    "storage": {"errors", "runtime"},
     "functional": {"errors"},
-    "nn": {"errors", "functional", "randomness", "store", "code"},
-    "code": set(),
-    "processes": set(),
-    "memo": {"processes", "store"},
-    "data": {"atomic", "errors", "files", "regular", "progress", "store", "code"},
+    "nn": {*BASE, "functional"},
     "metrics": {"errors", "functional"},
-    "callbacks": {"errors", "files", "memo", "processes", "progress", "functional", "nn", "data"},
-    "provenance": set(),
-    "quiet": set(),
-    "checkpoint": {"errors", "nn"},
-    "pretrain": {
-        "errors",
-        "files",
-        "randomness",
-        "functional",
-        "nn",
-        "data",
-        "callbacks",
-        "checkpoint",
-        "provenance",
-        "quiet",
-    },
+    "data": {*BASE, "metrics"},
+    "scores": {*BASE, "functional", "metrics", "data"},
+    "results": {*BASE, "metrics", "data"},
+    "engine": {*BASE, "functional", "nn", "metrics", "data", "scores", "results"},
+    "methods": {*BASE, "functional", "nn", "data", "scores", "results", "engine"},
+    "pretrain": {*BASE, "functional", "nn", "data", "engine"},
+    "predict": {*BASE, "data", "scores", "results", "engine"},
+    "export": {*BASE, "nn", "data", "scores", "results", "engine", "predict"},
+    "report": {*BASE, "functional", "metrics", "data", "scores", "results"},
+    "run": {*BASE, "functional", "data", "results", "engine", "predict", "export", "report"},
+    "__init__": {"predict"},  # the public API
+    "cli": {*BASE, "__init__", "data", "results", "pretrain", "predict", "export", "report"},
 }
-# Methods know none of these.
-TOP = {
-    "pipeline",
-    "job",
-    "assemble",
-    "trained",
-    "category_run",
-    "run_record",
-    "table",
-    "report",
-    "cli",
-    "config",
-    "sweep",
-    "export",
-    "predict",
-}
+# What of a unit alone may import another: the rest of it does without.
+DOORS = {("data", "metrics"): "data/inspect"}
 
 # Who alone may import a third party, as paths below the root; a folder stands for all in it.
 OWNERS = {
@@ -76,23 +50,13 @@ OWNERS = {
     "onnx": set(),
     "hydra": {
         "train.py",
-        "src/fsad/assemble.py",
-        "src/fsad/config.py",
-        "src/fsad/job.py",
-        "src/fsad/sweep.py",
+        "src/fsad/engine/assemble.py",
+        "src/fsad/engine/stored.py",
+        "src/fsad/run",
     },
     "plotly.io": {"src/fsad/report/figure.py"},
 }
-WITHOUT_LIGHTNING = {
-    "errors",
-    "files",
-    "store",
-    "progress",
-    "randomness",
-    "functional",
-    "nn",
-    "metrics",
-}
+WITHOUT_LIGHTNING = {"errors", "storage", "functional", "nn", "metrics", "scores", "results"}
 
 
 def imports(path: Path, *, on_import: bool = False) -> Iterator[str]:
@@ -126,30 +90,47 @@ def layers_imported(path: Path) -> set[str]:
     """The layers of ours that a file imports, other than its own."""
     names = [name.split(".") for name in imports(path)]
     ours = {name[1] for name in names if name[0] == "fsad" and len(name) > 1}
-    return ours - {layer_of(path)}
+    units = {layer_of(file) for file in FILES}
+    return {name if name in units else "__init__" for name in ours} - {layer_of(path)}
 
 
 def method_of(parts: list[str] | tuple[str, ...]) -> str:
     return parts[1].removesuffix(".py") if len(parts) > 1 else ""
 
 
+def test_every_unit_has_a_rule_and_every_rule_a_unit():
+    assert {layer_of(path) for path in FILES} == set(LAYERS)
+
+
+def test_no_module_lies_loose_beside_the_folders():
+    loose = {path.name for path in PACKAGE.glob("*.py")}
+    assert loose == {"__init__.py", "errors.py"}
+
+
+def test_the_rules_have_no_circle():
+    done: set[str] = set()
+    for layer, allowed in LAYERS.items():  # lowest first
+        assert allowed <= done, layer
+        done.add(layer)
+
+
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_a_file_imports_lower_layers_only(path):
-    layer = layer_of(path)
-    imported = layers_imported(path)
-    if layer in LAYERS:
-        assert imported <= LAYERS[layer]
-    elif layer == "methods":
-        assert not imported & TOP
-    else:
-        assert "methods" not in imported  # they arrive through the configuration
+    assert layers_imported(path) <= LAYERS[layer_of(path)]
+
+
+@pytest.mark.parametrize(("unit", "imported"), DOORS)
+def test_a_part_of_a_unit_alone_imports_what_the_rest_does_without(unit, imported):
+    for path in (PACKAGE / unit).rglob("*.py"):
+        if imported in layers_imported(path):
+            assert path.is_relative_to(PACKAGE / DOORS[unit, imported]), name_of(path)
 
 
 def test_methods_never_import_each_other():
     for path in (PACKAGE / "methods").rglob("*.py"):
         own = method_of(path.relative_to(PACKAGE).parts)
         names = [name.split(".")[1:] for name in imports(path) if name.startswith("fsad.methods.")]
-        assert {method_of(name) for name in names} <= {own}, name_of(path)
+        assert {method_of(name) for name in names} <= {own, "shared"}, name_of(path)
 
 
 @pytest.mark.parametrize("library", OWNERS)
@@ -197,12 +178,15 @@ def test_importing_the_package_imports_nothing():
     ("module", "unneeded"),
     [
         ("fsad", {"torch", "hydra", "numpy", "fsad.predict"}),
-        ("fsad.predict.loop, fsad.predict.watch, fsad.threshold", {"torch", "lightning", "hydra"}),
+        (
+            "fsad.predict.loop, fsad.predict.watch, fsad.scores.threshold",
+            {"torch", "lightning", "hydra"},
+        ),
         ("train", {"torch", "lightning", "timm", "dhg", "wandb"}),  # what --help imports
         ("fsad.cli", {"torch", "numpy", "onnxruntime"}),
         ("fsad.predict.onnx", {"torch", "lightning", "timm", "hydra", "onnxruntime"}),
         # the backbone and the method bring theirs
-        ("fsad.job", {"timm", "dhg", "wandb", "plotly"}),
+        ("fsad.run.job", {"timm", "dhg", "wandb", "plotly"}),
     ],
 )
 def test_importing_brings_only_what_is_needed(module, unneeded):

@@ -7,9 +7,9 @@ import time
 import pytest
 import torch
 
-from fsad.files import read_tensors, write_tensors
-from fsad.memo import Memo
-from fsad.store import TensorStore, digest
+from fsad.storage.memo import Memo
+from fsad.storage.tensor_store import TensorStore, digest
+from fsad.storage.tensors import read_tensors, write_tensors
 
 KEY = digest("a key")
 ONES = {"x": torch.ones(3)}
@@ -66,9 +66,9 @@ def test_being_there_takes_another_runs_file(tmp_path):
 SLOW = """
 import sys, time, torch
 from pathlib import Path
-from fsad.files import write_tensors
-from fsad.memo import Memo
-from fsad.store import TensorStore, digest
+from fsad.storage.tensors import write_tensors
+from fsad.storage.memo import Memo
+from fsad.storage.tensor_store import TensorStore, digest
 folder = Path(sys.argv[1])
 memo = Memo(folder / sys.argv[2], TensorStore(folder / "store"), digest("a key"))
 with memo.making() as needed:

@@ -10,7 +10,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from fsad.overrides import pasted, quoted, unreadable
+from fsad.run.overrides import pasted, quoted, unreadable
 
 ROOT = Path(__file__).parents[1]
 TEXTS = [

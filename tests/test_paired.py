@@ -12,8 +12,8 @@ from fsad.errors import ConfigError, DataError
 from fsad.metrics import METRICS
 from fsad.metrics.bootstrap import interval, ranking
 from fsad.report.forest import forest
-from fsad.run_record import ScoreRow, write_result, write_scores
-from fsad.table import collect, compare, write_differences
+from fsad.results.record import ScoreRow, write_result, write_scores
+from fsad.results.table import collect, compare, write_differences
 
 GOOD, BAD = 12, 18
 

@@ -3,8 +3,8 @@
 import pytest
 from test_table import run
 
-from fsad.table import collect, write_table
-from fsad.table.paper import beside, paper_table
+from fsad.results.table import collect, write_table
+from fsad.results.table.paper import beside, paper_table
 
 METHODS = {"Depth iNet", "SIFT", "AST", "3DSR", "M3DM", "HyperTrans"}
 

@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from fsad.progress import Bar, track
+from fsad.runtime.progress import Bar, track
 
 
 @pytest.fixture(params=[True, False], ids=["terminal", "pipe"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from fsad.provenance import peak_rss_mb, revision_of, versions
+from fsad.runtime.provenance import peak_rss_mb, revision_of, versions
 
 
 def git(folder, *arguments):

@@ -10,11 +10,11 @@ from fsad.data.identity import files_digest
 from fsad.data.pairs import Sample
 from fsad.data.record import prepared_as
 from fsad.errors import DataError, RunError, printable
-from fsad.files import read_tensors
 from fsad.predict.images import read_array
-from fsad.regular import refuse_irregular, refuse_unprintable
-from fsad.run_record import read_category, read_result
-from fsad.threshold import read_threshold
+from fsad.results.record import read_category, read_result
+from fsad.scores.threshold import read_threshold
+from fsad.storage.regular import refuse_irregular, refuse_unprintable
+from fsad.storage.tensors import read_tensors
 
 
 def pipe(path):

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from filelock import FileLock
 
-from fsad import run_folder
 from fsad.errors import OutputError, RunError
-from fsad.run_folder import alone_in, begin, refuse_used
+from fsad.results import run_folder
+from fsad.results.run_folder import alone_in, begin, refuse_used
 
 
 def test_of_runs_that_begin_at_once_one_succeeds_and_its_settings_are_kept(tmp_path):

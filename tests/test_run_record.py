@@ -10,7 +10,7 @@ import torch
 
 from fsad.errors import DataError, MissingDataError
 from fsad.metrics import METRICS
-from fsad.run_record import (
+from fsad.results.record import (
     CategoryResult,
     ScoreRow,
     mean_over,

@@ -16,10 +16,11 @@ import torch
 from filelock import FileLock, Timeout
 from safetensors.torch import save, save_file
 
-from fsad import files, store
+import fsad.storage.tensors as tensor_files
 from fsad.errors import ConfigError, MissingDataError, OutputError
-from fsad.files import read_tensors, write_tensors
-from fsad.store import TensorStore, digest
+from fsad.storage import tensor_store
+from fsad.storage.tensor_store import TensorStore, digest
+from fsad.storage.tensors import read_tensors, write_tensors
 
 FLOATS = 250
 KEYS = [digest(number) for number in range(8)]
@@ -83,7 +84,7 @@ def warnings(caplog):
 def process():
     """``process(function, *arguments)``: another process, which has torch imported already."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["fsad.store"])
+    context.set_forkserver_preload(["fsad.storage.tensor_store"])
     started = []
 
     def start(function, *arguments):
@@ -216,7 +217,7 @@ def test_an_entry_that_cannot_be_opened_for_now_is_absent_but_stays(folder, warn
         raise OSError(errno.EMFILE, "Too many open files")
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, "safe_open", refuse)
+        patch.setattr(tensor_files, "safe_open", refuse)
         assert cache.get(KEYS[0]) is None
     assert warnings()[0].startswith("computed again: ")
     assert "Too many open files" in warnings()[0]
@@ -240,7 +241,7 @@ def die_within_the_file(folder: Path) -> None:
         path.write_bytes(save(tensors, metadata)[: 2 * FLOATS])
         die()
 
-    files.save_file = write_half
+    tensor_files.save_file = write_half
     put(TensorStore(folder), KEYS[0])
 
 
@@ -429,8 +430,8 @@ def test_entries_that_other_processes_wrote_count_at_the_next_look(folder, entry
 def test_the_folder_is_not_walked_on_each_put(folder, entry_size, monkeypatch):
     cap = 160 * entry_size
     walks = []
-    whole = store.os.scandir
-    monkeypatch.setattr(store.os, "scandir", lambda path: walks.append(path) or whole(path))
+    whole = tensor_store.os.scandir
+    monkeypatch.setattr(tensor_store.os, "scandir", lambda path: walks.append(path) or whole(path))
     cache = TensorStore(folder, cap)
     for number in range(40):
         put(cache, digest("many", number))
@@ -559,7 +560,7 @@ def refuse_links(monkeypatch):
     def refuse(*_):
         raise OSError(errno.EXDEV, "Invalid cross-device link")
 
-    monkeypatch.setattr(store.os, "link", refuse)
+    monkeypatch.setattr(tensor_store.os, "link", refuse)
 
 
 def test_where_links_are_impossible_files_are_copied(folder, tmp_path, monkeypatch):
@@ -591,13 +592,13 @@ def test_a_damaged_entry_is_not_fetched(folder, tmp_path, warnings):
 def test_an_entry_evicted_while_it_is_fetched_is_absent(folder, tmp_path, monkeypatch):
     cache = TensorStore(folder)
     put(cache, KEYS[0])
-    whole = store.os.link
+    whole = tensor_store.os.link
 
     def link_too_late(source, path):
         source.unlink()
         whole(source, path)
 
-    monkeypatch.setattr(store.os, "link", link_too_late)
+    monkeypatch.setattr(tensor_store.os, "link", link_too_late)
     assert not cache.fetch(KEYS[0], tmp_path / "banks.safetensors")
     assert list(tmp_path.iterdir()) == [folder]
 
@@ -736,7 +737,7 @@ def test_different_parts_have_different_digests():
         (four.float(),),
         (four.view(torch.float32),),
         (four.tolist(),),
-        (bytes(files.bytes_of(four)),),
+        (bytes(tensor_files.bytes_of(four)),),
         (four.bfloat16(),),
         (four.half(),),
         (torch.zeros(0),),

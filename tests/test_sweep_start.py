@@ -10,9 +10,9 @@ from hydra.core.plugins import Plugins
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from fsad.config import LAUNCHERS, register
 from fsad.errors import ConfigError, DataError, MissingDataError
-from fsad.sweep import SweepStart, check_launcher, go_on
+from fsad.run.config import LAUNCHERS, register
+from fsad.run.sweep import SweepStart, check_launcher, go_on
 
 CONF = Path(__file__).parents[1] / "conf"
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from fsad.config import Run
 from fsad.errors import MissingDataError
 from fsad.metrics import METRICS
-from fsad.run_record import CategoryResult, write_result
-from fsad.table import collect, print_table, table, write_table
-from fsad.table.settings import OBSERVERS
+from fsad.results.record import CategoryResult, write_result
+from fsad.results.table import collect, print_table, table, write_table
+from fsad.results.table.settings import OBSERVERS
+from fsad.run.config import Run
 
 PRETRAINED = {"name": "dino_vitb8", "weights": "pretrained", "sha256": "ab" * 32}
 SCORES = ["fused", "source only", "target only", "part mask"]

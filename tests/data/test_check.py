@@ -11,9 +11,9 @@ import tifffile
 from box_scene import SIZE, save_png, write_mvtec3d
 from PIL import Image
 
-from fsad.data.check import check
 from fsad.data.depth_rules import DepthRules
-from fsad.data.prepare import prepare
+from fsad.data.inspect.check import check
+from fsad.data.prepare.copies import prepare
 from fsad.errors import ConfigError, DataError, MissingDataError
 
 EMPTY = np.zeros((SIZE, SIZE), np.uint8)

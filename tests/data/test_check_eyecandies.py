@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from box_scene import SIZE, save_png, write_eyecandies
 
-from fsad.data.check import check
+from fsad.data.inspect.check import check
 
 
 @pytest.fixture

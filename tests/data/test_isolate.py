@@ -5,7 +5,7 @@ import pytest
 from box_scene import FOCAL, SIZE, box_points, lose
 from scipy import ndimage
 
-from fsad.data.isolate import isolate
+from fsad.data.prepare.isolate import isolate
 from fsad.errors import DataError
 
 THRESHOLD = 0.005

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import special_ortho_group
 
-from fsad.data.plane import Plane, distance, fit_plane
+from fsad.data.prepare.plane import Plane, distance, fit_plane
 from fsad.errors import ConfigError, DataError
 
 

@@ -13,9 +13,9 @@ from box_scene import SIZE, box_points, content, save_png, write_mvtec3d
 from PIL import Image
 
 from fsad.data import writer
-from fsad.data.check import check
+from fsad.data.inspect.check import check
 from fsad.data.mvtec3d import MVTec3D
-from fsad.data.prepare import prepare
+from fsad.data.prepare.copies import prepare
 from fsad.errors import DataError
 
 

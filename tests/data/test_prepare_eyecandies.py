@@ -9,8 +9,8 @@ from box_scene import FOCAL, SIZE, box_points, dent_in, rgb_of, write_eyecandies
 
 from fsad.data import writer
 from fsad.data.mvtec3d import MVTec3D
-from fsad.data.prepare import prepare
-from fsad.data.writer import back_project
+from fsad.data.prepare.copies import prepare
+from fsad.data.prepare.writer import back_project
 
 
 @pytest.fixture

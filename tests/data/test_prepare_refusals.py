@@ -7,7 +7,7 @@ import shutil
 import pytest
 from box_scene import content, write_mvtec3d
 
-from fsad.data.prepare import prepare
+from fsad.data.prepare.copies import prepare
 from fsad.data.record import PREPARED, prepared_as
 from fsad.errors import ConfigError, DataError, MissingDataError, RunError
 

@@ -4,10 +4,10 @@ import pytest
 from exported_runs import LIMITS, SETTINGS, SHALLOW
 from small_runs import cache, run
 
+from fsad.engine.trained import load_trained
 from fsad.export.about import about
 from fsad.export.module import traced
 from fsad.export.onnx import write_onnx
-from fsad.trained import load_trained
 
 __all__ = ["cache", "run"]  # fixtures
 

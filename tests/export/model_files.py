@@ -3,7 +3,7 @@
 import onnx
 from onnx import TensorProto, helper
 
-from fsad.export.metadata import KEY, Metadata
+from fsad.predict.model_file.metadata import KEY, Metadata
 
 RECORD = Metadata(
     fsad="0.1.0",

@@ -19,15 +19,15 @@ from typer.testing import CliRunner
 import fsad
 import fsad.export.onnx
 from fsad.cli import app
+from fsad.engine.trained import load_trained
 from fsad.errors import ConfigError, DataError, MissingDataError, PackageError, RunError
 from fsad.export.about import UNKNOWN, about, licence_of
-from fsad.export.metadata import Metadata
 from fsad.export.module import traced
 from fsad.export.onnx import write_onnx
+from fsad.predict.model_file.metadata import Metadata
 from fsad.predict.onnx import OnnxScorer, load_onnx
 from fsad.predict.scorer import Limits
-from fsad.threshold import Threshold
-from fsad.trained import load_trained
+from fsad.scores.threshold import Threshold
 
 WITHOUT_TRAINING = """
 import sys

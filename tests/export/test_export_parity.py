@@ -5,11 +5,11 @@ import torch
 from exported_runs import LIMITS, SETTINGS
 from torch.testing import assert_close
 
+from fsad.engine.trained import load_trained
 from fsad.export.about import about
 from fsad.export.module import traced
 from fsad.export.pt2 import write_pt2
 from fsad.predict.onnx import OnnxScorer
-from fsad.trained import load_trained
 
 NEVER = {"part_mask": "no function of an image", "masked": "ONNX has no singular values"}
 ALIKE = ("hypertrans_plus", "raw banks", "source_bank", "depth_inet")  # the rest shows most of it

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from fsad.cli import app
 from fsad.errors import DataError, NonFiniteError, ShapeError
-from fsad.export.metadata import Metadata
+from fsad.predict.model_file.metadata import Metadata
 from fsad.predict.onnx import OnnxScorer, load_onnx
 
 

@@ -11,12 +11,12 @@ from hydra.utils import instantiate
 from typer.testing import CliRunner
 
 from fsad.cli import app
+from fsad.engine.trained import load_trained
 from fsad.errors import RunError
 from fsad.export.from_run import export_run
 from fsad.export.module import traced
 from fsad.export.proof import compared, made_images, proving_images
 from fsad.predict.scorer import Limits, Scored
-from fsad.trained import load_trained
 
 REFUSED = "export: expected a file that scores and decides as the run does, got"
 

@@ -12,14 +12,14 @@ from model_files import plain
 from typer.testing import CliRunner
 
 from fsad.cli import app
+from fsad.engine.trained import load_trained
 from fsad.errors import DataError
 from fsad.export.about import about
-from fsad.export.metadata import KEY
 from fsad.export.module import traced
 from fsad.export.pt2 import check_pt2, write_pt2
-from fsad.export.seal import SEAL
+from fsad.predict.model_file.metadata import KEY
+from fsad.predict.model_file.seal import SEAL
 from fsad.predict.onnx import OnnxScorer, load_onnx
-from fsad.trained import load_trained
 
 CHANGED = r"expected the file as it was exported, got one that was changed or damaged since\. Copy"
 

@@ -7,11 +7,11 @@ import torch
 from small_backbone import small_backbone
 
 from fsad.data.pairs import ImageBatch
-from fsad.embeddings import ROWS, choose, read_embeddings
 from fsad.methods.hypertrans.perturbation import SHOWN_IMAGES, DomainPerturbationModule
 from fsad.methods.hypertrans.rectification import HypergraphRectificationModule
 from fsad.methods.hypertrans.settings import Perturb, Plus, Rectify
 from fsad.nn.adapter import AdaptedExtractor
+from fsad.results.feature_samples import ROWS, choose, read_embeddings
 
 C = 24
 

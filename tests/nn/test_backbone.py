@@ -8,11 +8,11 @@ from omegaconf import OmegaConf
 from small_backbones import SMALL, cnn, images, vit
 from torch import nn
 
-from fsad.checkpoint import leave_out_backbone
+from fsad.engine.checkpoint import leave_out_backbone
 from fsad.errors import ConfigError, RunError, ShapeError
 from fsad.nn.backbone import CnnExtractor
 from fsad.nn.feature_cache import FeatureCache
-from fsad.store import TensorStore
+from fsad.storage.tensor_store import TensorStore
 
 CONF = Path(__file__).parents[2] / "conf" / "backbone"
 BACKBONES = sorted(path.stem for path in CONF.glob("*.yaml"))

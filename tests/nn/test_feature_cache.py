@@ -7,7 +7,7 @@ import torch
 from small_backbones import cnn, images, vit
 
 from fsad.nn.adapter import AdaptedExtractor
-from fsad.store import TensorStore
+from fsad.storage.tensor_store import TensorStore
 
 
 def stored(tmp_path, backbone=vit, **changes):
@@ -170,10 +170,10 @@ def test_extraction_goes_on_with_smaller_batches_where_memory_runs_out(monkeypat
 
 @torch.no_grad()
 def test_two_that_write_one_entry_at_once_leave_one_whole_entry(tmp_path, monkeypatch, caplog):
-    from fsad import files
     from fsad.nn.feature_cache import FeatureCache
+    from fsad.storage import tensors
 
-    write, meet, found = files.save_file, Barrier(2, timeout=60), {}
+    write, meet, found = tensors.save_file, Barrier(2, timeout=60), {}
     expected = vit()(images(1))
 
     def write_together(*args, **words):
@@ -190,7 +190,7 @@ def test_two_that_write_one_entry_at_once_leave_one_whole_entry(tmp_path, monkey
         keys = cache.keys(images(1), "source")
         (found[extractor],) = cache.look_up(["clean"], keys, how, torch.device("cpu"))
 
-    monkeypatch.setattr(files, "save_file", write_together)
+    monkeypatch.setattr(tensors, "save_file", write_together)
     jobs = [stored(tmp_path), stored(tmp_path)]  # a store each, on one folder
     writers = [Thread(target=look_up, args=(job, compute)) for job in jobs]
     for writer in writers:

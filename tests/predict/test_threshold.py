@@ -8,11 +8,11 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from fsad.artifacts import trained_plan
+from fsad.engine.artifacts import trained_plan
+from fsad.engine.leave_one_out import leave_one_out
+from fsad.engine.trained import load_trained
 from fsad.errors import DataError
-from fsad.leave_one_out import leave_one_out
-from fsad.threshold import HeldOut, Threshold, read_threshold
-from fsad.trained import load_trained
+from fsad.scores.threshold import HeldOut, Threshold, read_threshold
 
 CATEGORY = "categories/tile"
 ROWS = [HeldOut("a", 1.0, None, 1.0, 0.5), HeldOut("b", 3.0, None, 3.0, 0.75)]
@@ -209,13 +209,15 @@ def test_it_changes_no_other_number_of_the_run(run, finished, tmp_path):
 def test_a_second_run_takes_the_scores_from_the_cache(run, tmp_path, monkeypatch):
     words = ("method=patchcore", "maps=false", "cache=default", f"paths.cache_dir={tmp_path / 'c'}")
     one = run(tmp_path / "one", *words, without="method.")
-    monkeypatch.setattr("fsad.leave_one_out.leave_one_out", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr(
+        "fsad.engine.leave_one_out.leave_one_out", lambda *_: pytest.fail("computed")
+    )
     two = run(tmp_path / "two", *words, without="method.")
     assert entry_of(one)["threshold"] == entry_of(two)["threshold"]
 
 
 def test_a_result_of_an_earlier_version_is_still_read(finished):
-    from fsad.result import CategoryResult
+    from fsad.results.result import CategoryResult
 
     entry = entry_of(finished)
     del entry["threshold"], entry["prepared"]

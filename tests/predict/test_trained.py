@@ -12,10 +12,10 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from fsad.engine.trained import load_trained
 from fsad.errors import ConfigError, DataError, MissingDataError, RunError, WeightsError
-from fsad.files import read_tensors
-from fsad.scored import Fusion, scores_by_domain
-from fsad.trained import load_trained
+from fsad.scores.scored import Fusion, scores_by_domain
+from fsad.storage.tensors import read_tensors
 
 CATEGORY = "categories/tile"
 

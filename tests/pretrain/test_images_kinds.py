@@ -14,7 +14,7 @@ from fsad.pretrain.leaves import dead_leaves
 from fsad.pretrain.noise import fractal_noise
 from fsad.pretrain.parts import SCENES, scene, scene_chance
 from fsad.pretrain.shading import as_depth, photograph
-from fsad.randomness import generator
+from fsad.runtime.randomness import generator
 
 
 @pytest.mark.parametrize("size", [96, 97])

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from fsad.data.synthetic import Synthetic
-from fsad.files import write_tensors
 from fsad.functional.scoring import fuse, image_scores
 from fsad.metrics import METRICS
 from fsad.metrics.exact import auroc
-from fsad.run_record import CategoryResult, ScoreRow, write_result, write_scores
+from fsad.results.record import CategoryResult, ScoreRow, write_result, write_scores
+from fsad.storage.tensors import write_tensors
 
 SIZE, GRID, BETA, SIGMA = 64, 8, 0.6, 4.0
 READER = {

@@ -16,10 +16,10 @@ from fsad.metrics.exact import auroc
 from fsad.metrics.masks import number_regions
 from fsad.metrics.pro import pro_curve
 from fsad.report import write_report
-from fsad.report.dataset import test_samples as samples_of
 from fsad.report.scores import worst_first
-from fsad.run_record import read_result
-from fsad.threshold import THRESHOLD, HeldOut, Threshold
+from fsad.results.dataset import test_samples as samples_of
+from fsad.results.record import read_result
+from fsad.scores.threshold import THRESHOLD, HeldOut, Threshold
 
 BETAS = (0.0, 0.1, 1 / 3, 0.6, 0.77, 1.0)
 NAMED = "explorer.categories.find(it => it.name === name)"

@@ -10,20 +10,20 @@ import torch
 from made_run import READER, SIZE, images_in, make_run
 from typer.testing import CliRunner
 
-from fsad.audit import Trivial
 from fsad.cli import app
+from fsad.data.inspect.audit import Trivial
 from fsad.errors import ConfigError, DataError, MissingDataError
-from fsad.files import write_tensors
 from fsad.metrics import METRICS
 from fsad.report import write_report
 from fsad.report.audit import audit
 from fsad.report.cards import images_of
 from fsad.report.comparable import WHOLE, is_stand_in, reasons
-from fsad.report.dataset import open_dataset
-from fsad.report.dataset import test_samples as samples_of
-from fsad.run_record import read_result
-from fsad.table.paper import paper_table
-from fsad.threshold import THRESHOLD
+from fsad.results.dataset import open_dataset
+from fsad.results.dataset import test_samples as samples_of
+from fsad.results.record import read_result
+from fsad.results.table.paper import paper_table
+from fsad.scores.threshold import THRESHOLD
+from fsad.storage.tensors import write_tensors
 
 IMAGES = [(f"a/{i}.tiff", "good" if i % 2 else "dent") for i in range(6)]
 DINO = {"name": "dino_vitb8", "weights": "pretrained", "sha256": "ab" * 32}

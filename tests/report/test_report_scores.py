@@ -12,7 +12,7 @@ from fsad.metrics.masks import number_regions
 from fsad.metrics.pro import area_to, pro_curve
 from fsad.report.measured import POINTS, measure, overlaps
 from fsad.report.scores import mistakes, read_scores, worst_first
-from fsad.run_record import read_result
+from fsad.results.record import read_result
 
 IMAGES = [(f"a/{i}.tiff", "good" if i % 2 else "dent") for i in range(6)]
 

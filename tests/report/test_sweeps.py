@@ -10,7 +10,7 @@ import pytest
 from fsad.metrics import METRICS
 from fsad.report.diagnostics import diagnostics
 from fsad.report.sweeps import curve_html, grids, heat_map_html, held
-from fsad.run_record import CategoryResult, read_result, write_result
+from fsad.results.record import CategoryResult, read_result, write_result
 
 BACKBONE = {"name": "tiny", "weights": "shipped", "sha256": "ab" * 32}
 

@@ -6,10 +6,10 @@ import re
 
 import pytest
 
+from fsad.engine.trained import load_trained
 from fsad.errors import ConfigError
 from fsad.metrics import METRICS
-from fsad.threshold import read_threshold
-from fsad.trained import load_trained
+from fsad.scores.threshold import read_threshold
 
 ONLY = {
     "patchcore": "target",

@@ -12,7 +12,7 @@ import torch
 from outcome import numbers
 from PIL import Image
 
-from fsad.callbacks.bank_builder import MemoryBankBuilder
+from fsad.engine.bank_builder import MemoryBankBuilder
 from fsad.errors import ConfigError
 from fsad.nn.extractor import PatchExtractor
 
@@ -185,8 +185,8 @@ def test_a_run_killed_while_it_writes_to_the_cache_is_followed_by_a_correct_one(
     script = tmp_path / "killed.py"
     script.write_text(
         "import os, signal, sys\n"
-        "import fsad.files\n"
-        "whole, count = fsad.files.save_file, 0\n"
+        "import fsad.storage.tensors\n"
+        "whole, count = fsad.storage.tensors.save_file, 0\n"
         "def half(tensors, path, **words):\n"
         "    global count\n"
         "    count += 1\n"
@@ -194,7 +194,7 @@ def test_a_run_killed_while_it_writes_to_the_cache_is_followed_by_a_correct_one(
         f"    if count == {at}:\n"
         "        os.truncate(path, os.path.getsize(path) // 2)\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "fsad.files.save_file = half\n"
+        "fsad.storage.tensors.save_file = half\n"
         f"sys.path.insert(0, {str(ROOT)!r})\n"
         "import train\n"
         "train.command()\n"

@@ -15,8 +15,8 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 
 from fsad.errors import ConfigError
-from fsad.job import build
-from fsad.run_folder import alone_in, begin
+from fsad.results.run_folder import alone_in, begin
+from fsad.run.job import build
 
 ROOT = Path(__file__).parents[2]
 
@@ -262,7 +262,7 @@ def test_a_run_begun_in_a_folder_while_this_one_was_built_is_not_mixed_with(
         begin(folder, "seed: 5")  # another process does
         return job
 
-    monkeypatch.setattr("fsad.job.build", build_slowly)
+    monkeypatch.setattr("fsad.run.job.build", build_slowly)
     words = (*RAW, f"paths.output_dir={folder}")
     code, said = command(*words, small=without_method(small))
     assert code == 1
@@ -275,7 +275,7 @@ def test_a_run_that_another_process_goes_on_with_is_refused(
     command, finished, tmp_path, monkeypatch
 ):
     folder = shutil.copytree(finished, tmp_path / "run")
-    monkeypatch.setattr("fsad.run_folder.PATIENCE", 0.1)
+    monkeypatch.setattr("fsad.results.run_folder.PATIENCE", 0.1)
     held, done = threading.Event(), threading.Event()
 
     def hold():

@@ -6,13 +6,13 @@ import pytest
 import torch
 from outcome import numbers
 
-from fsad.embeddings import read_embeddings
 from fsad.errors import DataError
-from fsad.files import read_tensors
 from fsad.nn.extractor import PatchExtractor
 from fsad.report import feature_figures
 from fsad.report.diagnostics import diagnostics
-from fsad.run_record import read_result
+from fsad.results.feature_samples import read_embeddings
+from fsad.results.record import read_result
+from fsad.storage.tensors import read_tensors
 
 CATEGORY = "categories/tile"
 FILE = f"{CATEGORY}/embeddings.safetensors"
@@ -22,7 +22,7 @@ FILE = f"{CATEGORY}/embeddings.safetensors"
 def no_page():
     """Keep what a report is drawn from, and draw none: t-SNE takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fsad.job.write_page", lambda _: None)
+        patch.setattr("fsad.run.job.write_page", lambda _: None)
         yield
 
 

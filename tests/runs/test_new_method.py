@@ -7,14 +7,14 @@ from types import ModuleType
 import pytest
 import torch
 
-from fsad.callbacks.bank_builder import MemoryBankBuilder
+from fsad.engine.bank_builder import MemoryBankBuilder
+from fsad.engine.plan import Plan
+from fsad.engine.stage_module import ScoringModule
+from fsad.engine.trained import load_trained
 from fsad.functional.scoring import patch_scores
 from fsad.nn.adapter import AdaptedExtractor
-from fsad.plan import Plan
 from fsad.report.scores import read_scores
-from fsad.run_record import read_category, read_result
-from fsad.stage_module import ScoringModule
-from fsad.trained import load_trained
+from fsad.results.record import read_category, read_result
 
 BETA, SIGMA = 0.5, 2.5  # fixed, and no settings
 

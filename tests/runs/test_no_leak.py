@@ -3,7 +3,7 @@
 import json
 
 from fsad.data.mvtec3d import MVTec3D
-from fsad.leave_one_out import set_threshold
+from fsad.engine.leave_one_out import set_threshold
 from fsad.methods.hypertrans.rectification import HypergraphRectificationModule
 
 
@@ -36,7 +36,7 @@ def test_before_the_test_stage_only_source_rgb_and_the_shots_depth_are_read(
         return set_threshold(*arguments)
 
     monkeypatch.setattr(HypergraphRectificationModule, "on_test_start", test_starts)
-    monkeypatch.setattr("fsad.category_run.set_threshold", threshold_starts)
+    monkeypatch.setattr("fsad.engine.category_run.set_threshold", threshold_starts)
     run(tmp_path, "maps=false")
 
     shots = json.loads((tmp_path / "result.json").read_text())["categories"]["tile"]["shots"]

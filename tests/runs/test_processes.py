@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from small_runs import ROOT, SMALL
 
 from fsad.errors import ConfigError, RunError
-from fsad.launch import together
-from fsad.processes import agree, gather, is_first, share
+from fsad.runtime.launch import together
+from fsad.runtime.processes import agree, gather, is_first, share
 
 TWO = ("trainer.devices=2", "trainer.strategy=ddp", "trainer.accelerator=cpu")
 
@@ -137,7 +137,7 @@ def test_one_process_needs_no_others():
 
 @pytest.mark.slow
 def test_two_processes_yield_what_one_does(run, tmp_path, monkeypatch):
-    monkeypatch.setattr("fsad.job.write_page", lambda _: None)  # what it is drawn from is kept
+    monkeypatch.setattr("fsad.run.job.write_page", lambda _: None)  # what it is drawn from is kept
     one = run(tmp_path / "one", "report=true")
     folder = run(tmp_path / "two", "report=true", *TWO)
     assert numbers(folder) == numbers(one)

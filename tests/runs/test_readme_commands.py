@@ -24,9 +24,9 @@ from typer.testing import CliRunner
 
 import fsad
 from fsad.cli import app
-from fsad.config import register
 from fsad.data.synthetic import Synthetic
 from fsad.nn.weights import create_cnn
+from fsad.run.config import register
 
 pytestmark = pytest.mark.slow
 

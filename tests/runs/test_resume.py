@@ -13,7 +13,7 @@ import pytest
 from lightning import LightningModule
 from outcome import numbers
 
-from fsad.callbacks.bank_builder import MemoryBankBuilder
+from fsad.engine.bank_builder import MemoryBankBuilder
 from fsad.methods.hypertrans.perturbation import DomainPerturbationModule
 from fsad.methods.hypertrans.rectification import HypergraphRectificationModule
 
@@ -78,7 +78,7 @@ def test_a_run_killed_while_its_threshold_is_set_is_not_finished_and_sets_it(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("fsad.category_run.set_threshold", dying)
+        patch.setattr("fsad.engine.category_run.set_threshold", dying)
         with pytest.raises(Killed):
             run(tmp_path)
     assert not (tmp_path / "categories/tile/category.json").exists()
@@ -126,7 +126,9 @@ def test_a_record_without_what_was_asked_for_is_not_finished(
 
 def test_a_finished_record_is_taken_as_it_is(finished, run, tmp_path, monkeypatch):
     folder = shutil.copytree(finished, tmp_path / "run")
-    monkeypatch.setattr("fsad.category_run.CategoryRun._score", lambda *_: pytest.fail("tested"))
+    monkeypatch.setattr(
+        "fsad.engine.category_run.CategoryRun._score", lambda *_: pytest.fail("tested")
+    )
     run(folder, f"resume={folder}")
     assert numbers(folder) == numbers(finished)
 

@@ -8,8 +8,8 @@ import shutil
 import pytest
 from small_runs import GENERATED, REST, settled
 
-from fsad.job import run_job
-from fsad.table import collect
+from fsad.results.table import collect
+from fsad.run.job import run_job
 
 PLAIN = [word for word in REST if not word.startswith("method.")]
 

@@ -7,9 +7,9 @@ import pytest
 
 import fsad
 from fsad.errors import ConfigError, DataError, OutputError, PackageError
-from fsad.export.kept import kept_model, state_of
+from fsad.predict.model_file.kept import kept_model, state_of
 from fsad.predict.onnx import OnnxScorer
-from fsad.run_record import read_result
+from fsad.results.record import read_result
 
 QUICK = ("export=true", "maps=false")
 

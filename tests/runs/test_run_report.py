@@ -1,6 +1,6 @@
 """A run's report comes at its end, and never spoils the run."""
 
-from fsad.run_record import read_result
+from fsad.results.record import read_result
 
 SHORT = ("report=true", "method.stages.perturb=false", "method.stages.rectify=false")
 

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 import fsad
 from fsad.cli import app
-from fsad.data.check import check
+from fsad.data.inspect.check import check
 from fsad.errors import DataError
-from fsad.job import run_job
+from fsad.run.job import run_job
 
 
 @pytest.fixture

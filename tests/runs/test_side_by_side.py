@@ -11,7 +11,7 @@ from filelock import FileLock
 from outcome import numbers
 from safetensors.torch import load_file
 
-from fsad.files import read_tensors
+from fsad.storage.tensors import read_tensors
 
 ROOT = Path(__file__).parents[2]
 ALPHAS = ("0.1", "0.7")

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from fsad.errors import DataError
 from fsad.predict.from_run import load_run
 from fsad.report.scores import read_scores
-from fsad.run_record import read_result
+from fsad.results.record import read_result
 
 CATEGORY = "categories/tile"
 

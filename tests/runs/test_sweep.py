@@ -12,7 +12,7 @@ from hydra.core.plugins import Plugins
 from outcome import numbers
 
 from fsad.methods.hypertrans.rectification import HypergraphRectificationModule
-from fsad.sweep import finished as finished_in
+from fsad.run.sweep import finished as finished_in
 
 ROOT = Path(__file__).parents[2]
 AXES = ("hydra.mode=MULTIRUN", "seed=0,1,2", "maps=false", "cache=none")

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 import fsad
 from fsad.cli import app
 from fsad.errors import ConfigError
-from fsad.job import run_job
 from fsad.metrics import METRICS
+from fsad.run.job import run_job
 
 PIXELS = {"pixel_auroc", "pixel_auroc_part", "aupro30", "aupro05"}
 

@@ -8,8 +8,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from fsad.data.check import Report
     from fsad.data.depth_rules import DepthRules
+    from fsad.data.inspect.check import Report
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -61,7 +61,7 @@ def prepare(
 
     Example: fsad data prepare downloads/mvtec_3d data/mvtec3d
     """
-    from fsad.data.prepare import prepare
+    from fsad.data.prepare.copies import prepare
 
     report = prepare(
         source,
@@ -107,7 +107,7 @@ def check(
     """
     from rich.console import Console
 
-    from fsad.data.check import check
+    from fsad.data.inspect.check import check
 
     report = check(path, layout, light, _rules(invalid, z_range, unit), image_size)
     _show(report, Console())
@@ -134,7 +134,7 @@ def audit(
     from rich.console import Console
     from rich.table import Table
 
-    from fsad.audit import audit
+    from fsad.data.inspect.audit import audit
 
     found = audit(path, layout, light, _rules(invalid, z_range, unit))
     table = Table(title=f"{path}: image AUROC of trivial statistics")

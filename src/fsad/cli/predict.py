@@ -121,7 +121,7 @@ def _loaded(
 def _kept(run: Path, category: str | None) -> "Predictor | None":
     """Read the file that ``fsad export`` left in a run, if it is there and still the run's."""
     from fsad.errors import DataError, PackageError, message_of
-    from fsad.export.kept import kept_model, state_of
+    from fsad.predict.model_file.kept import kept_model, state_of
 
     path = kept_model(run, category)
     if path is None:
@@ -143,7 +143,7 @@ def _kept(run: Path, category: str | None) -> "Predictor | None":
 
 def _predict(predictor: "Predictor", files: list[Path], outputs: "Outputs") -> "Summary":
     from fsad.predict.loop import predict_files
-    from fsad.progress import track
+    from fsad.runtime.progress import track
 
     images = track(files, "predict", len(files))
     return predict_files(predictor, images, outputs, _complain, _notice)

@@ -25,7 +25,7 @@ def table(
 
     Example: fsad table outputs multirun --out tables
     """
-    from fsad.table import (
+    from fsad.results.table import (
         collect,
         compare,
         print_differences,

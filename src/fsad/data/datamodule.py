@@ -16,10 +16,10 @@ from fsad.data.identity import Read, files_digest
 from fsad.data.oddities import oddities
 from fsad.data.pairs import ImageBatch, PairReader, Sample, Truth, check_category, check_names
 from fsad.data.profile import InputProfile
+from fsad.data.protocols.draws import check_selection, choose_shots
 from fsad.data.record import prepared_as
-from fsad.data.shots import check_selection, choose_shots
 from fsad.errors import ConfigError, DataError, check_at_least
-from fsad.store import TensorStore
+from fsad.storage.tensor_store import TensorStore
 
 T = TypeVar("T")
 Share = tuple[int, int]

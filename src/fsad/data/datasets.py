@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from fsad.code import code_digest
 from fsad.data.identity import files_digest
 from fsad.data.pairs import ImageBatch, PairReader, Sample, Truth
 from fsad.data.transforms import Modality, load_tensors
-from fsad.store import TensorStore, digest
+from fsad.runtime.fingerprint import code_digest
+from fsad.storage.tensor_store import TensorStore, digest
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from fsad.data.images import read_grey16_png, unreadable
 from fsad.errors import DataError
-from fsad.regular import refuse_irregular
+from fsad.storage.regular import refuse_irregular
 
 TIFF = (".tiff", ".tif")
 SUFFIXES = (*TIFF, ".png", ".npy")

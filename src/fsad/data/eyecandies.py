@@ -15,7 +15,7 @@ from fsad.data.pairs import Sample, check_category, check_partners, check_root, 
 from fsad.data.reader import FolderReader
 from fsad.data.record import PREPARED
 from fsad.errors import ConfigError, DataError, MissingDataError, check_at_least
-from fsad.regular import refuse_irregular
+from fsad.storage.regular import refuse_irregular
 
 FOLDERS = {"train": "train", "validation": "val", "test": "test_public"}
 MARK = "data"  # what a split of this layout holds

@@ -8,8 +8,8 @@ from typing import Literal
 
 from fsad.data.pairs import Sample
 from fsad.errors import MissingDataError
-from fsad.regular import refuse_irregular
-from fsad.store import digest
+from fsad.storage.regular import refuse_irregular
+from fsad.storage.tensor_store import digest
 
 Read = Literal["rgb", "depth", "mask"]
 

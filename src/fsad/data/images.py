@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fsad.errors import DataError
-from fsad.regular import refuse_irregular
+from fsad.storage.regular import refuse_irregular
 
 SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I")  # what Pillow calls grey of 16 bits; older ones: I
 EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")

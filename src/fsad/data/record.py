@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fsad.atomic import write_json
 from fsad.errors import RunError, check_positive
-from fsad.regular import refuse_irregular
+from fsad.storage.atomic import write_json
+from fsad.storage.regular import refuse_irregular
 
 PREPARED = "fsad_prepared.json"
 AGAIN = "Prepare the dataset anew, into another folder: fsad data prepare"

@@ -4,11 +4,11 @@ from importlib.metadata import version
 
 from fsad.data.depth_rules import DepthRules
 from fsad.data.profile import InputProfile
-from fsad.export.kept import state_of
-from fsad.export.metadata import Metadata
+from fsad.engine.trained import Trained
 from fsad.nn.extractor import PatchExtractor
+from fsad.predict.model_file.kept import state_of
+from fsad.predict.model_file.metadata import Metadata
 from fsad.predict.scorer import Limits
-from fsad.trained import Trained
 
 SHIPPED = "Apache-2.0; its stem, of torchvision's ResNet-18, BSD-3-Clause (fsad/shipped/tiny.md)"
 UNKNOWN = "not known: they were read from a file"

@@ -3,17 +3,17 @@
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from fsad.atomic import make_folder
 from fsad.errors import ConfigError
 from fsad.export.about import about
-from fsad.export.kept import MODEL
-from fsad.export.metadata import Metadata
 from fsad.export.module import traced
 from fsad.export.onnx import OPSET, refuse_without_packages, write_onnx
 from fsad.export.proof import Proof, prove
 from fsad.export.pt2 import score_pt2, write_pt2
 from fsad.predict.from_run import TrainedScorer, load_run
+from fsad.predict.model_file.kept import MODEL
+from fsad.predict.model_file.metadata import Metadata
 from fsad.predict.onnx import OnnxScorer
+from fsad.storage.atomic import make_folder
 
 
 class Exported(NamedTuple):

@@ -4,17 +4,17 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from fsad.engine.trained import Trained
 from fsad.errors import ConfigError, RunError, message_of
-from fsad.export.metadata import INPUT, MAP, SCORE
-from fsad.scored import complete
-from fsad.trained import Trained
+from fsad.predict.model_file.metadata import INPUT, MAP, SCORE
+from fsad.scores.scored import complete
 
 
 class ScoringGraph(nn.Module):
     """A run's backbone, adapters, rectifier and banks, its scores and its map.
 
-    Law (``tests/export``): the scores and maps are those of :meth:`fsad.trained.Trained.fused`
-    within rounding, whatever the number of images.
+    Law (``tests/export``): the scores and maps are those of
+    :meth:`fsad.engine.trained.Trained.fused` within rounding, whatever the number of images.
 
     Args:
         trained: One category of a finished run.

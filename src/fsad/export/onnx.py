@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
-from fsad.atomic import atomic
 from fsad.errors import ConfigError, PackageError, RunError, message_of
-from fsad.export.metadata import INPUT, KEY, Metadata
-from fsad.export.seal import IN_ONNX, SEAL, UNSEALED, seal
+from fsad.predict.model_file.metadata import INPUT, KEY, Metadata
+from fsad.predict.model_file.seal import IN_ONNX, SEAL, UNSEALED, seal
+from fsad.storage.atomic import atomic
 
 OPSET = 18  # the first that the exporter writes, read by onnxruntime since 1.14
 LARGEST = 2**31 - 2**20  # bytes that one file can hold, with some room for the graph

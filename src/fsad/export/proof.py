@@ -8,11 +8,12 @@ import torch
 from torch.nn.functional import interpolate
 
 from fsad.data.transforms import load_tensors
+from fsad.engine.trained import Trained
 from fsad.errors import FsadError, MissingDataError, RunError, message_of
 from fsad.predict.from_run import TrainedScorer
 from fsad.predict.scorer import Limits, Pixels, Scored
-from fsad.run_record import read_result
-from fsad.trained import Trained
+from fsad.results.dataset import open_dataset
+from fsad.results.record import read_result
 
 SHOTS, TESTS = 2, 4
 """Images that are looked at, at most; each costs two predictions."""
@@ -91,8 +92,6 @@ def proving_images(trained: Trained) -> tuple[Pixels, str]:
 
 
 def _images_of(trained: Trained) -> Pixels:
-    from fsad.report.dataset import open_dataset
-
     result = read_result(trained.folder.parents[1] / "result.json")
     reader = open_dataset(result)
     shots = set(result.categories[trained.category].shots[:SHOTS])

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from fsad.atomic import atomic
 from fsad.errors import DataError, message_of
-from fsad.export.metadata import KEY, MAP, SCORE, Metadata
-from fsad.export.seal import SEAL
+from fsad.predict.model_file.metadata import KEY, MAP, SCORE, Metadata
+from fsad.predict.model_file.seal import SEAL
 from fsad.predict.scorer import Pixels, Scored
+from fsad.storage.atomic import atomic
 
 
 def write_pt2(

@@ -6,7 +6,9 @@ from pathlib import Path
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from fsad.callbacks.bank_builder import MemoryBankBuilder
+from fsad.engine.bank_builder import MemoryBankBuilder
+from fsad.engine.plan import Plan
+from fsad.engine.stage_module import ScoringModule
 from fsad.errors import check_at_least, check_fraction, check_not_negative, check_positive
 from fsad.functional.foreground import foreground
 from fsad.functional.prepared import prepare
@@ -14,9 +16,7 @@ from fsad.functional.scoring import patch_scores
 from fsad.functional.turned import turned
 from fsad.nn.adapter import AdaptedExtractor
 from fsad.nn.extractor import PatchExtractor
-from fsad.plan import Plan
-from fsad.scored import Scores
-from fsad.stage_module import ScoringModule
+from fsad.scores.scored import Scores
 
 
 class AnomalyDinoModule(ScoringModule):

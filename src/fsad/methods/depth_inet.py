@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fsad.errors import ConfigError, WeightsError
+from fsad.methods.shared.target_bank import TargetBank
 from fsad.nn.backbone import CnnExtractor
 from fsad.nn.extractor import PatchExtractor
-from fsad.target_bank import TargetBank
 
 
 @dataclass(frozen=True)

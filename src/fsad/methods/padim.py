@@ -4,7 +4,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from fsad.callbacks.bank_builder import MemoryBankBuilder
+from fsad.engine.bank_builder import MemoryBankBuilder
+from fsad.engine.plan import Plan
+from fsad.engine.stage_module import ScoringModule
 from fsad.errors import (
     ConfigError,
     check_at_least,
@@ -16,8 +18,6 @@ from fsad.errors import (
 from fsad.functional.gaussian import PositionGaussians, windows
 from fsad.nn.adapter import AdaptedExtractor
 from fsad.nn.extractor import PatchExtractor
-from fsad.plan import Plan
-from fsad.stage_module import ScoringModule
 
 
 class PadimModule(ScoringModule):

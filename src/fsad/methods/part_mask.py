@@ -5,15 +5,15 @@ from typing import Any
 
 import torch
 
-from fsad.callbacks.bank_builder import MemoryBankBuilder
 from fsad.data.pairs import ImageBatch
+from fsad.engine.bank_builder import MemoryBankBuilder
+from fsad.engine.plan import Plan
+from fsad.engine.stage_module import ScoringModule
 from fsad.functional.scoring import blur, image_scores
+from fsad.methods.shared.pixel_method import PixelMethod
 from fsad.nn.adapter import AdaptedExtractor
 from fsad.nn.extractor import PatchExtractor
-from fsad.pixel_method import PixelMethod
-from fsad.plan import Plan
-from fsad.scored import Scores
-from fsad.stage_module import ScoringModule
+from fsad.scores.scored import Scores
 
 
 class PartMaskModule(ScoringModule):
@@ -44,7 +44,7 @@ class PartMaskModule(ScoringModule):
 class PartMask(PixelMethod):
     """The method: what every other method's table has as its control, number for number.
 
-    The settings are :class:`~fsad.pixel_method.PixelMethod`'s.
+    The settings are :class:`~fsad.methods.shared.pixel_method.PixelMethod`'s.
     """
 
     name = "part_mask"

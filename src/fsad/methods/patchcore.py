@@ -1,10 +1,10 @@
 """PatchCore: a bank of the shots' patches, and the distance to it."""
 
-from fsad.target_bank import TargetBank
+from fsad.methods.shared.target_bank import TargetBank
 
 
 class PatchCore(TargetBank):
-    """PatchCore on depth; the settings are :class:`~fsad.target_bank.TargetBank`'s.
+    """PatchCore on depth; the settings are :class:`~fsad.methods.shared.target_bank.TargetBank`'s.
 
     With the backbone of HyperTrans it is the first row of the paper's Table 3: nothing but a bank.
     The published ratio, 0.1, leaves 78 rows of one shot.

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from fsad.callbacks.bank_builder import MemoryBankBuilder
+from fsad.engine.bank_builder import MemoryBankBuilder
+from fsad.engine.plan import Plan
+from fsad.engine.stage_module import ScoringModule
+from fsad.methods.shared.pixel_method import PixelMethod
 from fsad.nn.adapter import AdaptedExtractor
 from fsad.nn.extractor import PatchExtractor
-from fsad.pixel_method import PixelMethod
-from fsad.plan import Plan
-from fsad.stage_module import ScoringModule
 
 
 class RawModule(ScoringModule):
@@ -26,7 +26,7 @@ class RawModule(ScoringModule):
 
 
 class Raw(PixelMethod):
-    """The method; the settings are :class:`~fsad.pixel_method.PixelMethod`'s."""
+    """The method; the settings are :class:`~fsad.methods.shared.pixel_method.PixelMethod`'s."""
 
     name = "raw"
 

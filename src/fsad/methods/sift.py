@@ -1,8 +1,8 @@
 """Dense SIFT on depth, with a bank of the shots' descriptors: no weights, no learning."""
 
+from fsad.methods.shared.target_bank import TargetBank
 from fsad.nn.extractor import PatchExtractor
 from fsad.nn.unlearnt import SiftExtractor
-from fsad.target_bank import TargetBank
 
 
 class Sift(TargetBank):

@@ -4,15 +4,15 @@ from pathlib import Path
 
 from torch import Tensor
 
-from fsad.callbacks.bank_builder import MemoryBankBuilder
+from fsad.engine.bank_builder import MemoryBankBuilder
+from fsad.engine.plan import Plan
+from fsad.engine.stage_module import ScoringModule
 from fsad.errors import check_at_least, check_fraction, check_not_negative, check_positive
 from fsad.functional.coreset import check_slack
 from fsad.functional.prepared import prepare
 from fsad.functional.scoring import patch_scores
 from fsad.nn.adapter import AdaptedExtractor
 from fsad.nn.extractor import PatchExtractor
-from fsad.plan import Plan
-from fsad.stage_module import ScoringModule
 
 
 class SourceBankModule(ScoringModule):

@@ -12,7 +12,7 @@ from fsad.nn.alone import goes_alone
 from fsad.nn.extractor import PatchExtractor, State
 from fsad.nn.feature_cache import Compute, FeatureCache
 from fsad.nn.state_dict import fingerprint
-from fsad.randomness import seeded
+from fsad.runtime.randomness import seeded
 
 Perturbation = Callable[[str, Tensor], Tensor]  # (layer name, map (n, c, h, w)) -> its replacement
 

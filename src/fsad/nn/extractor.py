@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fsad.errors import ConfigError, RunError, check_shape
 from fsad.nn.state_dict import fingerprint
-from fsad.store import TensorStore
+from fsad.storage.tensor_store import TensorStore
 
 After = Callable[[str, Tensor], Tensor]
 State = tuple[Tensor, ...]

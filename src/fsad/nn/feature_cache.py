@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from fsad.code import code_digest, machine
 from fsad.nn.extractor import PatchExtractor, State
-from fsad.store import digest
+from fsad.runtime.fingerprint import code_digest, machine
+from fsad.storage.tensor_store import digest
 
 Compute = Callable[[list[int]], State]  # (rows of the batch) -> tensors of as many rows
 

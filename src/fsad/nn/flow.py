@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fsad.errors import ConfigError, check_shape
-from fsad.randomness import generator, seeded
+from fsad.runtime.randomness import generator, seeded
 
 
 def position_encoding(channels: int, height: int, width: int) -> Tensor:

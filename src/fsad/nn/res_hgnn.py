@@ -13,7 +13,7 @@ from fsad.errors import ConfigError, check_at_least, check_fraction
 from fsad.functional.distance import similarity
 from fsad.functional.hypergraph import EdgeSums, SoftHypergraph
 from fsad.functional.neighbours import Neighbours
-from fsad.randomness import seeded
+from fsad.runtime.randomness import seeded
 
 LEVELS = 2**16  # of a random number that decides over a hidden value
 DROP_CHUNK = 2**19  # hidden values treated at a time: they stay in the processor's cache

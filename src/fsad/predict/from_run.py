@@ -9,18 +9,18 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from fsad.config import blaming
 from fsad.data.datamodule import PairDataModule
 from fsad.data.depth_rules import DepthRules
 from fsad.data.profile import InputProfile
 from fsad.data.record import PREPARED, prepared_as
+from fsad.engine.stored import blaming
+from fsad.engine.trained import Trained, load_trained
 from fsad.errors import ConfigError, DataError
 from fsad.predict.predictor import Predictor
 from fsad.predict.scorer import Limits, Pixels, Scored
-from fsad.run_record import CATEGORY, read_category
-from fsad.scored import Scores
-from fsad.threshold import THRESHOLD, read_threshold
-from fsad.trained import Trained, load_trained
+from fsad.results.record import CATEGORY, read_category
+from fsad.scores.scored import Scores
+from fsad.scores.threshold import THRESHOLD, read_threshold
 
 
 class TrainedScorer:
@@ -65,7 +65,7 @@ def load_run(
     """Read a finished run back, ready to predict.
 
     Raises:
-        FsadError: As :func:`~fsad.trained.load_trained`.
+        FsadError: As :func:`~fsad.engine.trained.load_trained`.
         DataError: The threshold cannot be read, or nobody knows how the images were prepared.
     """
     trained = load_trained(run, category, device, weights_path)

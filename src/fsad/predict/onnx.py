@@ -17,8 +17,8 @@ from fsad.errors import (
     ShapeError,
     message_of,
 )
-from fsad.export.metadata import INPUT, KEY, MAP, SCORE, Metadata
-from fsad.export.seal import IN_ONNX, check_seal
+from fsad.predict.model_file.metadata import INPUT, KEY, MAP, SCORE, Metadata
+from fsad.predict.model_file.seal import IN_ONNX, check_seal
 from fsad.predict.predictor import Predictor
 from fsad.predict.scorer import Limits, Pixels, Scored
 

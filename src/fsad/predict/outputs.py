@@ -12,12 +12,12 @@ from typing import Any
 
 from PIL import Image
 
-from fsad.atomic import atomic, make_folder, sweep, write_json
-from fsad.cells import guarded, plain
 from fsad.errors import DataError, OutputError, RunError
 from fsad.predict.pictures import MapScale, overlay
 from fsad.predict.prediction import Prediction
-from fsad.regular import refuse_irregular, refuse_unprintable
+from fsad.storage.atomic import atomic, make_folder, sweep, write_json
+from fsad.storage.csv_cells import guarded, plain
+from fsad.storage.regular import refuse_irregular, refuse_unprintable
 
 TABLE = "predictions.csv"
 SCALE = "map_scale.json"

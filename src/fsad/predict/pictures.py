@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from fsad.colours import coloured
 from fsad.predict.prediction import Prediction
 from fsad.predict.predictor import resized
+from fsad.scores.colormap import coloured
 
 ZERO = 8192  # the png's value where the map is 0
 OPAQUE = 0.75  # how much of the image the strongest colour hides

@@ -11,8 +11,8 @@ from PIL import Image
 
 from fsad.data.depth import depth_pixels
 from fsad.data.depth_rules import DepthRules
-from fsad.data.isolate import isolate
 from fsad.data.oddities import oddities
+from fsad.data.prepare.isolate import isolate
 from fsad.data.profile import InputProfile
 from fsad.errors import DataError
 from fsad.predict.images import read_array

@@ -11,14 +11,14 @@ from lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from fsad.checkpoint import check_loss
+from fsad.engine.checkpoint import check_loss
 from fsad.errors import check_shape
 from fsad.nn.extractor import PatchExtractor
 from fsad.nn.weights import pixel_statistics
 from fsad.pretrain.muon import Muon
 from fsad.pretrain.pairs import VIEWS
 from fsad.pretrain.student import tokens_of
-from fsad.randomness import generator, seeded
+from fsad.runtime.randomness import generator, seeded
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from fsad.pretrain.noise import fractal
 from fsad.pretrain.parts import part_depth, part_photograph
 from fsad.pretrain.patterns import pattern
 from fsad.pretrain.shading import relief, relief_depth
-from fsad.randomness import generator
+from fsad.runtime.randomness import generator
 
 SHARES = {
     "leaves": 0.26,

@@ -12,7 +12,7 @@ from fsad.pretrain.grid import Array
 from fsad.pretrain.images import GeneratedImages, to_tensor
 from fsad.pretrain.parts import part_pair
 from fsad.pretrain.shading import as_depth, photograph
-from fsad.randomness import generator
+from fsad.runtime.randomness import generator
 
 PARTS = 0.3  # share of the surfaces that are the synthetic data set's parts
 VIEWS = 4  # images of an item

@@ -14,7 +14,7 @@ from fsad.data.synthetic.scene import MM, draw_scene
 from fsad.pretrain.fields import Field
 from fsad.pretrain.grid import Array
 from fsad.pretrain.shading import as_depth, photograph
-from fsad.randomness import generator
+from fsad.runtime.randomness import generator
 
 SCENES = 64  # rendering one takes as long as ten images, so they are rendered once and cropped
 SIDE = 256  # height and width of a scene, pixels

@@ -11,9 +11,9 @@ from lightning import LightningDataModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
-from fsad.callbacks.stage_checkpoint import StageCheckpoint
-from fsad.callbacks.stage_progress import StageProgress
-from fsad.checkpoint import check_readable
+from fsad.engine.checkpoint import check_readable
+from fsad.engine.stage_checkpoint import StageCheckpoint
+from fsad.engine.stage_progress import StageProgress
 from fsad.errors import (
     ConfigError,
     RunError,
@@ -22,14 +22,14 @@ from fsad.errors import (
     check_choice,
     check_fraction,
 )
-from fsad.files import make_folder, write_json, write_tensors
 from fsad.nn.backbone import CnnExtractor
 from fsad.nn.state_dict import fingerprint
 from fsad.pretrain.distil import Distillation
 from fsad.pretrain.pairs import VIEWS, GeneratedPairs
 from fsad.pretrain.student import student, take_over_stem
-from fsad.provenance import versions
-from fsad.quiet import quieten_lightning
+from fsad.runtime.lightning_warnings import quieten_lightning
+from fsad.runtime.provenance import versions
+from fsad.storage.tensors import make_folder, write_json, write_tensors
 
 log = logging.getLogger(__name__)
 

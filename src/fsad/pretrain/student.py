@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fsad.errors import ConfigError
 from fsad.nn.weights import create_vit
-from fsad.randomness import generator
+from fsad.runtime.randomness import generator
 
 ARCHITECTURE = {"patch_size": 1, "embed_dim": 128, "depth": 12, "num_heads": 4}
 """What makes timm's ``vit_tiny_patch16_224`` the embedded backbone, together with ``STEM``."""
@@ -124,7 +124,7 @@ def tokens_of(net: Any, images: Tensor, *key: int | str) -> Tensor:
     Args:
         net: What :func:`student` gave.
         images: ``(n, 3, H, W)``, normalised.
-        key: Where the windows lie, for :func:`~fsad.randomness.generator`.
+        key: Where the windows lie, for :func:`~fsad.runtime.randomness.generator`.
 
     Returns:
         Patch features behind the last norm, ``(n, h * w, c)``.

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from fsad.audit import STATISTICS, Trivial, audit_samples
+from fsad.data.inspect.audit import STATISTICS, Trivial, audit_samples
 from fsad.data.pairs import PairReader
 from fsad.report.markup import cell, paragraph, table
 from fsad.report.section import Section

@@ -11,13 +11,13 @@ from torch import Tensor
 from fsad.data.pairs import PairReader, Sample
 from fsad.data.transforms import load_tensors
 from fsad.errors import FsadError, message_of
-from fsad.progress import track
-from fsad.report.dataset import open_dataset, test_samples
 from fsad.report.measured import POINTS, measure
 from fsad.report.pictures import pictures
 from fsad.report.scores import CategoryScores, read_scores, worst_first
-from fsad.run_record import RunResult
-from fsad.threshold import THRESHOLD, Threshold, read_threshold
+from fsad.results.dataset import open_dataset, test_samples
+from fsad.results.record import RunResult
+from fsad.runtime.progress import track
+from fsad.scores.threshold import THRESHOLD, Threshold, read_threshold
 
 BUDGET = 16_000_000
 """Characters that all cards of a page may take together; the worst mistakes come first."""

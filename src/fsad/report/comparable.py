@@ -1,7 +1,7 @@
 """Whether a run may be read beside the paper's Table 1, and why not."""
 
-from fsad.run_record import RunResult
-from fsad.table.settings import RANDOM
+from fsad.results.record import RunResult
+from fsad.results.table.settings import RANDOM
 
 BACKBONE = "dino_vitb8"
 """The paper's: DINO ViT-B/8."""

@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
-from fsad.embeddings import read_embeddings
 from fsad.report.feature_figures import perturbation_html, rectification_html
 from fsad.report.section import Section
 from fsad.report.sweeps import AXES, SAID, curve_html, grids, heat_map_html, held, names_of, varies
-from fsad.run_record import RunResult
+from fsad.results.feature_samples import read_embeddings
+from fsad.results.record import RunResult
 
 
 def diagnostics(results: Sequence[RunResult]) -> list[Section]:

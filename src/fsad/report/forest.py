@@ -8,7 +8,7 @@ from fsad.report.figure import BLUE, INK, ORANGE, as_html
 from fsad.report.markup import cell, notes, paragraph, table
 from fsad.report.results import NAMES
 from fsad.report.section import Section
-from fsad.table import Comparison, Difference
+from fsad.results.table import Comparison, Difference
 
 DRAWN = ("image_auroc", "pixel_auroc_part", "aupro30")
 """One metric of images, one of pixels, one of regions; the table has all five."""

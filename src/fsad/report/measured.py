@@ -10,7 +10,7 @@ from torch import Tensor
 from fsad.functional.scoring import anomaly_maps, fuse
 from fsad.metrics.masks import number_regions
 from fsad.report.scores import CategoryScores
-from fsad.scored import DOMAINS
+from fsad.scores.scored import DOMAINS
 
 BATCH = 16  # images whose maps are made at once
 STEPS = 10  # intervals of beta at whose ends the fused maps are measured

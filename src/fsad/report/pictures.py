@@ -9,7 +9,7 @@ from PIL import Image
 
 from fsad.data.pairs import PairReader, Sample
 from fsad.data.transforms import load_tensors
-from fsad.maps import truth_pixels
+from fsad.scores.map_strips import truth_pixels
 
 SIDE = 224  # pixels, at most
 QUALITY = 85  # of JPEG

@@ -7,7 +7,7 @@ import yaml
 
 from fsad.report.markup import cell, escape, notes, paragraph, table
 from fsad.report.section import Section
-from fsad.run_record import CategoryResult, RunResult
+from fsad.results.record import CategoryResult, RunResult
 
 SHOWN = 20  # runs
 

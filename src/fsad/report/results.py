@@ -6,11 +6,11 @@ from fsad.metrics import METRICS
 from fsad.report.comparable import reasons
 from fsad.report.markup import cell, notes, paragraph, table
 from fsad.report.section import Section
-from fsad.run_record import RunResult
-from fsad.table import Cell, Row, Runs, Table
-from fsad.table import table as tabulate
-from fsad.table.paper import DATASET, Printed
-from fsad.table.settings import ALWAYS, settings_of
+from fsad.results.record import RunResult
+from fsad.results.table import Cell, Row, Runs, Table
+from fsad.results.table import table as tabulate
+from fsad.results.table.paper import DATASET, Printed
+from fsad.results.table.settings import ALWAYS, settings_of
 
 NAMES = {
     "image_auroc": "image AUROC",

@@ -9,19 +9,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fsad.cells import plain
 from fsad.errors import DataError
-from fsad.files import read_tensors
 from fsad.functional.scoring import fuse
-from fsad.regular import refuse_irregular
-from fsad.run_record import (
+from fsad.results.record import (
     CATEGORY,
     SCORES_DIGEST,
     RunResult,
     read_category,
     scores_digest,
 )
-from fsad.scored import DOMAINS, Scores, scores_by_domain
+from fsad.scores.scored import DOMAINS, Scores, scores_by_domain
+from fsad.storage.csv_cells import plain
+from fsad.storage.regular import refuse_irregular
+from fsad.storage.tensors import read_tensors
 
 SIGMA = 4.0  # pixels, where neither the run nor its settings tell
 REPLACE = "Run again to replace the file."

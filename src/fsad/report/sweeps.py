@@ -6,9 +6,9 @@ from html import escape
 from typing import Any
 
 from fsad.report.figure import BLUE, INK, SCALE, as_html
-from fsad.run_record import CategoryResult, RunResult
-from fsad.table.rows import Cell, having, mean_of
-from fsad.table.settings import identity, settings_of, shown
+from fsad.results.record import CategoryResult, RunResult
+from fsad.results.table.rows import Cell, having, mean_of
+from fsad.results.table.settings import identity, settings_of, shown
 
 METRICS = {
     "image_auroc": "image AUROC",

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fsad.errors import FsadError, MissingDataError, message_of
-from fsad.files import make_folder, write_text
 from fsad.report.audit import audit, audited, warnings
 from fsad.report.cards import Images, images_of
 from fsad.report.comparable import is_random, is_stand_in
@@ -14,9 +13,10 @@ from fsad.report.page import explorer, page
 from fsad.report.provenance import provenance
 from fsad.report.results import results
 from fsad.report.section import Section
-from fsad.run_record import RunResult
-from fsad.table import Runs, collect, compare
-from fsad.table.settings import settings_of
+from fsad.results.record import RunResult
+from fsad.results.table import Runs, collect, compare
+from fsad.results.table.settings import settings_of
+from fsad.storage.tensors import make_folder, write_text
 
 NAME = "report.html"
 

@@ -18,8 +18,8 @@ from fsad.data.synthetic.parts import PARTS
 from fsad.data.synthetic.render import render_rgb, render_xyz
 from fsad.data.synthetic.scene import Scene, draw_scene
 from fsad.errors import DataError, OutputError
-from fsad.files import make_folder, partial_of, write_json
-from fsad.progress import track
+from fsad.runtime.progress import track
+from fsad.storage.tensors import make_folder, partial_of, write_json
 
 RECORD = "synthetic.json"
 

@@ -5,14 +5,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fsad.callbacks.bank_builder import MemoryBankBuilder
+from fsad.engine.bank_builder import MemoryBankBuilder
+from fsad.engine.plan import Plan, Stage
 from fsad.errors import check_at_least, check_fraction, check_not_negative, check_positive
 from fsad.methods.ast.modules import StudentModule, TeacherModule
 from fsad.methods.ast.settings import Student, Teacher
 from fsad.nn.adapter import AdaptedExtractor
 from fsad.nn.extractor import PatchExtractor
 from fsad.nn.unlearnt import CellExtractor
-from fsad.plan import Plan, Stage
 
 
 class Ast:

@@ -6,16 +6,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_unshuffle
 
-from fsad.checkpoint import check_loss
 from fsad.data.pairs import ImageBatch
+from fsad.engine.checkpoint import check_loss
+from fsad.engine.stage_module import ScoringModule, StageModule
 from fsad.functional.foreground import dilated
 from fsad.methods.ast.foreground import foreground
 from fsad.methods.ast.settings import Student, Teacher
 from fsad.nn.adapter import AdaptedExtractor
 from fsad.nn.alone import image_by_image
 from fsad.nn.flow import Flow
-from fsad.randomness import seeded
-from fsad.stage_module import ScoringModule, StageModule
+from fsad.runtime.randomness import seeded
 
 SPREAD = 0.25  # of depth images, whose values lie in [0.1, 0.9]
 CONDITION = 32  # channels of the position encoding

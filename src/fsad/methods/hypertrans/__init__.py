@@ -5,7 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fsad.callbacks.bank_builder import MemoryBankBuilder
+from fsad.engine.bank_builder import MemoryBankBuilder
+from fsad.engine.plan import Plan, Stage
 from fsad.errors import (
     ConfigError,
     check_at_least,
@@ -19,7 +20,6 @@ from fsad.methods.hypertrans.rectification import HypergraphRectificationModule
 from fsad.methods.hypertrans.settings import Banks, Perturb, Plus, Rectify, Stages
 from fsad.nn.adapter import AdaptedExtractor
 from fsad.nn.extractor import PatchExtractor
-from fsad.plan import Plan, Stage
 
 
 class HyperTrans:

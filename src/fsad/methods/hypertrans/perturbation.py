@@ -8,17 +8,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from fsad.checkpoint import check_loss
 from fsad.data.datamodule import PairDataModule
 from fsad.data.pairs import ImageBatch
-from fsad.embeddings import ROWS, choose
+from fsad.engine.checkpoint import check_loss
+from fsad.engine.stage_module import StageModule
 from fsad.errors import ConfigError
 from fsad.functional.perlin import channel_factors, spatial_factors
 from fsad.functional.style import perturb_style
 from fsad.methods.hypertrans.settings import Perturb
 from fsad.nn.adapter import AdaptedExtractor, Perturbation
-from fsad.randomness import generator
-from fsad.stage_module import StageModule
+from fsad.results.feature_samples import ROWS, choose
+from fsad.runtime.randomness import generator
 
 UNDONE = (
     "perturb: the adapters have not learnt to undo the noise (above 1, a constant would predict "

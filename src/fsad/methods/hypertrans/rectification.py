@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fsad.checkpoint import check_loss
 from fsad.data.datamodule import PairDataModule
-from fsad.embeddings import ROWS, choose
+from fsad.engine.checkpoint import check_loss
+from fsad.engine.stage_module import ScoringModule
 from fsad.functional.pose import upright_share
 from fsad.functional.prepared import prepare
 from fsad.functional.turned import turned
@@ -17,9 +17,9 @@ from fsad.methods.hypertrans.normal import NormalScores
 from fsad.methods.hypertrans.settings import AUTO, Plus, Rectify
 from fsad.nn.adapter import AdaptedExtractor
 from fsad.nn.res_hgnn import BankStates, ResHGNN
-from fsad.processes import agree
-from fsad.randomness import seeded
-from fsad.stage_module import ScoringModule
+from fsad.results.feature_samples import ROWS, choose
+from fsad.runtime.processes import agree
+from fsad.runtime.randomness import seeded
 
 log = logging.getLogger(__name__)
 

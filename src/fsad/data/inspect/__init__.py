@@ -1,0 +1,1 @@
+"""What a data set has wrong, before a run finds out."""

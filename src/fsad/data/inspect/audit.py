@@ -1,0 +1,145 @@
+"""Can a category be solved without looking for a defect? The image AUROC of trivial statistics."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fsad.data.depth_rules import DepthRules
+from fsad.data.layout import find_format, open_reader
+from fsad.data.pairs import PairReader, Sample
+from fsad.data.part import part_mask
+from fsad.errors import DataError
+from fsad.metrics.exact import auroc
+from fsad.runtime.progress import track
+
+SOLVED = 0.9
+"""A separation from which a category counts as solved by the statistic."""
+FEW = 5
+"""Of either kind of images; fewer are separated by chance too often to say so."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One test image as the statistics see it.
+
+    Attributes:
+        grey: Brightness of the RGB image, ``(H, W)``, in [0, 1].
+        depth: Distance where the sensor saw anything, in the sensor's unit, flat.
+        valid: Where it did, ``(H, W)``.
+        part: Where the part is, ``(H, W)``.
+    """
+
+    grey: NDArray[np.float64]
+    depth: NDArray[np.float64]
+    valid: NDArray[np.bool_]
+    part: NDArray[np.bool_]
+
+
+STATISTICS: dict[tuple[str, str], Callable[[View], float]] = {
+    ("rgb", "mean brightness"): lambda view: float(view.grey.mean()),
+    ("rgb", "standard deviation"): lambda view: float(view.grey.std()),
+    ("rgb", "background brightness"): lambda view: _mean(view.grey[~view.part]),
+    ("depth", "mean"): lambda view: _mean(view.depth),
+    ("depth", "standard deviation"): lambda view: float(view.depth.std()) if len(view.depth) else 0,
+    ("depth", "area of valid pixels"): lambda view: float(view.valid.mean()),
+    ("depth", "area of the part"): lambda view: float(view.part.mean()),
+}
+"""What is measured, by modality and name: none of it knows what a defect is."""
+
+
+@dataclass(frozen=True)
+class Trivial:
+    """How well one statistic tells defective from good test images.
+
+    Attributes:
+        category: The object.
+        modality: ``rgb`` or ``depth``.
+        statistic: Its name.
+        auroc: Image AUROC of the statistic as a score, in [0, 1]; below 0.5, good images have more.
+        images: Test images.
+        defective: Those of them with a defect.
+    """
+
+    category: str
+    modality: str
+    statistic: str
+    auroc: float
+    images: int
+    defective: int
+
+    @property
+    def separation(self) -> float:
+        """The AUROC in the better direction, in [0.5, 1]."""
+        return max(self.auroc, 1 - self.auroc)
+
+    @property
+    def solves(self) -> bool:
+        """Whether the statistic alone would pass for a good method, and not by chance."""
+        fewest = min(self.defective, self.images - self.defective)
+        return self.separation >= SOLVED and fewest >= FEW
+
+
+def audit(
+    root: Path, layout: str = "auto", light: int = 4, rules: DepthRules | None = None
+) -> list[Trivial]:
+    """Measure the trivial statistics of every category's test images.
+
+    Args:
+        root: The folder that holds the categories.
+        layout: ``mvtec3d`` (raw or prepared), ``eyecandies``, or ``auto`` to look.
+        light: Which of Eyecandies' renderings is used as the RGB image.
+        rules: How depth files are read.
+
+    Returns:
+        One entry per category and statistic.
+
+    Raises:
+        ConfigError: ``layout`` or ``light`` is out of range.
+        MissingDataError: There is no such folder.
+        DataError: A file cannot be read, or no category has good and defective test images.
+    """
+    reader = open_reader(root, find_format(root, layout), rules, light)
+    found: list[Trivial] = []
+    for category in reader.categories():
+        samples = reader.samples(category, "test")
+        found += audit_samples(reader, category, samples)
+    if not found:
+        raise DataError(
+            f"{root}: expected good and defective test images, got one kind alone. "
+            "Put defective ones into test/KIND/, good ones into test/good/."
+        )
+    return found
+
+
+def audit_samples(reader: PairReader, category: str, samples: list[Sample]) -> list[Trivial]:
+    """Measure the statistics of some test images; nothing where they are all of one kind."""
+    labels = torch.tensor([sample.is_anomalous for sample in samples])
+    if not samples or bool(labels.all()) or not bool(labels.any()):
+        return []
+    rows = []  # of numbers: the images themselves are not kept
+    for sample in track(samples, category, len(samples)):
+        view = _view(reader, sample)
+        rows.append([measure(view) for measure in STATISTICS.values()])
+    return [
+        Trivial(category, *name, auroc(column, labels), len(labels), int(labels.sum()))
+        for name, column in zip(STATISTICS, torch.tensor(rows).T, strict=True)
+    ]
+
+
+def _view(reader: PairReader, sample: Sample) -> View:
+    z = reader.read_depth(sample)
+    part = reader.read_part(sample)
+    return View(
+        grey=reader.read_rgb(sample).mean(axis=2) / 255,
+        depth=z[np.isfinite(z)].astype(np.float64),
+        valid=np.isfinite(z),
+        part=part_mask(z) if part is None else part,
+    )
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    return float(values.mean()) if len(values) else 0.0

@@ -1,0 +1,1 @@
+"""Which images a run may learn from."""

@@ -1,0 +1,150 @@
+"""A whole run: every category in turn, and a record that holes do not spoil."""
+
+import csv
+import gc
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fsad.data.datamodule import PairDataModule
+from fsad.engine.category_run import CategoryRun, Surroundings
+from fsad.engine.plan import Method
+from fsad.errors import DataError, FsadError, RunError, message_of
+from fsad.nn.extractor import PatchExtractor
+from fsad.results.record import CategoryResult, ScoreRow, write_result, write_scores
+from fsad.runtime.processes import is_first, is_several
+from fsad.storage.csv_cells import plain
+from fsad.storage.regular import refuse_irregular
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a run needs, built.
+
+    Attributes:
+        method: The method.
+        extractor: The frozen backbone.
+        data: Data of all the run's categories.
+        around: What all its categories share.
+        output: The run's folder.
+        config: The resolved configuration, for the record.
+        seed: The run's seed.
+        trained: Folder of a finished run to test again.
+        maps: Whether to write pictures.
+        report: Whether to keep what the report's figures show; without pictures neither is kept.
+    """
+
+    method: Method
+    extractor: PatchExtractor
+    data: PairDataModule
+    around: Surroundings
+    output: Path
+    config: Mapping[str, Any]
+    seed: int
+    trained: Path | None = None
+    maps: bool = True
+    report: bool = True
+
+
+def run(job: Job) -> Path:
+    """Run every category, write ``result.json`` and ``scores.csv``.
+
+    A category that fails does not lose the others: they are run, written, and then the failure is
+    raised.
+
+    Returns:
+        The path of ``result.json``.
+
+    Raises:
+        FsadError: The only category failed.
+        RunError: Some of several categories failed; the message names them.
+    """
+    names = job.data.categories
+    done: dict[str, CategoryResult] = {}
+    failed: dict[str, str] = {}
+    for name in names:
+        try:
+            done[name] = _run_category(job, name, prefix=f"{name}/" if len(names) > 1 else "")
+        except Exception as error:
+            if len(names) == 1 or is_several():  # the other processes are still in this category
+                raise
+            failed[name] = message_of(error)
+            log.error("%s: %s", name, failed[name], exc_info=not isinstance(error, FsadError))
+        finally:
+            # A Trainer and its module refer to each other: few objects, so Python is in no hurry
+            # to collect them, but they hold banks (100 MB per job of a sweep, measured).
+            if name not in done or "test" not in done[name].reused:
+                gc.collect()
+        if done and is_first():
+            _write(job, done, failed)  # after every category, so that a killed run keeps them
+    if failed:
+        raise RunError(
+            f"categories: expected {len(names)} to finish, got {len(done)}; failed: "
+            + "; ".join(f"{name} ({reason})" for name, reason in failed.items())
+            + f". The others' results are written. Mend the data and go on with resume={job.output}"
+        )
+    return job.output / "result.json"
+
+
+def _run_category(job: Job, name: str, prefix: str) -> CategoryResult:
+    log.info("category %s", name)
+    return CategoryRun(
+        job.method,
+        job.extractor,
+        job.data.for_category(name),
+        job.around,
+        job.output / "categories" / name,
+        trained=job.trained / "categories" / name if job.trained else None,
+        maps=job.output / "maps" / name if job.maps else None,
+        embeddings=job.report and job.maps,
+        prefix=prefix,
+    ).run()
+
+
+def _write(job: Job, done: Mapping[str, CategoryResult], failed: Mapping[str, str]) -> None:
+    extractor = job.extractor
+    backbone = {
+        "name": extractor.name,
+        "weights": extractor.weights,
+        "sha256": extractor.sha256,
+    }
+    write_scores(job.output / "scores.csv", [row for name in done for row in _rows(job, name)])
+    write_result(
+        job.output / "result.json",
+        method=job.method.name,
+        seed=job.seed,
+        config=job.config,
+        backbone=backbone,
+        categories=done,
+        failed=failed,
+    )
+
+
+def _rows(job: Job, name: str) -> list[ScoreRow]:
+    path = job.output / "categories" / name / "scores.csv"
+    try:
+        refuse_irregular(path)
+        with path.open(encoding="utf-8", newline="") as file:
+            return [
+                ScoreRow(
+                    plain(row["category"]),
+                    plain(row["image"]),
+                    bool(int(row["label"])),
+                    plain(row["defect"]),
+                    float(row["score"]),
+                    *(
+                        float(row[it]) if row[it] else None
+                        for it in ("score_source", "score_target")
+                    ),
+                )
+                for row in csv.DictReader(file)
+            ]
+    except (OSError, KeyError, ValueError) as error:
+        raise DataError(
+            f"{path}: expected the scores of a finished category, got a file that cannot be read. "
+            "Delete category.json beside it to have the category tested again."
+        ) from error

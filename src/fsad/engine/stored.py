@@ -1,0 +1,142 @@
+"""The settings that a run's folder holds, and their shape."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+from hydra.errors import InstantiationException
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fsad.errors import ConfigError, DataError, FsadError, MissingDataError, message_of
+from fsad.storage.regular import refuse_irregular
+
+TRAINED = ("data", "backbone", "method", "seed")
+"""What decides what is trained; ``ckpt`` takes these from the run it names."""
+
+OBSERVERS = ("callbacks", "logger")
+"""What may be none at all."""
+NODES = ("data", "backbone", "method", "trainer", "paths", "cache", *OBSERVERS)
+"""What holds settings of its own."""
+
+
+@dataclass
+class Run:
+    """The top level of the configuration; an unknown key is refused.
+
+    Attributes:
+        data: Which pairs: a ``PairDataModule``.
+        backbone: Which frozen feature extractor: a ``PatchExtractor``.
+        method: Which method, with all its settings.
+        trainer: Keywords of ``lightning.Trainer`` common to all stages.
+        callbacks: Observers by name.
+        logger: Loggers by name.
+        paths: Where results go.
+        cache: What is kept for other runs, and how much of it.
+        metrics: ``histogram`` counts scores in fine bins; ``exact`` keeps and sorts every pixel.
+        seed: Seed of everything random.
+        maps: Whether to write a picture of every test image.
+        report: Whether to write ``report.html`` at the end; with ``maps``, samples of features are
+            kept for its figures.
+        threshold: Whether to set a threshold from the shots at the end, each held out in turn.
+        export: Whether to keep each category as an exported file at the end.
+        ckpt: Folder of a finished run to test again without training.
+        resume: Folder of an interrupted run to go on with; of a sweep in a multirun.
+    """
+
+    data: Any = MISSING
+    backbone: Any = MISSING
+    method: Any = MISSING
+    trainer: Any = MISSING
+    callbacks: Any = None
+    logger: Any = None
+    paths: Any = MISSING
+    cache: Any = MISSING
+    metrics: str = "histogram"
+    seed: int = 0
+    maps: bool = True
+    report: bool = True
+    threshold: bool = True
+    export: bool = False
+    ckpt: Optional[str] = None  # noqa: UP045 (OmegaConf reads this form)
+    resume: Optional[str] = None  # noqa: UP045
+
+
+def stored_config(folder: str, kind: str) -> DictConfig:
+    """Read the settings that a run's folder holds.
+
+    Args:
+        folder: The run's folder.
+        kind: Where the user named it, for the message.
+
+    Raises:
+        MissingDataError: There is no such run.
+        DataError: Its ``config.yaml`` cannot be read.
+    """
+    path = Path(folder) / "config.yaml"
+    if not path.is_file():
+        raise MissingDataError(
+            f"{kind}: expected a run's folder with config.yaml, got '{folder}'. Name the folder "
+            "that train.py said it was writing to, where it lies now."
+        )
+    try:
+        refuse_irregular(path)
+        stored = OmegaConf.merge(OmegaConf.structured(Run), OmegaConf.load(path))
+    except Exception as error:  # one that holds itself is a RecursionError, for one
+        raise _damaged(path, f"'{message_of(error)}'") from error
+    assert isinstance(stored, DictConfig)
+    for key in TRAINED:
+        if OmegaConf.is_missing(stored, key):
+            raise _damaged(path, f"one without '{key}'")
+    for key in NODES:
+        holds_none = key in OBSERVERS and stored[key] is None
+        if not (OmegaConf.is_missing(stored, key) or holds_none or OmegaConf.is_dict(stored[key])):
+            raise _damaged(path, f"one where '{key}' holds no settings")
+    return stored
+
+
+@contextmanager
+def blaming(folder: str | None) -> Iterator[None]:
+    """Within the block, let what is wrong with settings name the file that they were read from.
+
+    Args:
+        folder: Of the stored run; None: the settings are the user's own, and named as they are.
+
+    Raises:
+        DataError: A setting is out of range or unknown, refers to itself, or is of another type.
+        FsadError: As the block raises it, about anything else than a setting.
+    """
+    try:
+        yield
+    except Exception as error:
+        path = Path(folder or "") / CONFIG
+        cause = (error.__cause__ or error) if isinstance(error, InstantiationException) else error
+        if folder is None or not isinstance(cause, _FAULTS):
+            raise
+        if isinstance(cause, FsadError) and not isinstance(cause, ConfigError):
+            if not str(cause).startswith(CONFIG):
+                raise
+            raise DataError(f"{path}{str(cause).removeprefix(CONFIG)}") from error
+        raise _damaged(path, f"'{message_of(cause)}'") from error
+
+
+CONFIG = "config.yaml"
+# What OmegaConf and constructors raise when they meet a value of another kind
+_FAULTS = (
+    OmegaConfBaseException,
+    InstantiationException,
+    AttributeError,
+    KeyError,
+    RecursionError,
+    TypeError,
+    ValueError,  # ConfigError and DataError are of it
+)
+
+
+def _damaged(path: Path, got: str) -> DataError:
+    return DataError(
+        f"{path}: expected a run's configuration, got {got}. Copy the run's folder again, or "
+        "start a new run instead."
+    )

@@ -1,0 +1,111 @@
+"""What makes two runs the same experiment, and which of their settings a table must show."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fsad.data.depth_rules import DepthRules
+from fsad.results.record import RunResult
+
+Settings = Mapping[str, Any]
+"""A run's settings by dotted name, without its seed, category and places."""
+
+ALWAYS = ("dataset", "backbone", "method", "shots")
+IF_VARIED = ("method.alpha", "method.beta")
+NOT_SETTINGS = {"root", "weights_path", "default_root_dir", "num_workers", "workers"}
+NOT_SETTINGS |= {"devices", "strategy"}  # several processes yield the numbers of one
+SEEDS = {"seed", "data.seed", "method.seed"}  # of the run; a generated dataset has its own
+OBSERVERS = {"paths", "cache", "logger", "callbacks", "hydra", "maps", "report", "threshold"}
+OBSERVERS |= {"export", "ckpt", "resume"}
+RANDOM = "random weights"
+PLUS = {"method.plus.excess": False, "method.plus.calibrate": False, "method.plus.rotations": 1}
+"""Switches beyond the paper; all off is as if there were none."""
+EARLIER = {f"data.{name}": value for name, value in DepthRules().to_json().items()}
+"""How runs read depth files that do not say so: those of before there was a choice."""
+
+
+def _flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every leaf of a nested mapping with its dotted name."""
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            yield from _flatten(item, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", item
+
+
+def _is_place(item: Any) -> bool:
+    """Tell whether a setting only says where something lies."""
+    return isinstance(item, str) and Path(item).is_absolute()
+
+
+def _number(item: Any) -> Any:
+    """Return a whole number as such: sigma=4 and sigma=4.0 are one setting."""
+    return int(item) if isinstance(item, float) and item.is_integer() else item
+
+
+def settings_of(result: RunResult) -> dict[str, Any]:
+    """Return everything about a run that can move its numbers, except the seed and the category."""
+    moving = {key: item for key, item in result.config.items() if key not in OBSERVERS}
+    flat = {
+        name: _number(item)
+        for name, item in _flatten(moving)
+        if name not in SEEDS and name.rpartition(".")[2] not in NOT_SETTINGS and not _is_place(item)
+    }
+    flat.pop("data.category", None)
+    flat = EARLIER | flat
+    weights = result.backbone.get("weights")
+    configured = flat.pop("backbone.name", None)
+    name = result.backbone.get("name") or configured
+    if name != configured:  # the method has features of its own, no backbone was built
+        flat = {key: item for key, item in flat.items() if not key.startswith("backbone.")}
+    flat = {key: item for key, item in flat.items() if key not in PLUS or item != PLUS[key]}
+    stages = {key: flat.pop(key) for key in list(flat) if key.startswith("method.stages.")}
+    on = [key.rpartition(".")[2] for key, wanted in stages.items() if wanted]
+    return {
+        "dataset": str(flat.pop("data.reader._target_", "?")).rpartition(".")[2].lower(),
+        "backbone": f"{name} ({RANDOM})" if weights == RANDOM else str(name),
+        "method": result.method,
+        "shots": flat.pop("data.shots", None),
+        "stages": "all" if len(on) == len(stages) else " + ".join(on) or "none",
+        **flat,
+        "backbone.weights": weights,
+        # Random weights follow the seed; their hash says nothing about the experiment.
+        "backbone.sha256": None if weights == RANDOM else result.backbone.get("sha256"),
+    }
+
+
+def identity(settings: Settings) -> str:
+    """Return a key that two runs share exactly if only their seeds, categories or places differ."""
+    return json.dumps(settings, sort_keys=True)
+
+
+def shown(groups: Sequence[Settings]) -> dict[str, str]:
+    """Choose the settings that tell the groups apart.
+
+    Always the data set, backbone, method and shots; the stages where one is off; alpha and beta
+    where they vary; and whatever else two groups alike in the former differ in.
+
+    Returns:
+        The heading of each shown setting, by its dotted name, in the order of the columns.
+    """
+
+    def kinds(name: str, among: Sequence[Settings]) -> set[str]:
+        return {json.dumps(settings.get(name)) for settings in among}
+
+    alike: dict[tuple[str, ...], list[Settings]] = {}
+    for settings in groups:
+        alike.setdefault(tuple(str(settings[name]) for name in ALWAYS), []).append(settings)
+    chosen = list(ALWAYS)
+    if kinds("stages", groups) - {'"all"'}:
+        chosen.append("stages")
+    chosen += [name for name in IF_VARIED if len(kinds(name, groups) - {"null"}) > 1]
+    names = {name: None for settings in groups for name in settings}  # a set that keeps its order
+    for name in names:
+        if name not in chosen and any(len(kinds(name, some)) > 1 for some in alike.values()):
+            chosen.append(name)
+    short = [name.rpartition(".")[2] for name in chosen]
+    return {
+        name: last if short.count(last) == 1 else name
+        for name, last in zip(chosen, short, strict=True)
+    }

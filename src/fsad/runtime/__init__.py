@@ -1,0 +1,1 @@
+"""What a run stands on: processes, seeds, progress, where its code came from."""

@@ -1,0 +1,92 @@
+"""Pictures of the test images: what came in, what is true, and what each domain says."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from fsad.data.datamodule import PairDataModule
+from fsad.data.pairs import Sample
+from fsad.data.transforms import load_tensors
+from fsad.scores.colormap import coloured
+from fsad.scores.scored import ScoredImages, Scores
+from fsad.storage.tensors import atomic
+
+GAP = 4  # pixels between panels
+UNKNOWN = 128  # grey, of a truth that nobody marked
+LONGEST = 255  # bytes of a file's name that file systems take
+
+
+def write_maps(
+    folder: Path, data: PairDataModule, scored: ScoredImages, scores: Mapping[str, Scores]
+) -> list[Path]:
+    """Write one strip per test image: RGB, depth, truth, each domain's map, and the fused map.
+
+    All maps of a category share one colour scale per kind of score, from its lowest to its highest
+    value over the test images, so that strips can be compared.
+
+    Args:
+        folder: Where the strips go, as ``<defect>_<stem>.png``; where a file system would not take
+            so long a name, as ``image_<place>.png``.
+        data: One category's data.
+        scored: Its scores.
+        scores: Those of all test images, by domain.
+
+    Returns:
+        The files, most anomalous image first.
+    """
+    if not scored.images:
+        return []
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [f"{domain}_only" for domain in scored.domains]
+    limits = [scored.limits[name] for name in (names if len(names) == 1 else [*names, "fused"])]
+    samples = data.test_samples
+    ranked = sorted(
+        range(len(scored.images)), key=lambda place: scored.images[place].fused, reverse=True
+    )
+    files = []
+    for place in ranked:
+        index = scored.images[place].index
+        sample = samples[index]
+        seen = load_tensors(data.reader, sample, scored.size, ("rgb", "depth", "mask"))
+        kinds = [scored.maps(scores[of].patches[index : index + 1]) for of in scored.domains]
+        if len(kinds) > 1:
+            kinds.append(scored.fused(*kinds))
+        panels = [
+            _picture(seen["rgb"]),
+            _picture(seen["depth"]),
+            np.repeat(truth_pixels(sample, seen["mask"])[..., None], 3, axis=2),
+            *(coloured(maps[0].numpy(), *limit) for maps, limit in zip(kinds, limits, strict=True)),
+        ]
+        path = folder / _name(sample, index)
+        with atomic(path) as partial:
+            Image.fromarray(_side_by_side(panels)).save(partial, format="PNG")
+        files.append(path)
+    return files
+
+
+def _name(sample: Sample, place: int) -> str:
+    name = f"{sample.defect}_{sample.stem}.png"
+    return name if len(os.fsencode(name)) <= LONGEST else f"image_{place:05d}.png"
+
+
+def _picture(image: Tensor) -> NDArray[np.uint8]:
+    """Turn ``(3, H, W)`` in [0, 1] into ``(H, W, 3)`` bytes."""
+    pixels: NDArray[np.uint8] = (image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+    return pixels
+
+
+def truth_pixels(sample: Sample, mask: Tensor) -> NDArray[np.uint8]:
+    """Return a picture of the ground truth, ``(S, S)``: white is defective, grey not known."""
+    if not sample.is_truth(mask):
+        return np.full(tuple(mask.shape), UNKNOWN, np.uint8)
+    return mask.numpy().astype(np.uint8) * np.uint8(255)
+
+
+def _side_by_side(panels: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    gap = np.full((panels[0].shape[0], GAP, 3), 255, dtype=np.uint8)
+    return np.concatenate([part for panel in panels for part in (panel, gap)][:-1], axis=1)
