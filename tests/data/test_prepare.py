@@ -12,9 +12,9 @@ import tifffile
 from box_scene import SIZE, box_points, content, save_png, write_mvtec3d
 from PIL import Image
 
-from fsad.data import writer
 from fsad.data.inspect.check import check
 from fsad.data.mvtec3d import MVTec3D
+from fsad.data.prepare import writer
 from fsad.data.prepare.copies import prepare
 from fsad.errors import DataError
 

@@ -7,8 +7,8 @@ import pytest
 import tifffile
 from box_scene import FOCAL, SIZE, box_points, dent_in, rgb_of, write_eyecandies
 
-from fsad.data import writer
 from fsad.data.mvtec3d import MVTec3D
+from fsad.data.prepare import writer
 from fsad.data.prepare.copies import prepare
 from fsad.data.prepare.writer import back_project
 

@@ -43,7 +43,7 @@ class AdaptiveBins:
     bins, and a tail of few tiny scores takes few. When there are no pages left, ``shift`` grows by
     one and neighbouring bins become one: counts move without error.
 
-    Laws (``tests/test_histogram.py``): the bins depend on the set of scores alone, not on their
+    Laws (``tests/metrics``): the bins depend on the set of scores alone, not on their
     order or batches; in ascending bins lie ascending scores.
 
     Attributes:

@@ -35,7 +35,7 @@ class ScoreHistogram:
     pixels (AUROC) or of the regions (AU-PRO). Rounding the weights, so that their sum depends on no
     order, adds at most s / 2^41 for a largest region of s pixels.
 
-    Laws (``tests/test_histogram.py``): order and batches change nothing, bit for bit (AU-PRO: up to
+    Laws (``tests/metrics``): order and batches change nothing, bit for bit (AU-PRO: up to
     2^13 regions); multiplying positive scores by a power of two changes nothing; where no bin
     holds several scores the AUROC is exact.
 

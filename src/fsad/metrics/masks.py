@@ -52,7 +52,7 @@ def dilate(mask: Tensor, radius: int) -> Tensor:
 
     A pixel belongs to the result if a pixel of the mask lies within ``radius``.
 
-    Laws (``tests/test_pro.py``): radius 0 changes nothing; the result holds the mask; an empty mask
+    Laws (``tests/metrics``): radius 0 changes nothing; the result holds the mask; an empty mask
     stays empty.
 
     Args:

@@ -67,7 +67,7 @@ def area_to(limit: float, fpr: Tensor, pro: Tensor) -> float:
 
     The curve is linear between its points, also where the limit cuts it.
 
-    Laws (``tests/test_pro.py``): a map that ranks every anomalous pixel above every other scores 1;
+    Laws (``tests/metrics``): a map that ranks every anomalous pixel above every other scores 1;
     a constant map scores :math:`\ell/2`; an increasing function of the map changes nothing.
 
     Args:

@@ -7,7 +7,7 @@ import shlex
 def quoted(value: str) -> str:
     """Return a text so that Hydra reads it as it is, whatever is in it.
 
-    Law (``tests/test_overrides.py``): as the value of a setting it is the text again.
+    Law (``tests/run/test_overrides.py``): as the value of a setting it is the text again.
     """
     value = value.replace("${", r"\${")  # it refers to no other setting
     # Of backslashes, those before a quotation mark alone are doubled.

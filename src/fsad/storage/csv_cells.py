@@ -16,7 +16,7 @@ Cell = TypeVar("Cell")
 def guarded(cell: Cell | str) -> Cell | str:
     """Return a cell as it is written; what is no text, or a number as text, stays.
 
-    Law (``tests/test_cells.py``): :func:`plain` gives the text back, whatever it is.
+    Law (``tests/storage/test_csv_cells.py``): :func:`plain` gives the text back, whatever it is.
     """
     if isinstance(cell, str) and _RISKY.match(cell) and not _NUMBER.fullmatch(cell):
         return f"'{cell}"

@@ -14,7 +14,7 @@ from fsad.nn.state_dict import fingerprint, read_weights
 from fsad.nn.weights import SHIPPED, shipped_file
 from fsad.pretrain.pairs import GeneratedPairs
 
-CONF = Path(__file__).parents[1] / "conf" / "backbone" / "tiny.yaml"
+CONF = Path(__file__).parents[2] / "conf" / "backbone" / "tiny.yaml"
 
 
 def backbone(image_size=224, **changes):

@@ -14,7 +14,7 @@ from fsad.errors import ConfigError, DataError, FsadError, MissingDataError, Run
 from fsad.nn.weights import SHIPPED
 from fsad.run.config import register, settle
 
-CONF = Path(__file__).parents[1] / "conf"
+CONF = Path(__file__).parents[2] / "conf"
 GROUPS = (
     "data",
     "backbone",

@@ -14,7 +14,7 @@ from fsad.errors import ConfigError, DataError, MissingDataError
 from fsad.run.config import LAUNCHERS, register
 from fsad.run.sweep import SweepStart, check_launcher, go_on
 
-CONF = Path(__file__).parents[1] / "conf"
+CONF = Path(__file__).parents[2] / "conf"
 
 
 def composed(*words):

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from fsad.run.overrides import pasted, quoted, unreadable
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TEXTS = [
     "/data/my set",
     "/data/a,b",
