@@ -371,7 +371,7 @@ class Recorder(LightningModule):
 
     def __init__(self, domains):
         super().__init__()
-        self.train_domains = domains
+        self.reads = domains
         self.weight = torch.nn.Parameter(torch.zeros(()))
         self.seen = defaultdict(list)
 
@@ -424,13 +424,13 @@ def test_a_module_of_no_domain_gets_one_empty_batch_per_epoch_and_no_file(module
 
 
 def test_another_domain_is_refused(module, tmp_path):
-    message = r"train_domains: expected \('source',\), \('target',\) or \(\), got \('both',\)"
+    message = r"reads: expected \('source',\), \('shots',\) or \(\), got \('both',\)"
     with pytest.raises(ConfigError, match=message):
         fit(Recorder(("both",)), module(), 1, tmp_path)
 
 
 def test_a_module_of_the_target_gets_every_shot_once_an_epoch_in_changing_order(module, tmp_path):
-    recorder, data = Recorder(("target",)), module(shots=4)
+    recorder, data = Recorder(("shots",)), module(shots=4)
     fit(recorder, data, 4, tmp_path)
     orders = [
         [i for batch in seen for i in batch.index.tolist()] for seen in recorder.seen.values()

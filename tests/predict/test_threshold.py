@@ -197,7 +197,7 @@ def test_it_changes_no_other_number_of_the_run(run, finished, tmp_path):
     for name in ("perturb", "rectify"):
         path = f"{CATEGORY}/{name}.safetensors"
         states = [
-            torch.cat([value.flatten() for value in stage.module.trained_state().values()])
+            torch.cat([value.flatten() for value in stage.network.state_dict().values()])
             for folder in (without, finished)
             for stage in load_trained(folder).plan.stages
             if stage.name == name
@@ -232,4 +232,4 @@ def test_a_plan_laid_out_again_lacks_no_file(finished):
         finished / CATEGORY,
         "cpu",
     )
-    assert torch.equal(again.scorer.target_bank.rows, trained.scorer.target_bank.rows)
+    assert torch.equal(again.scorer.banks["target"].rows, trained.scorer.banks["target"].rows)

@@ -152,7 +152,7 @@ def test_what_auto_chose_stays_with_the_banks_and_gives_the_numbers_of_that_many
     words = ("method=hypertrans_plus", "method.stages.rectify=true", "maps=false")
     with caplog.at_level("INFO", logger="fsad"):
         chosen = run(tmp_path / "chosen", *words)
-    views = load_trained(chosen).scorer.bank_views("target")
+    views = load_trained(chosen).scorer.augmentations("target")
     assert f"rotations: {views}, as source images match unturned in " in caplog.text
     told = run(tmp_path / "told", *words, f"method.plus.rotations={views}")
     for ours, theirs in zip(rows_of(chosen), rows_of(told), strict=True):

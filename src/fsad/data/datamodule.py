@@ -242,24 +242,24 @@ class PairDataModule(LightningDataModule):
         return path.relative_to(self.reader.root).as_posix()
 
     def train_dataloader(self) -> DataLoader[ImageBatch] | DataLoader[Tensor]:
-        """Return what the module's ``train_domains`` ask for.
+        """Return what the module ``reads``.
 
-        ``("source",)`` gives the shuffled source images, ``("target",)`` the shuffled shots, ``()``
+        ``("source",)`` gives the shuffled source images, ``("shots",)`` the shuffled shots, ``()``
         one empty batch per epoch.
 
         Raises:
             ConfigError: They ask for anything else.
         """
         module: Any = self.trainer.lightning_module  # type: ignore[union-attr]
-        domains = tuple(module.train_domains)
+        domains = tuple(module.reads)
         if domains == ():
             return make_loader(NoImages(), batch_size=1, workers=0, seed=self.seed)
         if domains == ("source",):
             return self._loader(self._source, EpochSampler(self.n_source, self.seed))
-        if domains == ("target",):
+        if domains == ("shots",):
             order = EpochSampler(len(self.shot_samples), self.seed)
             return self._loader(self._depth(self.shot_samples), order)
-        raise ConfigError(f"train_domains: expected ('source',), ('target',) or (), got {domains}")
+        raise ConfigError(f"reads: expected ('source',), ('shots',) or (), got {domains}")
 
     def source_dataloader(self, share: Share = ALL) -> DataLoader[ImageBatch]:
         """Return RGB of the training images, in sorted order."""

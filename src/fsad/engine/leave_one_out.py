@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from fsad.data.datamodule import PairDataModule
-from fsad.engine.plan import Plan
-from fsad.engine.stage_module import ScoringModule
+from fsad.engine.plan import HoldOut, Plan
+from fsad.engine.scorer import BankScorer, Control
 from fsad.errors import BankError, ConfigError, ShapeError, message_of
 from fsad.nn.bank_stream import BankStream
 from fsad.runtime.progress import track
@@ -84,12 +84,10 @@ def set_threshold(
 
 def _why_not(plan: Plan, shots: int) -> str:
     """Tell why nothing can be estimated; empty if it can."""
-    if type(plan.scorer).score is ScoringModule.score:
+    if isinstance(plan.scorer, Control):
         return "the method scores no image by itself"
-    if "target" not in plan.builder.ratios and plan.stages:
+    if plan.held_out == HoldOut.NONE:
         return "the method learns from the shots without a bank of them: none can be held out"
-    if plan.scorer.unit_of_shots:
-        return "scores are in units of what the shots score, which change with each held out"
     if shots < 2:
         return "a single shot cannot be held out and compared with others; pass --threshold"
     return ""
@@ -100,8 +98,8 @@ def leave_one_out(again: Callable[[], Plan], images: Tensor) -> dict[str, Scores
     """Score every shot against a target bank of the others.
 
     The bank is made as :class:`~fsad.engine.bank_builder.MemoryBankBuilder` makes it, with the
-    same ratio, slack and cap, and its own mean and deviation. The source bank and what was trained
-    stay, and have seen the shot. A method without a target bank has not, and scores it as it is.
+    same ratio and cap, and its own mean and deviation. The source bank and what was trained stay,
+    and have seen the shot. A method that never saw the shots scores them as they are.
 
     Args:
         again: Returns a trained plan with its banks filled, another one each time: what a method
@@ -118,20 +116,20 @@ def leave_one_out(again: Callable[[], Plan], images: Tensor) -> dict[str, Scores
     said = []
     for place in track(range(len(images)), "threshold", len(images)):
         plan = again()
-        scorer, builder = plan.scorer, plan.builder
-        if "target" in builder.ratios:
-            rows = _rows_of(scorer, images) if rows is None else rows
+        scorer = plan.scorer
+        if plan.held_out == HoldOut.REBANK:
+            assert plan.bank_stage is not None
+            rows = _rows_of(plan.bank_stage.scorer, images) if rows is None else rows
             others = torch.cat([rows[:, :place], rows[:, place + 1 :]], dim=1).flatten(0, 2)
             stream = BankStream(
                 "target",
-                builder.ratios["target"],
-                builder.slack,
-                builder.max_rows,
+                plan.bank_stage.ratios["target"],
+                max_rows=plan.bank_stage.max_rows,
                 expected_rows=len(others),
             )
             stream.add(others)
-            stream.fill(scorer.target_bank)
-        scorer.on_test_start()
+            stream.fill(plan.bank_stage.scorer.banks["target"])
+        scorer.prepare()
         said.append(complete(scorer.score(images[place : place + 1].to(scorer.device))))
     return {
         domain: Scores(
@@ -142,11 +140,11 @@ def leave_one_out(again: Callable[[], Plan], images: Tensor) -> dict[str, Scores
     }
 
 
-def _rows_of(scorer: ScoringModule, images: Tensor) -> Tensor:
+def _rows_of(scorer: BankScorer, images: Tensor) -> Tensor:
     """Return patch features view by view, image by image, ``(views, k, h * w, c)``."""
     views = [
-        scorer.encode(scorer.bank_view(images.to(scorer.device), "target", number), "target")
-        for number in range(scorer.bank_views("target"))
+        scorer.encode(scorer.augment(images.to(scorer.device), "target", number), "target")
+        for number in range(scorer.augmentations("target"))
     ]
     return torch.stack([view.flatten(2).transpose(1, 2) for view in views])
 

@@ -20,7 +20,7 @@ from fsad.engine.assemble import (
 )
 from fsad.engine.checkpoint import refuse_other_backbone
 from fsad.engine.plan import Plan
-from fsad.engine.stage_module import ScoringModule
+from fsad.engine.scorer import Control, Scorer
 from fsad.engine.stored import blaming, stored_config
 from fsad.errors import ConfigError, MissingDataError, RunError, WeightsError
 from fsad.nn.extractor import PatchExtractor
@@ -52,8 +52,8 @@ class Trained:
     fusion: Fusion
 
     @property
-    def scorer(self) -> ScoringModule:
-        """The module that scores."""
+    def scorer(self) -> Scorer:
+        """What scores."""
         return self.plan.scorer
 
     @property
@@ -160,7 +160,7 @@ def load_trained(
     scorer = plan.scorer
     refuse_control(method.name, scorer)
     with torch.no_grad():
-        scorer.on_test_start()
+        scorer.prepare()
     own = run / "categories" / name
     record = read_category(own)
     sigma, beta = record.get("sigma", plan.sigma), record.get("beta", plan.beta)
@@ -168,17 +168,17 @@ def load_trained(
     return Trained(name, method.name, config, own, plan, fusion)
 
 
-def refuse_control(method: str, scorer: ScoringModule) -> None:
+def refuse_control(method: str, scorer: Scorer) -> None:
     """Refuse a method whose scores are no function of the image.
 
     Args:
         method: Its name.
-        scorer: The module that scores.
+        scorer: What scores.
 
     Raises:
         RunError: It cannot predict.
     """
-    if type(scorer).score is ScoringModule.score:
+    if isinstance(scorer, Control):
         raise RunError(
             f"method: expected one that scores an image by itself, got {method}. "
             "It is a control: its scores are those of a run's test images."

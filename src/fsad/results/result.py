@@ -12,6 +12,10 @@ Metrics = Mapping[str, float | None]
 """Some of the five metrics by name, in [0, 1]; ``None`` where the images do not define one."""
 
 
+AGREED_BANKS = ("source", "target")
+AGREED_SECONDS = ("perturb", "banks", "rectify", "test", "metrics")
+"""Keys that every entry of ``result.json`` has, for scripts that read it; 0 where a method has no
+such bank or stage."""
 LATER = {"reused", "metrics_within", "test_digest", "threshold", "prepared", "input", "undefined"}
 """What results written by earlier versions do not have."""
 
@@ -81,6 +85,8 @@ class CategoryResult:
         first = {name: entry.pop(name) for name in numbers}
         if not entry["undefined"]:
             del entry["undefined"]
+        entry["bank_rows"] = dict.fromkeys(AGREED_BANKS, 0) | entry["bank_rows"]
+        entry["seconds"] = dict.fromkeys(AGREED_SECONDS, 0.0) | entry["seconds"]
         plain: dict[str, Any] = as_json({**first, **fused, **entry})
         return plain
 

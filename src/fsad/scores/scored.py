@@ -28,11 +28,11 @@ class Scores(NamedTuple):
     images: Tensor
 
 
-def complete(said: Mapping[str, Tensor | Scores | None]) -> dict[str, Scores]:
+def complete(said: Mapping[str, Tensor | Scores]) -> dict[str, Scores]:
     """Give every domain its image scores: those of the worst patch, where a method says no other.
 
     Args:
-        said: By domain, patch scores ``(n, h, w)`` or :class:`Scores`; None is left out.
+        said: By domain, patch scores ``(n, h, w)`` or :class:`Scores`.
 
     Returns:
         The domains in the order of :data:`DOMAINS`, float32.
@@ -89,25 +89,17 @@ class PatchScores:
     def __init__(self) -> None:
         self._batches: list[dict[str, Tensor]] = []
 
-    def update(
-        self,
-        index: Tensor,
-        source: Tensor | Scores | None = None,
-        target: Tensor | Scores | None = None,
-    ) -> None:
+    def update(self, index: Tensor, scores: Mapping[str, Tensor | Scores]) -> None:
         """Add a batch; of the same domains each time.
 
         Args:
             index: Positions in the test samples, ``(n,)``.
-            source: Patch scores against the source domain, ``(n, h, w)``, higher = more anomalous;
-                an image then scores as its most anomalous patch. Or :class:`Scores`, where it does
-                not. None where a method has none.
-            target: The same against the target domain.
+            scores: As :meth:`fsad.engine.scorer.Scorer.score` returns them.
         """
         columns = {}
-        for name, scores in complete({"source": source, "target": target}).items():
-            columns[name] = scores.patches
-            columns[name + IMAGES] = scores.images
+        for name, each in complete(scores).items():
+            columns[name] = each.patches
+            columns[name + IMAGES] = each.images
         device = next(iter(columns.values())).device
         self._batches.append({"index": index.to(device), **columns})
 

@@ -1,0 +1,134 @@
+"""From the scores of a category's test images to its result."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fsad.data.datamodule import PairDataModule
+from fsad.data.inspect.doubts import Doubts
+from fsad.data.profile import InputProfile
+from fsad.engine.plan import Plan
+from fsad.nn.memory_bank import MemoryBank
+from fsad.results.record import CategoryResult, ScoreRow, peak_rss_mb
+from fsad.results.result import Metrics, as_json
+from fsad.runtime.progress import track
+from fsad.scores.scored import ScoredImages, Scores, source_share
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the test of a category yielded.
+
+    Attributes:
+        scored: Scores of the images, and the ranges of their maps.
+        metrics: The five metrics of each set.
+        share: Share of the source domain in the spread of the fused score; None with one domain.
+        doubts: What the test images have that makes a number doubtful, one sentence each.
+    """
+
+    scored: ScoredImages
+    metrics: Mapping[str, Metrics]
+    share: float | None
+    doubts: list[str]
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The method's own metrics, as far as they are defined, for loggers."""
+        numbers = {name: it for name, it in self.metrics["fused"].items() if it is not None}
+        return numbers if self.share is None else numbers | {"source_share": self.share}
+
+    def rows(self, data: PairDataModule) -> list[ScoreRow]:
+        """Return the lines of ``scores.csv``."""
+        samples = data.test_samples
+        return [
+            ScoreRow(
+                category=samples[image.index].category,
+                image=data.relative(samples[image.index].depth),
+                label=samples[image.index].is_anomalous,
+                defect=samples[image.index].defect,
+                score=image.fused,
+                score_source=image.source,
+                score_target=image.target,
+            )
+            for image in self.scored.images
+        ]
+
+    def result(
+        self,
+        data: PairDataModule,
+        profile: InputProfile,
+        *,
+        bank_rows: dict[str, int],
+        seconds: dict[str, float],
+        backbone_seconds: float,
+        diagnostics: dict[str, Any],
+        reused: list[str],
+    ) -> CategoryResult:
+        """Put together the category's result; the arguments are its attributes."""
+        evaluation = self.scored.evaluation
+        bounds = [bound for it in evaluation.bounds.values() for bound in it.values()]
+        return CategoryResult(
+            shots=data.shot_files,
+            n_source=data.n_source,
+            n_test_good=data.n_test_good,
+            n_test_defect=data.n_test_defect,
+            fused=self.metrics["fused"],
+            source_only=self.metrics.get("source_only", {}),
+            target_only=self.metrics.get("target_only", {}),
+            part_mask=self.metrics["part_mask"],
+            bank_rows=bank_rows,
+            seconds=seconds,
+            backbone_seconds=backbone_seconds,
+            peak_rss_mb=peak_rss_mb(),
+            source_share=self.share,
+            diagnostics=as_json(diagnostics),
+            reused=reused,
+            test_digest=data.digest("depth", "test"),
+            metrics_within=max(bounds, default=0.0),
+            prepared=data.prepared,
+            undefined=dict(evaluation.undefined),
+            input=profile.to_json(),
+            notes=[
+                *self.doubts,
+                *(
+                    f"stage {name} has not learnt what it trains for; see diagnostics"
+                    for name, measured in diagnostics.items()
+                    if measured.get("failed")
+                ),
+            ],
+        )
+
+
+def measure(
+    data: PairDataModule,
+    plan: Plan,
+    scores: Mapping[str, Scores],
+    profile: InputProfile,
+    exact: bool,
+) -> Measured:
+    """Hold the scores of a category's test images against the truth.
+
+    Args:
+        data: The category's.
+        plan: What was run.
+        scores: Of the test images, by domain; empty where there are none.
+        profile: What the training images look like.
+        exact: Keep and sort every pixel for the metrics.
+    """
+    scored = ScoredImages(data.image_size, plan.sigma, plan.beta, exact, tuple(scores))
+    doubts = Doubts(data.test_samples, data.image_size, profile)
+    truths = data.truth_dataloader()
+    for truth in track(truths, "metrics", len(truths)):
+        batch = {
+            domain: Scores(*(column[truth.index] for column in each))
+            for domain, each in scores.items()
+        }
+        scored.update(truth, batch)
+        doubts.update(truth)
+    metrics = scored.compute()
+    return Measured(scored, metrics, source_share(scores, plan.beta), doubts.lines())
+
+
+def banks_of(plan: Plan) -> list[MemoryBank]:
+    """Return the banks that a plan fills."""
+    return plan.bank_stage.banks if plan.bank_stage else []
