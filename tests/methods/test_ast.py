@@ -146,7 +146,7 @@ def test_scores_are_0_beside_the_part_and_its_neighbours_and_not_on_it():
 
 
 def test_an_images_score_does_not_depend_on_the_others():
-    _, student = modules()
+    *_, student = modules()
     some = images_of(torch.cat([scene(), plane(0.4, 0.003, -0.002), scene().flip(1)]))
     alone = torch.cat([student.score(each[None])["target"] for each in some])
     assert torch.allclose(student.score(some)["target"], alone, atol=1e-5)
@@ -159,7 +159,7 @@ def test_a_threshold_that_no_image_has_is_refused(value):
 
 
 def test_an_images_score_does_not_depend_on_its_batch():
-    _, student = modules()
+    *_, student = modules()
     pixels = torch.rand(5, 1, SIZE, SIZE).expand(-1, 3, -1, -1)
     with torch.no_grad():
         together = student.score(pixels)["target"]
