@@ -34,7 +34,6 @@ class MemoryBankBuilder(Callback):
     Args:
         path: ``banks.safetensors`` of the run.
         ratios: Share of the patches kept, by domain; a domain that is not named has no bank.
-        slack: See :func:`fsad.functional.coreset.k_center_greedy`.
         max_rows: See :class:`fsad.nn.bank_stream.BankStream`.
 
     Attributes:
@@ -51,10 +50,9 @@ class MemoryBankBuilder(Callback):
         self,
         path: Path,
         ratios: Mapping[str, float],
-        slack: float = 0.0,
         max_rows: int | None = None,
     ) -> None:
-        self.ratios, self.slack, self.max_rows = dict(ratios), slack, max_rows
+        self.ratios, self.max_rows = dict(ratios), max_rows
         self.memo = Memo(path)
         self.seconds = 0.0
         self.seconds_in_test = 0.0
@@ -110,7 +108,6 @@ class MemoryBankBuilder(Callback):
             stream = BankStream(
                 bank.domain,
                 self.ratios[bank.domain],
-                self.slack,
                 self.max_rows,
                 expected_rows=patches if is_first() else None,
             )

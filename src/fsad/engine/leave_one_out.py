@@ -88,8 +88,6 @@ def _why_not(plan: Plan, shots: int) -> str:
         return "the method scores no image by itself"
     if "target" not in plan.builder.ratios and plan.stages:
         return "the method learns from the shots without a bank of them: none can be held out"
-    if plan.scorer.unit_of_shots:
-        return "scores are in units of what the shots score, which change with each held out"
     if shots < 2:
         return "a single shot cannot be held out and compared with others; pass --threshold"
     return ""
@@ -100,7 +98,7 @@ def leave_one_out(again: Callable[[], Plan], images: Tensor) -> dict[str, Scores
     """Score every shot against a target bank of the others.
 
     The bank is made as :class:`~fsad.engine.bank_builder.MemoryBankBuilder` makes it, with the
-    same ratio, slack and cap, and its own mean and deviation. The source bank and what was trained
+    same ratio and cap, and its own mean and deviation. The source bank and what was trained
     stay, and have seen the shot. A method without a target bank has not, and scores it as it is.
 
     Args:
@@ -125,7 +123,6 @@ def leave_one_out(again: Callable[[], Plan], images: Tensor) -> dict[str, Scores
             stream = BankStream(
                 "target",
                 builder.ratios["target"],
-                builder.slack,
                 builder.max_rows,
                 expected_rows=len(others),
             )

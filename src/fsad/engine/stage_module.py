@@ -63,13 +63,7 @@ class ScoringModule(StageModule):
 
     Args:
         extractor: Frozen backbone with its adapters.
-
-    Attributes:
-        unit_of_shots: Whether scores are measured in what the shots themselves score, so that
-            those of different shots cannot be compared.
     """
-
-    unit_of_shots = False
 
     def __init__(self, extractor: AdaptedExtractor) -> None:
         super().__init__(extractor)

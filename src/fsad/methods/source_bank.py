@@ -8,7 +8,6 @@ from fsad.engine.bank_builder import MemoryBankBuilder
 from fsad.engine.plan import Plan
 from fsad.engine.stage_module import ScoringModule
 from fsad.errors import check_at_least, check_fraction, check_not_negative, check_positive
-from fsad.functional.coreset import check_slack
 from fsad.functional.prepared import prepare
 from fsad.functional.scoring import patch_scores
 from fsad.nn.adapter import AdaptedExtractor
@@ -33,7 +32,6 @@ class SourceBank:
 
     Args:
         ratio: Share of the source patches that the bank keeps, in (0, 1].
-        coreset_slack: As HyperTrans' ``method.banks.coreset_slack``.
         sigma: Blur of the anomaly map in pixels, 0 or more.
         seed: Taken by every method; nothing here is random.
 
@@ -43,11 +41,8 @@ class SourceBank:
 
     name = "source_bank"
 
-    def __init__(
-        self, ratio: float = 0.1, coreset_slack: float = 0.0, sigma: float = 4.0, seed: int = 0
-    ) -> None:
+    def __init__(self, ratio: float = 0.1, sigma: float = 4.0, seed: int = 0) -> None:
         self.ratio = check_positive("method.ratio", check_fraction("method.ratio", ratio))
-        self.slack = check_slack(coreset_slack)
         self.sigma = check_not_negative("method.sigma", sigma)
         self.seed = check_at_least("seed", seed, 0)
 
@@ -56,9 +51,9 @@ class SourceBank:
         return Plan(
             [],
             SourceBankModule(AdaptedExtractor.plain(extractor)),
-            MemoryBankBuilder(banks_path, {"source": self.ratio}, self.slack),
+            MemoryBankBuilder(banks_path, {"source": self.ratio}),
             beta=1.0,
             sigma=self.sigma,
-            banks_depend={"ratio": self.ratio, "slack": self.slack},
+            banks_depend={"ratio": self.ratio},
             scores_depend={},
         )

@@ -89,12 +89,6 @@ class HyperTrans:
                 "method.rectify_banks: expected true with method.plus, got false: raw shots would "
                 "be compared with rectified queries. Leave it true."
             )
-        if self.plus.calibrate and (self.banks.target_ratio < 1 or self.bank_max_rows):
-            raise ConfigError(
-                "method.plus.calibrate: expected a target bank of every patch, got "
-                f"method.banks.target_ratio={self.banks.target_ratio}, "
-                f"method.bank_max_rows={self.bank_max_rows}. Set them to 1 and null."
-            )
 
     def plan(self, extractor: PatchExtractor, banks_path: Path) -> Plan:
         """Lay out the stages of one category around a frozen backbone.
@@ -118,7 +112,6 @@ class HyperTrans:
         builder = MemoryBankBuilder(
             banks_path,
             {"source": self.banks.source_ratio, "target": self.banks.target_ratio},
-            slack=self.banks.coreset_slack,
             max_rows=self.bank_max_rows,
         )
         stages = []
@@ -151,7 +144,6 @@ class HyperTrans:
             },
             scores_depend={
                 "excess": self.plus.excess,
-                "calibrate": self.plus.calibrate,
                 **({"rectify_banks": self.rectify_banks} if self.stages.rectify else {}),
             },
         )

@@ -70,7 +70,6 @@ class HypergraphRectificationModule(ScoringModule):
         self.settings = settings
         self.knn, self.rectify, self.rectify_banks = knn, rectify, rectify_banks
         self.plus = plus
-        self.unit_of_shots = plus.calibrate
         self.seed = seed
         self.rectifier = ResHGNN(
             extractor.extractor.channels, settings.hidden, alpha, settings.dropout, seed
@@ -191,12 +190,7 @@ class HypergraphRectificationModule(ScoringModule):
                     others = self.graph.rectify(self.rectifier, self._states, others)
                     target = torch.cat([target, others])
         self._source, self._target = prepare(source), prepare(target)
-        self._normal = NormalScores(self._source, self._target, self.plus, self._shots())
-
-    def _shots(self) -> tuple[int, tuple[int, int]]:
-        """Return how many shots the target bank holds, and the grid of their patches."""
-        height, width = self.extractor.extractor.grid
-        return len(self.target_bank.rows) // (height * width), (height, width)
+        self._normal = NormalScores(self._source, self._target, self.plus)
 
     def score(self, images: Tensor) -> dict[str, Tensor]:
         """Score target images against each bank, rectified as its rows are."""

@@ -1,6 +1,6 @@
 """A bank of the shots' patches and the distance to it: what several methods are at heart."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
@@ -9,7 +9,6 @@ from fsad.engine.bank_builder import MemoryBankBuilder
 from fsad.engine.plan import Plan
 from fsad.engine.stage_module import ScoringModule
 from fsad.errors import check_at_least, check_fraction, check_not_negative, check_positive
-from fsad.functional.coreset import check_slack
 from fsad.functional.prepared import prepare
 from fsad.functional.reweighting import reweighted_scores
 from fsad.functional.scoring import image_scores, patch_scores
@@ -24,7 +23,6 @@ class TargetBank:
 
     Attributes:
         ratio: Share of the shots' patches that the bank keeps, in (0, 1].
-        coreset_slack: How much nearer than the farthest row a pick may be, as a share in [0, 1).
         reweight: Neighbours in the image score's weight, 0 or at least 2; 0 leaves it out.
         sigma: Blur of the anomaly map in pixels, 0 or more.
         seed: Taken by every method; nothing here is random.
@@ -34,28 +32,25 @@ class TargetBank:
     """
 
     ratio: float = 1.0
-    coreset_slack: float = 0.0
     reweight: int = 0
     sigma: float = 4.0
     seed: int = 0
 
     def __post_init__(self) -> None:
         check_positive("method.ratio", check_fraction("method.ratio", self.ratio))
-        check_slack(self.coreset_slack)
         check_at_least("method.reweight", self.reweight, 2 if self.reweight else 0)
         check_not_negative("method.sigma", self.sigma)
         check_at_least("seed", self.seed, 0)
 
     def plan(self, extractor: PatchExtractor, banks_path: Path) -> Plan:
         """Lay out one category's run: nothing trains."""
-        settings = asdict(self)
         return Plan(
             [],
             TargetBankModule(AdaptedExtractor.plain(extractor), self.reweight),
-            MemoryBankBuilder(banks_path, {"target": self.ratio}, self.coreset_slack),
+            MemoryBankBuilder(banks_path, {"target": self.ratio}),
             beta=0.0,
             sigma=self.sigma,
-            banks_depend={name: settings[name] for name in ("ratio", "coreset_slack")},
+            banks_depend={"ratio": self.ratio},
             scores_depend={"reweight": self.reweight},
         )
 
