@@ -342,46 +342,51 @@ def test_a_job_of_a_sweep_begun_with_retired_settings_goes_on(sweep):
     assert go_on_with(sweep, 0, "method.beta=0.2").resume == str(sweep / "0")
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "neutral"),
-    [
-        ("method.plus.calibrate", "true", "false"),
-        ("method.perturb.factors", "spatial", "channel"),
-        ("method.banks.coreset_slack", "0.1", "0.0"),
-        ("method.coreset_slack", "0.1", "0.0"),
-    ],
-)
-class TestARetiredSetting:
-    def kept(self, stored, key, value):
-        config = OmegaConf.load(stored / "config.yaml")
-        OmegaConf.update(config, key, yaml.safe_load(value))
-        (stored / "config.yaml").write_text(OmegaConf.to_yaml(config))
+RETIRED = {
+    "method.plus.calibrate": ("false", "true"),
+    "method.perturb.factors": ("channel", "spatial"),
+    "method.banks.coreset_slack": ("0.0", "0.1"),
+    "method.coreset_slack": ("0.0", "0.1"),
+}
 
-    @pytest.mark.parametrize("word", ["resume", "ckpt"])
-    def test_that_did_what_is_done_today_is_dropped(self, stored, word, key, value, neutral):
-        self.kept(stored, key, neutral)
-        words = [f"{word}={stored}"]
-        cfg = settle(composed(*words), words)
-        assert OmegaConf.select(cfg, key) is None
-        assert cfg.method.beta == 0.2
 
-    @pytest.mark.parametrize("word", ["resume", "ckpt"])
-    def test_that_did_something_else_is_refused(self, stored, word, key, value, neutral):
-        self.kept(stored, key, value)
-        message = (
-            f"{stored}/config.yaml: expected {key}={neutral}, got {value}: this version no "
-            "longer has the setting. Use the version that made the run."
-        )
-        words = [f"{word}={stored}"]
-        with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
-            settle(composed(*words), words)
+def set_in(run, key, value):
+    config = OmegaConf.load(run / "config.yaml")
+    OmegaConf.update(config, key, yaml.safe_load(value))
+    (run / "config.yaml").write_text(OmegaConf.to_yaml(config))
 
-    def test_of_the_same_name_is_another_methods_own(self, stored, key, value, neutral):
-        self.kept(stored, "method._target_", "mine.Method")
-        self.kept(stored, key, value)
-        words = [f"resume={stored}"]
-        cfg = settle(composed(*words), words)
-        assert OmegaConf.select(cfg, key) == yaml.safe_load(value)
+
+@pytest.mark.parametrize("word", ["resume", "ckpt"])
+@pytest.mark.parametrize("key", RETIRED)
+def test_a_retired_setting_that_did_what_is_done_today_is_dropped(stored, word, key):
+    set_in(stored, key, RETIRED[key][0])
+    words = [f"{word}={stored}"]
+    cfg = settle(composed(*words), words)
+    assert OmegaConf.select(cfg, key) is None
+    assert cfg.method.beta == 0.2
+
+
+@pytest.mark.parametrize("word", ["resume", "ckpt"])
+@pytest.mark.parametrize("key", RETIRED)
+def test_a_retired_setting_that_did_something_else_is_refused(stored, word, key):
+    neutral, other = RETIRED[key]
+    set_in(stored, key, other)
+    message = (
+        f"{stored}/config.yaml: expected {key}={neutral}, got {other}: this version no longer "
+        "has the setting. Use the version that made the run."
+    )
+    words = [f"{word}={stored}"]
+    with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
+        settle(composed(*words), words)
+
+
+@pytest.mark.parametrize("key", RETIRED)
+def test_anothers_method_may_have_a_setting_of_a_retired_ones_name(stored, key):
+    set_in(stored, "method._target_", "mine.Method")
+    set_in(stored, key, RETIRED[key][1])
+    words = [f"resume={stored}"]
+    cfg = settle(composed(*words), words)
+    assert OmegaConf.select(cfg, key) == yaml.safe_load(RETIRED[key][1])
 
 
 def test_a_sweep_over_ckpt_goes_on_too(sweep, stored):
