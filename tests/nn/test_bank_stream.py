@@ -256,7 +256,7 @@ def test_maps_are_refused():
 
 @pytest.mark.parametrize("max_rows", [0, -5, 1.5, True, "10"])
 def test_a_cap_out_of_range_is_refused(max_rows):
-    message = r"^method\.bank_max_rows: expected a whole number of at least 1, got "
+    message = r"^max_rows: expected a whole number of at least 1, got "
     with pytest.raises(ConfigError, match=message + rf"{max_rows!r}$"):
         BankStream("source", 0.1, max_rows=max_rows)
 
@@ -275,4 +275,4 @@ def test_an_expectation_out_of_range_is_refused(expected_rows):
 def test_a_ratio_out_of_range_is_refused(domain, ratio, message):
     with pytest.raises(ConfigError) as caught:
         BankStream(domain, ratio)
-    assert str(caught.value) == f"method.banks.{domain}_ratio: expected a number {message}"
+    assert str(caught.value) == f"{domain} ratio: expected a number {message}"

@@ -154,6 +154,7 @@ def test_a_required_key_without_value_is_named_with_its_remedy():
             "method.rectify.scale=two",
             "method.rectify.scale: expected one of one, median, got 'two'",
         ),
+        ("method.rectify.dropout=1", "method.rectify.dropout: expected a number below 1, got 1"),
         ("method.rectify.epochs=0", "method.rectify.epochs: expected a whole number of at least 1"),
     ],
 )

@@ -83,10 +83,10 @@ class BankStream:
         max_rows: int | None = None,
         expected_rows: int | None = None,
     ) -> None:
-        name = f"method.banks.{domain}_ratio"
+        name = f"{domain} ratio"
         self.ratio = check_positive(name, check_fraction(name, ratio))
         if max_rows is not None:
-            check_at_least("method.bank_max_rows", max_rows, 1)
+            check_at_least("max_rows", max_rows, 1)
         if expected_rows is not None:
             check_at_least("expected_rows", expected_rows, 1)
         self.max_rows = max_rows

@@ -80,7 +80,7 @@ class Rectify:
 
     Attributes:
         hidden: Width of the rectifier's hidden layer.
-        dropout: Dropout on that layer.
+        dropout: Dropout on that layer, in [0, 1).
         scale: Distance at which membership is one half: ``one`` (the paper) or ``median`` (of the
             banks' neighbour distances).
         lr: Learning rate of Adam.
@@ -95,7 +95,8 @@ class Rectify:
 
     def __post_init__(self) -> None:
         check_at_least("method.rectify.hidden", self.hidden, 1)
-        check_fraction("method.rectify.dropout", self.dropout)
+        if check_fraction("method.rectify.dropout", self.dropout) == 1:
+            raise ConfigError("method.rectify.dropout: expected a number below 1, got 1")
         check_choice("method.rectify.scale", self.scale, ("one", "median"))
         check_positive("method.rectify.lr", self.lr)
         check_at_least("method.rectify.epochs", self.epochs, 1)
