@@ -122,14 +122,6 @@ def test_a_single_shot_has_no_estimate(run, tmp_path):
     assert "a single shot cannot be held out" in found.note
 
 
-def test_scores_in_units_of_the_shots_have_no_estimate(run, tmp_path):
-    calibrated = ("method.plus.calibrate=true", "method.plus.rotations=1")
-    words = ("method=hypertrans_plus", *calibrated, "maps=false")
-    found = read_threshold(run(tmp_path, *words) / CATEGORY / "threshold.json")
-    assert found.image is None
-    assert "scores are in units of what the shots score" in found.note
-
-
 def test_where_one_shot_fewer_is_too_few_it_says_why(run, tmp_path):
     words = ("method=padim", "method.window=1", "maps=false")
     folder = run(tmp_path, *words, without="method.")

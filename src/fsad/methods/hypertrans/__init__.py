@@ -90,12 +90,6 @@ class HyperTrans(Method):
                 "method.rectify_banks: expected true with method.plus, got false: raw shots would "
                 "be compared with rectified queries. Leave it true."
             )
-        if self.plus.calibrate and (self.banks.target_ratio < 1 or self.bank_max_rows):
-            raise ConfigError(
-                "method.plus.calibrate: expected a target bank of every patch, got "
-                f"method.banks.target_ratio={self.banks.target_ratio}, "
-                f"method.bank_max_rows={self.bank_max_rows}. Set them to 1 and null."
-            )
 
     def plan(self, extractor: PatchExtractor) -> Plan:
         """Lay out the stages of one category.
@@ -134,7 +128,6 @@ class HyperTrans(Method):
             sigma=self.sigma,
             scores_depend={
                 "excess": self.plus.excess,
-                "calibrate": self.plus.calibrate,
                 **({"rectify_banks": self.rectify_banks} if self.stages.rectify else {}),
             },
         )

@@ -13,7 +13,7 @@ from fsad.data.pairs import ImageBatch
 from fsad.engine.checkpoint import check_loss
 from fsad.engine.stage_module import StageModule
 from fsad.errors import ConfigError
-from fsad.functional.perlin import channel_factors, spatial_factors
+from fsad.functional.perlin import channel_factors
 from fsad.functional.style import perturb_style
 from fsad.methods.hypertrans.settings import Perturb
 from fsad.nn.adapter import AdaptedExtractor, Perturbation
@@ -78,12 +78,8 @@ class DomainPerturbationModule(StageModule):
         std = self.settings.std
 
         def perturb(_: str, features: Tensor) -> Tensor:
-            n, c, h, w = features.shape
-            p_avg, p_std = (
-                channel_factors(n, c, std, rng)
-                if self.settings.factors == "channel"
-                else spatial_factors(n, h, w, std, rng)
-            )
+            images, channels = features.shape[:2]
+            p_avg, p_std = channel_factors(images, channels, std, rng)
             return perturb_style(features, p_avg.to(features), p_std.to(features))
 
         return perturb

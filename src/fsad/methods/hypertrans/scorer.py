@@ -144,12 +144,7 @@ class HypergraphScorer(BankScorer):
                     others = graph.rectify(self.rectifier, self._states, others)
                     target = torch.cat([target, others])
         self._source, self._target = prepare(source), prepare(target)
-        self._normal = NormalScores(self._source, self._target, self.plus, self._shots())
-
-    def _shots(self) -> tuple[int, tuple[int, int]]:
-        """Return how many shots the target bank holds, and the grid of their patches."""
-        height, width = self.extractor.extractor.grid
-        return len(self.banks["target"].rows) // (height * width), (height, width)
+        self._normal = NormalScores(self._source, self._target, self.plus)
 
     def score(self, images: Tensor) -> dict[str, Tensor]:
         """Score target images against each bank, rectified as its rows are."""
