@@ -28,7 +28,7 @@ def scored(rotations, queries, shots, **changes):
     loop = TestLoop(module)
     loop.on_test_start()
     loop.test_step(ImageBatch(queries, torch.arange(len(queries))))
-    return module, rows, loop.patches.gathered(len(queries), torch.device("cpu"))
+    return module, rows, loop.scores.gathered(len(queries), torch.device("cpu"))
 
 
 def test_the_score_is_the_least_cosine_distance():

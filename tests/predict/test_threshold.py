@@ -15,7 +15,7 @@ from fsad.errors import DataError
 from fsad.scores.threshold import HeldOut, Threshold, read_threshold
 
 CATEGORY = "categories/tile"
-ROWS = [HeldOut("a", 1.0, None, 1.0, 0.5), HeldOut("b", 3.0, None, 3.0, 0.75)]
+ROWS = [HeldOut("a", 1.0, {"target": 1.0}, 0.5), HeldOut("b", 3.0, {"target": 3.0}, 0.75)]
 
 
 def entry_of(folder):

@@ -38,8 +38,9 @@ from fsad.results.record import (
 )
 from fsad.runtime.processes import agree, is_first
 from fsad.runtime.randomness import seeded
+from fsad.scores.combination import MapMaker
 from fsad.scores.map_strips import write_maps
-from fsad.scores.scored import Fusion, Scores, scores_by_domain
+from fsad.scores.score_set import Scores, ScoreSet, from_tensors
 from fsad.scores.threshold import THRESHOLD
 from fsad.storage.digests import with_digest
 from fsad.storage.memo import Memo
@@ -265,7 +266,8 @@ class CategoryRun:
         """Record the category, and how its scores became maps: no setting need say that."""
         about = {
             "sigma": plan.sigma,
-            "beta": plan.beta,
+            "beta": plan.combination.share("source"),
+            "combination": plan.combination.to_json(),
             SCORES_DIGEST: scores_digest(self.folder / "scores.csv"),
         }
         write_json(self.record, with_digest(result.to_json() | about))
@@ -282,17 +284,17 @@ class CategoryRun:
         lost = builder is not None and not builder.memo.is_there()
         with memo.making(afresh=lost) as needed:
             if needed:
-                patches, seconds = self._test(scorer, builder)
-                if patches is not None:
-                    write_tensors(memo.path, patches, {"seconds": str(seconds)})
+                tensors, seconds = self._test(scorer, builder)
+                if tensors is not None:
+                    write_tensors(memo.path, tensors, {"seconds": str(seconds)})
         if builder and not needed:
             builder.read()
         self.reused += ["banks"] * (builder is not None and not builder.built)
         self.reused += ["test"] * (not needed)
         try:
-            patches, metadata = read_tensors(memo.path)
+            tensors, metadata = read_tensors(memo.path)
             seconds = float(metadata["seconds"])
-            return (scores_by_domain(patches) if self.data.test_samples else {}), seconds
+            return (from_tensors(tensors) if self.data.test_samples else {}), seconds
         except (DataError, KeyError) as error:
             raise DataError(
                 f"{memo.path}: expected patch scores, got a file that cannot be read. "
@@ -310,8 +312,8 @@ class CategoryRun:
         loop = TestLoop(scorer)
         trainer.test(loop, datamodule=self.data, verbose=False)
         device = trainer.strategy.root_device  # the module is back on the CPU by now
-        patches = loop.patches.gathered(len(self.data.test_samples), device)
-        return patches, time.perf_counter() - start - (builder.seconds_in_test if builder else 0.0)
+        tensors = loop.scores.gathered(len(self.data.test_samples), device)
+        return tensors, time.perf_counter() - start - (builder.seconds_in_test if builder else 0.0)
 
     def _refuse_processes_without_test(self) -> None:
         """Refuse several processes where there is nothing to share out among them."""
@@ -390,7 +392,7 @@ class CategoryRun:
             reused=self.reused,
         )
 
-    def _draw(self, measured: Measured, scores: Mapping[str, Scores]) -> None:
+    def _draw(self, measured: Measured, scores: ScoreSet) -> None:
         """Write a picture of every test image; W&B gets the most anomalous."""
         assert self.maps is not None
         files = write_maps(self.maps, self.data, measured.scored, scores)
@@ -401,7 +403,7 @@ class CategoryRun:
 
     def _threshold(self, plan: Plan, memos: Mapping[str, Memo]) -> dict[str, Any]:
         """Set the threshold, write ``threshold.json``, and return what is in it."""
-        fusion = Fusion(self.extractor.image_size, plan.sigma, plan.beta)
+        maker = MapMaker(self.data.image_size, plan.sigma, plan.combination)
         device = self._device()
 
         def again() -> Plan:
@@ -409,7 +411,7 @@ class CategoryRun:
 
         key = digest(memos[SCORES].key, "held out")  # with what is trained and how it scores
         threshold = set_threshold(
-            plan, again, self.data, fusion, Shelf(memos[SCORES].store, key), self.data.shot_files
+            plan, again, self.data, maker, Shelf(memos[SCORES].store, key), self.data.shot_files
         )
         self.extractor.to("cpu")
         for line in threshold.note.splitlines():

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from fsad.data.datamodule import PairDataModule
 from fsad.data.inspect.doubts import Doubts
@@ -12,7 +12,12 @@ from fsad.nn.memory_bank import MemoryBank
 from fsad.results.record import CategoryResult, ScoreRow, peak_rss_mb
 from fsad.results.result import Metrics, as_json
 from fsad.runtime.progress import track
-from fsad.scores.scored import ScoredImages, Scores, source_share
+from fsad.scores.combination import MapMaker
+from fsad.scores.parts import AGREED
+from fsad.scores.score_set import ScoreSet
+from fsad.scores.scored_images import MAIN, ScoredImages, set_of, source_share
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class Measured:
     @property
     def numbers(self) -> dict[str, float]:
         """The method's own metrics, as far as they are defined, for loggers."""
-        numbers = {name: it for name, it in self.metrics["fused"].items() if it is not None}
+        numbers = {name: it for name, it in self.metrics[MAIN].items() if it is not None}
         return numbers if self.share is None else numbers | {"source_share": self.share}
 
     def rows(self, data: PairDataModule) -> list[ScoreRow]:
@@ -46,9 +51,10 @@ class Measured:
                 image=data.relative(samples[image.index].depth),
                 label=samples[image.index].is_anomalous,
                 defect=samples[image.index].defect,
-                score=image.fused,
-                score_source=image.source,
-                score_target=image.target,
+                score=image.main,
+                score_source=image.parts.get("source"),
+                score_target=image.parts.get("target"),
+                further=_further(image.parts),
             )
             for image in self.scored.images
         ]
@@ -72,9 +78,10 @@ class Measured:
             n_source=data.n_source,
             n_test_good=data.n_test_good,
             n_test_defect=data.n_test_defect,
-            fused=self.metrics["fused"],
-            source_only=self.metrics.get("source_only", {}),
-            target_only=self.metrics.get("target_only", {}),
+            fused=self.metrics[MAIN],
+            source_only=self.metrics.get(set_of("source"), {}),
+            target_only=self.metrics.get(set_of("target"), {}),
+            parts=_further({name: self.metrics[set_of(name)] for name in self.scored.parts}),
             part_mask=self.metrics["part_mask"],
             bank_rows=bank_rows,
             seconds=seconds,
@@ -102,7 +109,7 @@ class Measured:
 def measure(
     data: PairDataModule,
     plan: Plan,
-    scores: Mapping[str, Scores],
+    scores: ScoreSet,
     profile: InputProfile,
     exact: bool,
 ) -> Measured:
@@ -111,24 +118,28 @@ def measure(
     Args:
         data: The category's.
         plan: What was run.
-        scores: Of the test images, by domain; empty where there are none.
+        scores: Of the test images; empty where there are none.
         profile: What the training images look like.
         exact: Keep and sort every pixel for the metrics.
     """
-    scored = ScoredImages(data.image_size, plan.sigma, plan.beta, exact, tuple(scores))
+    maker = MapMaker(data.image_size, plan.sigma, plan.combination)
+    scored = ScoredImages(maker, scores, exact)
     doubts = Doubts(data.test_samples, data.image_size, profile)
     truths = data.truth_dataloader()
     for truth in track(truths, "metrics", len(truths)):
-        batch = {
-            domain: Scores(*(column[truth.index] for column in each))
-            for domain, each in scores.items()
-        }
-        scored.update(truth, batch)
+        scored.update(truth, {name: each.at(truth.index) for name, each in scores.items()})
         doubts.update(truth)
     metrics = scored.compute()
-    return Measured(scored, metrics, source_share(scores, plan.beta), doubts.lines())
+    return Measured(
+        scored, metrics, source_share(scores, plan.combination.share("source")), doubts.lines()
+    )
 
 
 def banks_of(plan: Plan) -> list[MemoryBank]:
     """Return the banks that a plan fills."""
     return plan.bank_stage.banks if plan.bank_stage else []
+
+
+def _further(parts: Mapping[str, T]) -> dict[str, T]:
+    """Return the parts that results have no column of their own for."""
+    return {name: each for name, each in parts.items() if name not in AGREED}

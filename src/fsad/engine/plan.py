@@ -8,6 +8,10 @@ from enum import Enum
 from fsad.engine.scorer import Scorer
 from fsad.engine.stage import BankStage, FitStage, Settings, Stage
 from fsad.nn.extractor import PatchExtractor
+from fsad.scores.combination import Combination
+
+ALONE = Combination()
+"""Of one part, which is the whole score."""
 
 
 class HoldOut(Enum):
@@ -29,16 +33,16 @@ class Plan:
     Attributes:
         stages: The fits and the banks, in order.
         scorer: What scores when they are over.
-        beta: Share of the source domain in the fused score, where there are two.
+        combination: How the parts of the score become one.
         sigma: Blur of the anomaly maps in pixels.
         held_out: How a shot is scored for the threshold.
-        scores_depend: As ``depends`` of a stage, for the patch scores; beta and sigma come after
-            them.
+        scores_depend: As ``depends`` of a stage, for the patch scores; combination and sigma
+            come after them.
     """
 
     stages: Sequence[Stage]
     scorer: Scorer
-    beta: float = 0.0
+    combination: Combination = ALONE
     sigma: float = 4.0
     held_out: HoldOut = HoldOut.REBANK
     scores_depend: Settings | None = None

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from fsad.errors import RunError
 from fsad.nn.adapter import CachedExtractor
 from fsad.nn.memory_bank import MemoryBank
-from fsad.scores.scored import Scores
+from fsad.scores.score_set import Scores
 
 if TYPE_CHECKING:
     from fsad.data.datamodule import PairDataModule
@@ -45,7 +45,7 @@ class Scorer(nn.Module):
 
         Returns:
             For each part of the score, patch scores ``(n, h, w)``, higher = more anomalous, or
-            :class:`~fsad.scores.scored.Scores` where an image's score is not that of its worst
+            :class:`~fsad.scores.score_set.Scores` where an image's score is not that of its worst
             patch. An image's do not depend on the others.
         """
         raise NotImplementedError

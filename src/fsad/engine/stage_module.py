@@ -12,7 +12,7 @@ from fsad.data.pairs import ImageBatch
 from fsad.engine.checkpoint import backbone_identity, refuse_other_backbone, take_network
 from fsad.engine.scorer import Control, Scorer
 from fsad.nn.extractor import PatchExtractor
-from fsad.scores.scored import PatchScores
+from fsad.scores.score_set import TestScores
 
 
 class StageModule(LightningModule):
@@ -70,7 +70,7 @@ class StageModule(LightningModule):
 
 
 class TestLoop(LightningModule):
-    """Scores the test images and keeps the patch scores.
+    """Scores the test images and keeps the scores.
 
     Args:
         scorer: What scores; its banks are filled when the test starts.
@@ -81,7 +81,7 @@ class TestLoop(LightningModule):
     def __init__(self, scorer: Scorer) -> None:
         super().__init__()
         self.scorer = scorer
-        self.patches = PatchScores()
+        self.scores = TestScores()
 
     def on_test_start(self) -> None:
         """Prepare what every query is compared with."""
@@ -94,7 +94,7 @@ class TestLoop(LightningModule):
     def test_step(self, batch: ImageBatch) -> None:
         """Score one batch of test images."""
         if isinstance(self.scorer, Control):
-            scores = self.scorer.score_at(batch.index)
+            parts = self.scorer.score_at(batch.index)
         else:
-            scores = self.scorer.score(batch.image)
-        self.patches.update(batch.index, scores)
+            parts = self.scorer.score(batch.image)
+        self.scores.update(batch.index, parts)

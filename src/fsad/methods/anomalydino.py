@@ -15,7 +15,7 @@ from fsad.functional.scoring import patch_scores
 from fsad.functional.turned import turned
 from fsad.nn.adapter import CachedExtractor
 from fsad.nn.extractor import PatchExtractor
-from fsad.scores.scored import Scores
+from fsad.scores.score_set import Scores
 
 
 class AnomalyDinoScorer(BankScorer):

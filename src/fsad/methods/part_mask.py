@@ -11,7 +11,7 @@ from fsad.functional.scoring import blur, image_scores
 from fsad.methods.shared.pixel_method import PixelMethod
 from fsad.nn.adapter import CachedExtractor
 from fsad.nn.extractor import PatchExtractor
-from fsad.scores.scored import Scores
+from fsad.scores.score_set import Scores
 
 if TYPE_CHECKING:
     from fsad.data.datamodule import PairDataModule

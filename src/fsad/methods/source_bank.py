@@ -50,7 +50,6 @@ class SourceBank(Method):
         return Plan(
             [BankStage(scorer, {"source": self.ratio}, depends={"ratio": self.ratio})],
             scorer,
-            beta=1.0,
             sigma=self.sigma,
             held_out=HoldOut.UNSEEN,
             scores_depend={},

@@ -226,8 +226,12 @@ def write_scores(path: Path, rows: Iterable[ScoreRow]) -> None:
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(ScoreRow._fields)
-    writer.writerows(
-        [int(cell) if isinstance(cell, bool) else guarded(cell) for cell in row] for row in rows
-    )
+    rows = list(rows)
+    parts = list(dict.fromkeys(name for row in rows for name in row.further))
+    writer.writerow([*ScoreRow._fields[:-1], *(f"score_{name}" for name in parts)])
+    for *cells, further in rows:
+        scores = [further.get(name) for name in parts]
+        writer.writerow(
+            [int(cell) if isinstance(cell, bool) else guarded(cell) for cell in (*cells, *scores)]
+        )
     write_text(path, text.getvalue())

@@ -18,6 +18,7 @@ from fsad.methods.hypertrans.scorer import HypergraphScorer
 from fsad.methods.hypertrans.settings import Banks, Perturb, Plus, Rectify, Stages
 from fsad.nn.adapter import AdaptedExtractor, CachedExtractor
 from fsad.nn.extractor import PatchExtractor
+from fsad.scores.combination import two_domains
 
 if TYPE_CHECKING:
     from fsad.engine.stage_module import StageModule
@@ -124,7 +125,7 @@ class HyperTrans(Method):
         return Plan(
             stages,
             scorer,
-            beta=self.beta if self.stages.cross_domain else 0.0,
+            combination=two_domains(self.beta if self.stages.cross_domain else 0.0),
             sigma=self.sigma,
             scores_depend={
                 "excess": self.plus.excess,

@@ -13,7 +13,7 @@ from fsad.functional.reweighting import reweighted_scores
 from fsad.functional.scoring import image_scores, patch_scores
 from fsad.nn.adapter import CachedExtractor
 from fsad.nn.extractor import PatchExtractor
-from fsad.scores.scored import Scores
+from fsad.scores.score_set import Scores
 
 
 @dataclass(frozen=True)
