@@ -162,7 +162,7 @@ def read_category(folder: Path) -> dict[str, Any]:
     """Read ``category.json`` of a finished category's folder back, as it is.
 
     Returns:
-        Its keys; ``sigma`` and ``beta``, by which maps are blurred and domains fused, are not
+        Its keys; ``sigma`` and ``combination``, by which maps are blurred and parts become one, are not
         among them in runs of earlier versions.
 
     Raises:
@@ -193,9 +193,20 @@ def _is_category(record: Mapping[str, Any]) -> bool:
     return (
         isinstance(prepared, dict | None)
         and is_fraction(record.get("beta", 0.0))
+        and _is_combination(record.get("combination", {"kind": "", "weights": {}}))
         and is_finite(sigma)
         and sigma >= 0
         and (above is None or is_finite(above))
+    )
+
+
+def _is_combination(value: object) -> bool:
+    """Tell whether it says how the parts of a score become one."""
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("kind"), str)
+        and isinstance(value.get("weights"), dict)
+        and all(is_fraction(weight) for weight in value["weights"].values())
     )
 
 
