@@ -10,11 +10,11 @@ import torch
 from lightning import LightningModule, Trainer
 from pair_folders import DEFECT, PART, SHAPE, write_mvtec3d
 
-from fsad.data import pairs
-from fsad.data.datamodule import PairDataModule
-from fsad.data.datasets import EpochSampler
+from fsad.data import batch as batches_of
+from fsad.data.datamodule import DataModule
 from fsad.data.depth import nearest_resize
 from fsad.data.mvtec3d import MVTec3D
+from fsad.data.sampling import EpochSampler
 from fsad.data.transforms import load_tensors
 from fsad.errors import ConfigError, DataError, MissingDataError, message_of
 
@@ -30,9 +30,10 @@ class Watched(MVTec3D):
 
     opened: ClassVar = defaultdict(list)
 
-    def read_rgb(self, sample):
-        self.opened["rgb"].append(sample)
-        return super().read_rgb(sample)
+    def read(self, sample, modality):
+        if modality != "depth":  # which is opened below
+            self.opened[modality].append(sample)
+        return super().read(sample, modality)
 
     def read_stored(self, sample):
         self.opened["depth"].append(sample)
@@ -60,7 +61,7 @@ def module(mvtec3d):
 
     def make(shots=2, reader=MVTec3D, category="bolt", **options):
         settings = {"image_size": 32, "batch_size": 4, **options}
-        return PairDataModule(reader, mvtec3d, category, shots, **settings)
+        return DataModule(reader, mvtec3d, category, shots, **settings)
 
     return make
 
@@ -146,7 +147,7 @@ def test_categories_draw_on_their_own(mvtec3d, module):
     for name in ("anchor", "clip", "dowel"):
         write_mvtec3d(mvtec3d, name)
     draws = {
-        tuple(sample.stem for sample in module(category=name, shots=5).shot_samples)
+        tuple(sample.stem for sample in module(category=name, shots=5).task.role("shots").samples)
         for name in ("anchor", "bolt", "clip", "dowel")
     }
     assert len(draws) > 1
@@ -171,9 +172,9 @@ def test_selecting_the_first_takes_the_first_by_name(module):
 
 def test_no_shot_is_a_test_image(module):
     data = module(shots=6)
-    files = {sample.depth for sample in data.shot_samples}
-    assert files <= {sample.depth for sample in data.train_samples}
-    assert not files & {sample.depth for sample in data.test_samples}
+    files = {sample.files["depth"] for sample in data.task.role("shots").samples}
+    assert files <= {sample.files["depth"] for sample in data.task.role("source").samples}
+    assert not files & {sample.files["depth"] for sample in data.test_samples}
 
 
 def test_more_shots_than_training_images_are_refused(module):
@@ -217,9 +218,9 @@ def test_a_training_image_with_a_defect_is_refused(mvtec3d, module):
 def test_setting_up_again_changes_nothing_and_opens_nothing(module, opened):
     data = module(reader=Watched)
     data.setup("fit")
-    shots, tests = data.shot_samples, data.test_samples
+    shots, tests = data.task.role("shots").samples, data.test_samples
     data.setup("test")
-    assert data.shot_samples is shots
+    assert data.task.role("shots").samples is shots
     assert data.test_samples is tests
     assert not opened
 
@@ -236,14 +237,16 @@ def test_the_source_loader_opens_the_rgb_of_training_images_alone(module, opened
     data = module(reader=Watched)
     assert sum(len(batch.index) for batch in data.source_dataloader()) == 6
     assert set(opened) == {"rgb"}
-    assert opened["rgb"] == data.train_samples
+    assert opened["rgb"] == data.task.role("source").samples
 
 
 def test_the_target_loader_opens_the_depth_of_the_shots_alone(module, opened):
     data = module(shots=2, reader=Watched)
     assert sum(len(batch.index) for batch in data.target_dataloader()) == 2
-    assert opened["depth"] == data.shot_samples
-    assert opened["part"] == data.shot_samples  # where to fill holes, in prepared data
+    assert opened["depth"] == data.task.role("shots").samples
+    assert (
+        opened["part"] == data.task.role("shots").samples
+    )  # where to fill holes, in prepared data
     assert set(opened) == {"depth", "part"}
 
 
@@ -297,7 +300,7 @@ def test_more_processes_than_test_images_are_refused(module):
 def test_image_batches_are_in_order_and_as_promised(module, loader):
     data = module(shots=5)
     batches = list(getattr(data, loader)())
-    assert all(isinstance(batch, pairs.ImageBatch) for batch in batches)
+    assert all(isinstance(batch, batches_of.ImageBatch) for batch in batches)
     index = torch.cat([batch.index for batch in batches])
     assert torch.equal(index, torch.arange(6 if loader == "source_dataloader" else 5))
     assert batches[0].image.shape == (4, 3, 32, 32)
@@ -309,14 +312,14 @@ def test_an_index_points_to_the_sample_whose_image_it_came_with(module):
     data = module()
     batch = next(iter(data.source_dataloader()))
     for image, index in zip(batch.image, batch.index, strict=True):
-        sample = data.train_samples[index]
+        sample = data.task.role("source").samples[index]
         assert torch.equal(image, load_tensors(data.reader, sample, 32, ["rgb"])["rgb"])
 
 
 def test_truth_batches_hold_mask_part_and_label(module):
     data = module(batch_size=8)
     (batch,) = data.truth_dataloader()
-    assert isinstance(batch, pairs.Truth)
+    assert isinstance(batch, batches_of.Truth)
     marked, part = np.zeros(SHAPE, dtype=bool), np.zeros(SHAPE, dtype=bool)
     marked[DEFECT], part[PART] = True, True
     assert batch.label.tolist() == [True, True, True, False, False]
@@ -369,9 +372,9 @@ def test_the_sampler_shuffles_as_a_pure_function_of_seed_and_epoch():
 class Recorder(LightningModule):
     """Writes down what its training step is given."""
 
-    def __init__(self, domains):
+    def __init__(self, reads, sampling="shuffled"):
         super().__init__()
-        self.train_domains = domains
+        self.reads, self.sampling = reads, sampling
         self.weight = torch.nn.Parameter(torch.zeros(()))
         self.seen = defaultdict(list)
 
@@ -400,7 +403,7 @@ def fit(recorder, data, epochs, tmp_path, ckpt=None):
     return trainer
 
 
-def test_a_module_of_the_source_domain_sees_every_image_once_in_another_order(module, tmp_path):
+def test_a_module_that_reads_the_source_sees_every_image_once_in_another_order(module, tmp_path):
     recorder = Recorder(("source",))
     fit(recorder, module(), 3, tmp_path)
     orders = recorder.orders()
@@ -416,21 +419,25 @@ def test_a_resumed_run_sees_the_order_of_the_uninterrupted_one(module, tmp_path)
     assert start.orders() | rest.orders() == whole.orders()
 
 
-def test_a_module_of_no_domain_gets_one_empty_batch_per_epoch_and_no_file(module, tmp_path, opened):
+def test_a_module_that_reads_no_role_gets_one_empty_batch_per_epoch_and_no_file(
+    module, tmp_path, opened
+):
     recorder = Recorder(())
     fit(recorder, module(reader=Watched), 3, tmp_path)
     assert [[batch.tolist() for batch in seen] for seen in recorder.seen.values()] == [[[0.0]]] * 3
     assert not opened
 
 
-def test_another_domain_is_refused(module, tmp_path):
-    message = r"train_domains: expected \('source',\), \('target',\) or \(\), got \('both',\)"
+def test_another_role_is_refused_with_those_there_are(module, tmp_path):
+    message = r"protocol: expected one with the role 'both', got one with source, shots, test\. "
     with pytest.raises(ConfigError, match=message):
         fit(Recorder(("both",)), module(), 1, tmp_path)
 
 
-def test_a_module_of_the_target_gets_every_shot_once_an_epoch_in_changing_order(module, tmp_path):
-    recorder, data = Recorder(("target",)), module(shots=4)
+def test_a_module_that_reads_the_shots_gets_every_one_once_an_epoch_in_changing_order(
+    module, tmp_path
+):
+    recorder, data = Recorder(("shots",)), module(shots=4)
     fit(recorder, data, 4, tmp_path)
     orders = [
         [i for batch in seen for i in batch.index.tolist()] for seen in recorder.seen.values()

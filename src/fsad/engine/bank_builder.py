@@ -12,7 +12,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from fsad.data.pairs import ImageBatch
+from fsad.data.batch import ImageBatch
 from fsad.errors import DataError
 from fsad.nn.bank_stream import BankStream
 from fsad.nn.memory_bank import MemoryBank

@@ -14,7 +14,7 @@ from lightning import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
-from fsad.data.datamodule import PairDataModule
+from fsad.data.datamodule import DataModule
 from fsad.data.inspect.doubts import Doubts
 from fsad.data.profile import InputProfile
 from fsad.engine.artifacts import StageArtifact, restore, trained_plan
@@ -114,7 +114,7 @@ class CategoryRun:
         self,
         method: Method,
         extractor: PatchExtractor,
-        data: PairDataModule,
+        data: DataModule,
         around: Surroundings,
         folder: Path,
         trained: Path | None = None,
@@ -188,7 +188,7 @@ class CategoryRun:
         for stage in plan.stages:
             if stage.module is plan.scorer:
                 steps.append(banks)
-            steps.append((stage.name, stage.depends, self._content(*stage.module.train_domains)))
+            steps.append((stage.name, stage.depends, self._content(*stage.module.reads)))
         if banks not in steps:
             steps.append(banks)
         steps.append((EMBEDDINGS, {}, self._content("source", "shots")))
@@ -213,12 +213,11 @@ class CategoryRun:
             memos[name] = Memo(folder / f"{name}.safetensors", store, key)
         return memos
 
-    def _content(self, *splits: str) -> list[str]:
-        """Digest the images that a step reads; the sources' colours, or else depth."""
+    def _content(self, *roles: str) -> list[str]:
+        """Digest the images that a step reads."""
         if self.around.store is None or not is_first():
             return []
-        names = ("shots" if it == "target" else it for it in splits)
-        return [self.data.digest("rgb" if it == "source" else "depth", it) for it in names]
+        return [self.data.digest(role) for role in roles]
 
     def _run_stage(self, stage: Stage, plan: Plan, memo: Memo) -> StageArtifact:
         if self.trained and not memo.path.exists():
@@ -460,7 +459,7 @@ class CategoryRun:
             source_share=share,
             diagnostics=as_json(diagnostics),
             reused=self.reused,
-            test_digest=self.data.digest("depth", "test"),
+            test_digest=self.data.digest("test"),
             metrics_within=max(
                 (bound for it in scored.evaluation.bounds.values() for bound in it.values()),
                 default=0.0,
@@ -504,11 +503,11 @@ class CategoryRun:
             logger.log_metrics({f"{self.prefix}{name}": float(it) for name, it in numbers.items()})
 
     def _rows(self, images: list[ImageScore]) -> list[ScoreRow]:
-        samples = self.data.test_samples
+        samples, files = self.data.test_samples, self.data.test_files
         return [
             ScoreRow(
                 category=samples[image.index].category,
-                image=self.data.relative(samples[image.index].depth),
+                image=files[image.index],
                 label=samples[image.index].is_anomalous,
                 defect=samples[image.index].defect,
                 score=image.fused,

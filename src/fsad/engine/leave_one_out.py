@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fsad.data.datamodule import PairDataModule
+from fsad.data.datamodule import DataModule
 from fsad.engine.plan import Plan
 from fsad.engine.stage_module import ScoringModule
 from fsad.errors import BankError, ConfigError, ShapeError, message_of
@@ -34,7 +34,7 @@ class Shelf:
 def set_threshold(
     plan: Plan,
     again: Callable[[], Plan],
-    data: PairDataModule,
+    data: DataModule,
     fusion: Fusion,
     shelf: Shelf,
     names: Sequence[str],

@@ -7,13 +7,13 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from fsad.data.datamodule import PairDataModule
+from fsad.data.datamodule import DataModule
 from fsad.engine.bank_builder import MemoryBankBuilder
 from fsad.engine.stage_module import ScoringModule, StageModule
 from fsad.nn.extractor import PatchExtractor
 
 Settings = Mapping[str, Any]
-Embeddings = Callable[[PairDataModule], Mapping[str, Tensor]]
+Embeddings = Callable[[DataModule], Mapping[str, Tensor]]
 """(training images and shots) -> sets of features ``(r, c)`` by name, for figures."""
 
 

@@ -6,8 +6,8 @@ from typing import Any
 from lightning import LightningModule
 from torch import Tensor
 
-from fsad.data.datamodule import PairDataModule
-from fsad.data.pairs import ImageBatch
+from fsad.data.batch import ImageBatch
+from fsad.data.datamodule import DataModule
 from fsad.engine.checkpoint import leave_out_backbone, refuse_other_backbone
 from fsad.errors import RunError
 from fsad.nn.adapter import AdaptedExtractor
@@ -23,13 +23,15 @@ class StageModule(LightningModule):
             holding it.
 
     Attributes:
-        train_domains: Whose images a training step consumes: ``("source",)``, ``("target",)`` (the
-            shots) or nobody's.
+        reads: The roles whose images a training step consumes, such as ``("source",)`` or
+            ``("shots",)``; none, for one that consumes no images.
+        sampling: In which order; see :meth:`~fsad.data.datamodule.DataModule.loader`.
         prefix: Put before log keys.
         diagnostics: What the stage measured of itself; ``failed`` tells that it did harm.
     """
 
-    train_domains: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+    sampling: str = "shuffled"
 
     def __init__(self, extractor: AdaptedExtractor) -> None:
         super().__init__()
@@ -104,7 +106,7 @@ class ScoringModule(StageModule):
         """Score one batch of test images."""
         self.patches.update(batch.index, **self.score(batch.image))
 
-    def look(self, data: PairDataModule) -> None:
+    def look(self, data: DataModule) -> None:
         """Look at the training images before the banks are built; here at none."""
 
     def bank_views(self, domain: str) -> int:  # noqa: ARG002

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from fsad.data.pairs import ImageBatch
+from fsad.data.batch import ImageBatch
 from fsad.engine.bank_builder import MemoryBankBuilder
 from fsad.engine.plan import Plan
 from fsad.engine.stage_module import ScoringModule

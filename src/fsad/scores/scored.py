@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fsad.data.pairs import Truth
+from fsad.data.batch import Truth
 from fsad.functional.scoring import anomaly_maps, blur, fuse, image_scores
 from fsad.metrics.anomaly import Evaluation
 from fsad.runtime.processes import gather

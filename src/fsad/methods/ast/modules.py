@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_unshuffle
 
-from fsad.data.pairs import ImageBatch
+from fsad.data.batch import ImageBatch
 from fsad.engine.checkpoint import check_loss
 from fsad.engine.stage_module import ScoringModule, StageModule
 from fsad.functional.foreground import dilated
@@ -69,7 +69,7 @@ class TeacherModule(StageModule):
         Rudolph et al., AST (WACV 2023), eq. (3).
     """
 
-    train_domains = ("target",)
+    reads = ("shots",)
 
     def __init__(
         self,
@@ -173,7 +173,7 @@ class StudentModule(ScoringModule):
         Rudolph et al., AST (WACV 2023), eqs. (4)-(6).
     """
 
-    train_domains = ("target",)
+    reads = ("shots",)
 
     def __init__(
         self,

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from fsad.data.datamodule import PairDataModule
-from fsad.data.pairs import ImageBatch
+from fsad.data.batch import ImageBatch
+from fsad.data.datamodule import DataModule
 from fsad.engine.checkpoint import check_loss
 from fsad.engine.stage_module import StageModule
 from fsad.errors import ConfigError
@@ -50,7 +50,7 @@ class DomainPerturbationModule(StageModule):
         HyperTrans, eq. (7) and Algorithm 1, lines 3-4.
     """
 
-    train_domains = ("source",)
+    reads = ("source",)
 
     def __init__(self, extractor: AdaptedExtractor, settings: Perturb, seed: int) -> None:
         super().__init__(extractor)
@@ -134,7 +134,7 @@ class DomainPerturbationModule(StageModule):
             float(mse_loss(drifted, clean) / variance),
         )
 
-    def embeddings(self, data: PairDataModule) -> dict[str, Tensor]:
+    def embeddings(self, data: DataModule) -> dict[str, Tensor]:
         """Sample the features of some source images and shots, for the paper's Fig. 5.
 
         Args:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fsad.data.datamodule import PairDataModule
+from fsad.data.datamodule import DataModule
 from fsad.engine.checkpoint import check_loss
 from fsad.engine.stage_module import ScoringModule
 from fsad.functional.pose import upright_share
@@ -53,7 +53,7 @@ class HypergraphRectificationModule(ScoringModule):
         HyperTrans, eqs. (8)-(19) and Algorithm 1, lines 10-17.
     """
 
-    train_domains = ()  # a step consumes the banks, not images
+    reads = ()  # a step consumes the banks, not images
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class HypergraphRectificationModule(ScoringModule):
         )
         self.graph: BankGraph | None = None
 
-    def look(self, data: PairDataModule) -> None:
+    def look(self, data: DataModule) -> None:
         """Choose whether shots are turned, if that is left to the source images.
 
         Where source images match one another best unturned, in all pairs but a few, parts always
@@ -209,7 +209,7 @@ class HypergraphRectificationModule(ScoringModule):
         source, target = self._normal.score(rows)
         return {"source": source.view(n, h, w), "target": target.view(n, h, w)}
 
-    def embeddings(self, data: PairDataModule) -> dict[str, Tensor]:  # noqa: ARG002 (banks suffice)
+    def embeddings(self, data: DataModule) -> dict[str, Tensor]:  # noqa: ARG002 (banks suffice)
         """Sample the banks before and after R, for the paper's Fig. 6.
 
         Returns:
