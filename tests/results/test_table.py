@@ -127,7 +127,7 @@ def test_a_switch_beyond_the_paper_that_is_off_is_as_if_it_were_not_there(tmp_pa
 
 
 def test_what_only_says_what_is_written_is_no_setting_of_a_row():
-    decisive = {"data", "backbone", "method", "trainer", "metrics", "seed"}
+    decisive = {"data", "protocol", "backbone", "method", "trainer", "metrics", "seed"}
     assert {each.name for each in fields(Run)} - decisive <= OBSERVERS
 
 
