@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,11 @@ from fsad.data.protocols.cross_domain import CrossDomain
 from fsad.data.reader import DatasetReader
 from fsad.data.record import prepared_as
 from fsad.data.sample import Sample
-from fsad.data.sampling import BalancedSampler, EpochSampler
+from fsad.data.sampling import ALL, BalancedSampler, EpochSampler, Share, batches_of
 from fsad.data.task import TEST, EvaluationProtocol, Role, Task
 from fsad.errors import ConfigError, check_at_least, check_choice
 from fsad.storage.tensor_store import TensorStore, digest
 
-Share = tuple[int, int]
-"""Which process of how many: process ``i`` of ``n`` gets every n-th batch, from the i-th on."""
-ALL: Share = (0, 1)
 SAMPLINGS = ("sequential", "shuffled", "balanced")
 
 log = logging.getLogger(__name__)
@@ -132,24 +130,10 @@ class DataModule(LightningDataModule):
 
     def for_category(self, name: str) -> "DataModule":
         """Return the same data, narrowed to one category."""
-        narrowed = DataModule(
-            reader=self._make_reader,
-            root=self.root,
-            category=name,
-            shots=self.shots,
-            shot_selection=self.shot_selection,
-            image_size=self.image_size,
-            batch_size=self.batch_size,
-            workers=self.workers,
-            seed=self.seed,
-            published=self.published,
-            invalid=self.rules.invalid,
-            z_range=self.rules.z_range,
-            unit=self.rules.unit,
-            shrink=self.rules.shrink,
-            protocol=self.protocol,
-        )
-        narrowed.store = self.store
+        narrowed = copy(self)
+        for found_for_others in ("categories", "task"):
+            narrowed.__dict__.pop(found_for_others, None)
+        narrowed.category = name
         return narrowed
 
     def setup(self, stage: str | None = None) -> None:  # noqa: ARG002
@@ -265,7 +249,7 @@ class DataModule(LightningDataModule):
         images = RoleImages(self.reader, [self.task.role(name) for name in names], self.image_size)
         check_choice("sampling", sampling, SAMPLINGS)
         if sampling == "sequential":
-            return self._images(images, _batches_of(len(images), self.batch_size, share))
+            return self._images(images, batches_of(len(images), self.batch_size, share))
         if share != ALL:
             raise ConfigError(f"share: expected the whole of a {sampling} pass, got {share}")
         if sampling == "shuffled":
@@ -326,11 +310,3 @@ class DataModule(LightningDataModule):
                 "Use for_category(name)."
             )
         return self.categories[0]
-
-
-def _batches_of(count: int, batch_size: int, share: Share) -> list[int]:
-    """Return the places in every n-th batch of a pass over ``count`` images, in order."""
-    first, step = share
-    places = range(count)
-    batches = [places[start : start + batch_size] for start in places[::batch_size]]
-    return [place for batch in batches[first::step] for place in batch]

@@ -7,6 +7,18 @@ from torch.utils.data import Sampler
 
 from fsad.errors import ConfigError
 
+Share = tuple[int, int]
+"""Which process of how many: process ``i`` of ``n`` gets every n-th batch, from the i-th on."""
+ALL: Share = (0, 1)
+
+
+def batches_of(count: int, batch_size: int, share: Share) -> list[int]:
+    """Return the places in a process's batches of one pass over ``count`` images, in order."""
+    first, step = share
+    places = range(count)
+    batches = [places[start : start + batch_size] for start in places[::batch_size]]
+    return [place for batch in batches[first::step] for place in batch]
+
 
 class EpochSampler(Sampler[int]):
     """Shuffles by a pure function of seed and epoch, so that a resumed run sees the same order.
