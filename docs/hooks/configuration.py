@@ -11,7 +11,8 @@ import yaml
 CONF = Path(__file__).parents[2] / "conf"
 ABOUT = {  # the groups in the order of the page
     "": "The run itself",
-    "data": "Which pairs of images",
+    "data": "Which images",
+    "protocol": "What may be learnt from, and what is tested",
     "backbone": "The frozen network that makes features",
     "method": "What is trained, and what scores",
     "trainer": "Processor, processes, precision",

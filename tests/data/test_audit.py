@@ -9,11 +9,12 @@ from typer.testing import CliRunner
 
 from fsad.cli import app
 from fsad.data.inspect.audit import STATISTICS, audit, audit_samples
-from fsad.data.pairs import Sample
+from fsad.data.sample import Sample
 from fsad.data.synthetic import Synthetic
 from fsad.errors import DataError
 
 SIZE = 40
+FILES = {"rgb": Path("a"), "depth": Path("b")}
 
 
 class Reader:
@@ -25,13 +26,16 @@ class Reader:
     def rng(self, sample):
         return np.random.default_rng(int(sample.stem))
 
-    def read_rgb(self, sample):
+    def read(self, sample, modality):
+        return self.rgb(sample) if modality == "rgb" else self.depth(sample)
+
+    def rgb(self, sample):
         image = self.rng(sample).integers(60, 120, (SIZE, SIZE, 3))
         if self.leak == "background":
             image[:, :10] += 100 * sample.is_anomalous
         return image.astype(np.uint8)
 
-    def read_depth(self, sample):
+    def depth(self, sample):
         z = self.rng(sample).uniform(0.4, 0.5, (SIZE, SIZE)).astype(np.float32)
         if self.leak == "holes":
             z[:10] *= np.nan if sample.is_anomalous else 1
@@ -44,10 +48,7 @@ class Reader:
 
 
 def samples(count=20):
-    return [
-        Sample("box", "test", "bent" if i % 2 else "good", str(i), Path("a"), Path("b"))
-        for i in range(count)
-    ]
+    return [Sample("box", "test", "bent" if i % 2 else "good", str(i), FILES) for i in range(count)]
 
 
 def of(found, modality, name):
@@ -57,7 +58,7 @@ def of(found, modality, name):
 def test_the_numbers_are_the_aurocs_of_the_statistics():
     reader, chosen = Reader(), samples()
     row = of(audit_samples(reader, "box", chosen), "depth", "standard deviation")
-    stds = [reader.read_depth(sample).std() for sample in chosen]
+    stds = [reader.read(sample, "depth").std() for sample in chosen]
     assert row.auroc == pytest.approx(roc_auc_score([s.is_anomalous for s in chosen], stds))
     assert row.images == 20
 

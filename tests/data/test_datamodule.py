@@ -1,6 +1,7 @@
 import re
 import shutil
 from collections import defaultdict
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -8,13 +9,18 @@ import numpy as np
 import pytest
 import torch
 from lightning import LightningModule, Trainer
-from pair_folders import DEFECT, PART, SHAPE, write_mvtec3d
+from pair_folders import DEFECT, PART, SHAPE, save_png, write_mvtec3d
 
-from fsad.data import pairs
-from fsad.data.datamodule import PairDataModule
-from fsad.data.datasets import EpochSampler
+from fsad.data.batch import ImageBatch, Truth, stack_images
+from fsad.data.datamodule import DataModule
+from fsad.data.datasets import RoleImages
 from fsad.data.depth import nearest_resize
+from fsad.data.inspect.audit import audit_samples
 from fsad.data.mvtec3d import MVTec3D
+from fsad.data.protocols.few_shot import FewShot
+from fsad.data.protocols.open_set import OpenSet
+from fsad.data.sampling import EpochSampler
+from fsad.data.task import Role
 from fsad.data.transforms import load_tensors
 from fsad.errors import ConfigError, DataError, MissingDataError, message_of
 
@@ -30,9 +36,10 @@ class Watched(MVTec3D):
 
     opened: ClassVar = defaultdict(list)
 
-    def read_rgb(self, sample):
-        self.opened["rgb"].append(sample)
-        return super().read_rgb(sample)
+    def read(self, sample, modality):
+        if modality != "depth":  # which is opened below
+            self.opened[modality].append(sample)
+        return super().read(sample, modality)
 
     def read_stored(self, sample):
         self.opened["depth"].append(sample)
@@ -60,7 +67,7 @@ def module(mvtec3d):
 
     def make(shots=2, reader=MVTec3D, category="bolt", **options):
         settings = {"image_size": 32, "batch_size": 4, **options}
-        return PairDataModule(reader, mvtec3d, category, shots, **settings)
+        return DataModule(reader, mvtec3d, category, shots, **settings)
 
     return make
 
@@ -146,7 +153,7 @@ def test_categories_draw_on_their_own(mvtec3d, module):
     for name in ("anchor", "clip", "dowel"):
         write_mvtec3d(mvtec3d, name)
     draws = {
-        tuple(sample.stem for sample in module(category=name, shots=5).shot_samples)
+        tuple(sample.stem for sample in module(category=name, shots=5).task.role("shots").samples)
         for name in ("anchor", "bolt", "clip", "dowel")
     }
     assert len(draws) > 1
@@ -171,9 +178,9 @@ def test_selecting_the_first_takes_the_first_by_name(module):
 
 def test_no_shot_is_a_test_image(module):
     data = module(shots=6)
-    files = {sample.depth for sample in data.shot_samples}
-    assert files <= {sample.depth for sample in data.train_samples}
-    assert not files & {sample.depth for sample in data.test_samples}
+    files = {sample.files["depth"] for sample in data.task.role("shots").samples}
+    assert files <= {sample.files["depth"] for sample in data.task.role("source").samples}
+    assert not files & {sample.files["depth"] for sample in data.test_samples}
 
 
 def test_more_shots_than_training_images_are_refused(module):
@@ -217,9 +224,9 @@ def test_a_training_image_with_a_defect_is_refused(mvtec3d, module):
 def test_setting_up_again_changes_nothing_and_opens_nothing(module, opened):
     data = module(reader=Watched)
     data.setup("fit")
-    shots, tests = data.shot_samples, data.test_samples
+    shots, tests = data.task.role("shots").samples, data.test_samples
     data.setup("test")
-    assert data.shot_samples is shots
+    assert data.task.role("shots").samples is shots
     assert data.test_samples is tests
     assert not opened
 
@@ -236,14 +243,16 @@ def test_the_source_loader_opens_the_rgb_of_training_images_alone(module, opened
     data = module(reader=Watched)
     assert sum(len(batch.index) for batch in data.source_dataloader()) == 6
     assert set(opened) == {"rgb"}
-    assert opened["rgb"] == data.train_samples
+    assert opened["rgb"] == data.task.role("source").samples
 
 
 def test_the_target_loader_opens_the_depth_of_the_shots_alone(module, opened):
     data = module(shots=2, reader=Watched)
     assert sum(len(batch.index) for batch in data.target_dataloader()) == 2
-    assert opened["depth"] == data.shot_samples
-    assert opened["part"] == data.shot_samples  # where to fill holes, in prepared data
+    assert opened["depth"] == data.task.role("shots").samples
+    assert (
+        opened["part"] == data.task.role("shots").samples
+    )  # where to fill holes, in prepared data
     assert set(opened) == {"depth", "part"}
 
 
@@ -297,7 +306,7 @@ def test_more_processes_than_test_images_are_refused(module):
 def test_image_batches_are_in_order_and_as_promised(module, loader):
     data = module(shots=5)
     batches = list(getattr(data, loader)())
-    assert all(isinstance(batch, pairs.ImageBatch) for batch in batches)
+    assert all(isinstance(batch, ImageBatch) for batch in batches)
     index = torch.cat([batch.index for batch in batches])
     assert torch.equal(index, torch.arange(6 if loader == "source_dataloader" else 5))
     assert batches[0].image.shape == (4, 3, 32, 32)
@@ -309,14 +318,14 @@ def test_an_index_points_to_the_sample_whose_image_it_came_with(module):
     data = module()
     batch = next(iter(data.source_dataloader()))
     for image, index in zip(batch.image, batch.index, strict=True):
-        sample = data.train_samples[index]
+        sample = data.task.role("source").samples[index]
         assert torch.equal(image, load_tensors(data.reader, sample, 32, ["rgb"])["rgb"])
 
 
 def test_truth_batches_hold_mask_part_and_label(module):
     data = module(batch_size=8)
     (batch,) = data.truth_dataloader()
-    assert isinstance(batch, pairs.Truth)
+    assert isinstance(batch, Truth)
     marked, part = np.zeros(SHAPE, dtype=bool), np.zeros(SHAPE, dtype=bool)
     marked[DEFECT], part[PART] = True, True
     assert batch.label.tolist() == [True, True, True, False, False]
@@ -369,9 +378,9 @@ def test_the_sampler_shuffles_as_a_pure_function_of_seed_and_epoch():
 class Recorder(LightningModule):
     """Writes down what its training step is given."""
 
-    def __init__(self, domains):
+    def __init__(self, reads, sampling="shuffled"):
         super().__init__()
-        self.reads = domains
+        self.reads, self.sampling = reads, sampling
         self.weight = torch.nn.Parameter(torch.zeros(()))
         self.seen = defaultdict(list)
 
@@ -400,7 +409,7 @@ def fit(recorder, data, epochs, tmp_path, ckpt=None):
     return trainer
 
 
-def test_a_module_of_the_source_domain_sees_every_image_once_in_another_order(module, tmp_path):
+def test_a_module_that_reads_the_source_sees_every_image_once_in_another_order(module, tmp_path):
     recorder = Recorder(("source",))
     fit(recorder, module(), 3, tmp_path)
     orders = recorder.orders()
@@ -416,20 +425,24 @@ def test_a_resumed_run_sees_the_order_of_the_uninterrupted_one(module, tmp_path)
     assert start.orders() | rest.orders() == whole.orders()
 
 
-def test_a_module_of_no_domain_gets_one_empty_batch_per_epoch_and_no_file(module, tmp_path, opened):
+def test_a_module_that_reads_no_role_gets_one_empty_batch_per_epoch_and_no_file(
+    module, tmp_path, opened
+):
     recorder = Recorder(())
     fit(recorder, module(reader=Watched), 3, tmp_path)
     assert [[batch.tolist() for batch in seen] for seen in recorder.seen.values()] == [[[0.0]]] * 3
     assert not opened
 
 
-def test_another_domain_is_refused(module, tmp_path):
-    message = r"reads: expected \('source',\), \('shots',\) or \(\), got \('both',\)"
+def test_another_role_is_refused_with_those_there_are(module, tmp_path):
+    message = r"protocol: expected one with the role 'both', got one with source, shots, test\. "
     with pytest.raises(ConfigError, match=message):
         fit(Recorder(("both",)), module(), 1, tmp_path)
 
 
-def test_a_module_of_the_target_gets_every_shot_once_an_epoch_in_changing_order(module, tmp_path):
+def test_a_module_that_reads_the_shots_gets_every_one_once_an_epoch_in_changing_order(
+    module, tmp_path
+):
     recorder, data = Recorder(("shots",)), module(shots=4)
     fit(recorder, data, 4, tmp_path)
     orders = [
@@ -437,3 +450,113 @@ def test_a_module_of_the_target_gets_every_shot_once_an_epoch_in_changing_order(
     ]
     assert [sorted(order) for order in orders] == [[0, 1, 2, 3]] * 4
     assert len({tuple(order) for order in orders}) > 1
+
+
+# --- roles ---
+
+
+def test_the_protocol_decides_who_plays_which_role(module):
+    data = module(protocol=FewShot(2, modality="rgb"))
+    assert set(data.task.roles) == {"shots"}
+    assert all("/rgb/" in name for name in (*data.shot_files, *data.test_files))
+    assert (data.n_source, data.for_category("bolt").task) == (0, data.task)
+    with pytest.raises(ConfigError, match="expected one with the role 'source', got one with shot"):
+        data.source_dataloader()
+
+
+def test_a_loader_of_photographs_opens_no_depth(module, opened):
+    data = module(reader=Watched, protocol=FewShot(2, modality="rgb"))
+    assert [batch.index.tolist() for batch in data.loader("shots")] == [[0, 1]]
+    assert sum(len(batch.index) for batch in data.test_dataloader()) == 5
+    assert set(opened) == {"rgb"}
+
+
+def test_labels_come_where_a_role_has_them_and_masks_never_unasked(module):
+    data = module(protocol=OpenSet(1, "hard", "dent"))
+    for role, labels in (("normals", None), ("seen_anomalies", [True])):
+        (batch, *_) = data.loader(role)
+        assert batch.mask is None
+        assert batch.label is None if labels is None else batch.label.tolist() == labels
+    both = torch.cat([batch.label for batch in data.loader(("normals", "seen_anomalies"))])
+    assert both.tolist() == [False] * 6 + [True]
+    assert all(batch.label is None for batch in data.test_dataloader())
+
+
+def test_masks_come_where_a_role_has_them(module):
+    data = module()
+    test = data.reader.samples("bolt", "test")
+    images = RoleImages(data.reader, [Role(test, "rgb", labels=True, masks=True)], 32)
+    batch = stack_images([images[place] for place in range(len(images))])
+    (truth,) = module(batch_size=8).truth_dataloader()
+    assert torch.equal(batch.mask, truth.mask)
+    assert torch.equal(batch.label, truth.label)
+
+
+def test_a_module_may_ask_for_balanced_batches_of_two_roles(module, tmp_path):
+    recorder = Recorder(("normals", "seen_anomalies"), "balanced")
+    fit(recorder, module(protocol=OpenSet(1, "hard", "dent")), 3, tmp_path)
+    for batches in recorder.seen.values():
+        assert [batch.label.tolist() for batch in batches] == [[False, False, True, True]] * 3
+        assert all(set(batch.index[2:].tolist()) == {6} for batch in batches)
+        assert sorted(i for batch in batches for i in batch.index[:2].tolist()) == list(range(6))
+    assert len(set(map(tuple, recorder.orders().values()))) > 1
+
+
+def test_an_unknown_sampling_or_a_share_of_a_shuffled_pass_is_refused(module):
+    message = "sampling: expected one of sequential, shuffled, balanced, got 'sorted'"
+    with pytest.raises(ConfigError, match=message):
+        module().loader("source", "sorted")
+    with pytest.raises(ConfigError, match=r"share: expected the whole of a shuffled pass, got \(0"):
+        module().loader("source", "shuffled", (0, 2))
+
+
+def test_the_digest_of_a_role_is_of_what_it_reads_and_of_its_labels(mvtec3d, module):
+    def digests(protocol):
+        data = module(protocol=protocol)
+        return [data.digest(name) for name in ("source", "shots", "seen_anomalies", "test")]
+
+    cross = digests(None)
+    assert len(set(cross)) == 4  # of the role that is not there, a digest of nothing
+    assert digests(FewShot(2))[1] == cross[1]
+    assert digests(FewShot(2, modality="rgb"))[1] != cross[1]
+    save_png(mvtec3d / "bolt/train/good/rgb/000.png", np.zeros((*SHAPE, 3), np.uint8))
+    again = digests(None)
+    assert again[0] != cross[0]
+    assert again[1:] == cross[1:]
+
+
+@pytest.mark.parametrize("modality", ["rgb", "depth"])
+def test_what_is_learnt_from_is_inspected_in_its_modality(module, opened, modality):
+    for protocol in (FewShot(2, modality=modality), OpenSet(1, "hard", "dent", modality=modality)):
+        opened.clear()
+        profile = module(reader=Watched, protocol=protocol).inspect_shots()
+        assert profile.aspect == SHAPE[1] / SHAPE[0]
+        assert set(opened) == {modality}
+
+
+# --- photographs alone ---
+
+
+class Photographs(MVTec3D):
+    """A data set without depth."""
+
+    modalities = ("rgb",)
+
+    def samples(self, category, split):
+        whole = super().samples(category, split)
+        return [replace(sample, files={"rgb": sample.files["rgb"]}) for sample in whole]
+
+
+def test_a_data_set_of_photographs_needs_a_reader_and_no_more(module):
+    data = module(reader=Photographs, protocol=FewShot(2, modality="rgb"), batch_size=8)
+    data.setup()
+    assert data.inspect_shots().extent is None
+    (truth,) = data.truth_dataloader()
+    (known,) = module(batch_size=8).truth_dataloader()
+    assert torch.equal(truth.mask, known.mask)
+    assert truth.part.all()
+    assert not truth.misleading.any()
+    assert truth.extent[:, 1].isnan().all()
+    assert len(audit_samples(data.reader, "bolt", data.test_samples)) == 3  # of the photograph
+    with pytest.raises(ConfigError, match=r"protocol.modality: expected one of rgb, got 'depth'"):
+        module(reader=Photographs).setup()

@@ -63,7 +63,7 @@ def test_depth_is_spread_over_the_range_within_half_a_level(eyecandies):
     sample = frames(eyecandies)["01"]
     z = depth_of(1, defective=True)
     level = (z.max() - z.min()) / 65535
-    read = Eyecandies(eyecandies).read_depth(sample)
+    read = Eyecandies(eyecandies).read(sample, "depth")
     np.testing.assert_allclose(read, z, atol=0.51 * level + 1e-7, rtol=0)
     assert (read > 0).all()  # the lowest value is the nearest pixel, not a hole
 
@@ -72,7 +72,7 @@ def test_what_was_written_is_read(eyecandies):
     reader, sample = Eyecandies(eyecandies), frames(eyecandies)["01"]
     expected = np.zeros(SHAPE, dtype=bool)
     expected[DEFECT] = True
-    np.testing.assert_array_equal(reader.read_rgb(sample), rgb_of(1))
+    np.testing.assert_array_equal(reader.read(sample, "rgb"), rgb_of(1))
     np.testing.assert_array_equal(reader.read_mask(sample), expected)
     assert reader.read_part(sample) is None
 
@@ -92,7 +92,7 @@ def test_another_light_reads_another_image(eyecandies):
         save_png(folder / f"00{index}_image_5.png", rgb_of(100 + index))
     reader = Eyecandies(eyecandies, light=5)
     sample = reader.samples("Candy", "train")[1]
-    np.testing.assert_array_equal(reader.read_rgb(sample), rgb_of(101))
+    np.testing.assert_array_equal(reader.read(sample, "rgb"), rgb_of(101))
 
 
 def test_a_missing_light_names_those_there_are(eyecandies):
@@ -186,10 +186,10 @@ def test_a_prepared_copy_is_sent_to_the_other_reader(eyecandies):
 )
 def test_a_range_that_is_none_is_named(eyecandies, content):
     sample = frames(eyecandies)["01"]
-    write_yaml(sample.depth.with_name("01_info_depth.yaml"), content)
+    write_yaml(sample.files["depth"].with_name("01_info_depth.yaml"), content)
     message = "01_info_depth.yaml: expected normalization with min <= max, got "
     with pytest.raises(DataError, match=message):
-        Eyecandies(eyecandies).read_depth(sample)
+        Eyecandies(eyecandies).read(sample, "depth")
 
 
 def test_labels_without_a_verdict_are_named(eyecandies):
@@ -215,10 +215,10 @@ def test_broken_yaml_is_named_in_one_line(eyecandies, text, message):
 
 def test_a_depth_png_of_8_bits_is_named(eyecandies):
     sample = frames(eyecandies)["01"]
-    save_png(sample.depth, np.zeros(SHAPE, dtype=np.uint8))
+    save_png(sample.files["depth"], np.zeros(SHAPE, dtype=np.uint8))
     message = r"01_depth.png: expected a 16-bit grey image \(H, W\), got \(40, 56\) in mode 'L'"
     with pytest.raises(DataError, match=message):
-        Eyecandies(eyecandies).read_depth(sample)
+        Eyecandies(eyecandies).read(sample, "depth")
 
 
 def test_a_category_that_lost_its_training_frames_is_listed_and_named_when_it_is_opened(eyecandies):

@@ -107,8 +107,8 @@ def test_a_missing_validation_split_is_empty(mvtec3d):
 
 def test_what_was_written_is_read(mvtec3d):
     reader, sample = MVTec3D(mvtec3d), one(mvtec3d, "train", "good")
-    np.testing.assert_array_equal(reader.read_rgb(sample), rgb_of(1))
-    np.testing.assert_array_equal(reader.read_depth(sample), depth_of(1))
+    np.testing.assert_array_equal(reader.read(sample, "rgb"), rgb_of(1))
+    np.testing.assert_array_equal(reader.read(sample, "depth"), depth_of(1))
     assert not reader.read_mask(sample).any()
     assert reader.read_mask(sample).shape == SHAPE
     assert reader.read_part(sample) is None
@@ -135,8 +135,8 @@ def test_what_is_no_depth_is_a_hole(mvtec3d, bad):
     sample = one(mvtec3d)
     z = depth_of(3)
     z[5:9] = bad
-    save_xyz(sample.depth, z)
-    read = MVTec3D(mvtec3d).read_depth(sample)
+    save_xyz(sample.files["depth"], z)
+    read = MVTec3D(mvtec3d).read(sample, "depth")
     assert np.isnan(read[5:9]).all()
     np.testing.assert_array_equal(read[9:], z[9:])
 
@@ -144,7 +144,9 @@ def test_what_is_no_depth_is_a_hole(mvtec3d, bad):
 def test_prepared_data_have_a_part_mask(tmp_path):
     write_mvtec3d(tmp_path, prepared=True)
     reader, sample = MVTec3D(tmp_path), one(tmp_path)
-    np.testing.assert_array_equal(reader.read_part(sample), np.isfinite(reader.read_depth(sample)))
+    np.testing.assert_array_equal(
+        reader.read_part(sample), np.isfinite(reader.read(sample, "depth"))
+    )
 
 
 def test_a_missing_root_is_named(tmp_path):
@@ -217,34 +219,31 @@ def truncate(path):
 
 
 @pytest.mark.parametrize("spoil", [truncate, lambda path: path.write_bytes(b"no image")])
-@pytest.mark.parametrize(
-    ("read", "file", "kind"),
-    [("rgb", "rgb", "png"), ("depth", "depth", "tiff"), ("mask", "mask", "png")],
-)
-def test_an_unreadable_file_is_named_in_one_line(mvtec3d, spoil, read, file, kind):
-    sample = one(mvtec3d)
-    path = sample.masks[0] if file == "mask" else getattr(sample, file)
+@pytest.mark.parametrize(("file", "kind"), [("rgb", "png"), ("depth", "tiff"), ("mask", "png")])
+def test_an_unreadable_file_is_named_in_one_line(mvtec3d, spoil, file, kind):
+    sample, reader = one(mvtec3d), MVTec3D(mvtec3d)
+    path = sample.masks[0] if file == "mask" else sample.files[file]
     spoil(path)
     message = rf"^{re.escape(str(path))}: expected a readable {kind}, got '.+'$"
     with pytest.raises(DataError, match=message) as caught:
-        getattr(MVTec3D(mvtec3d), f"read_{read}")(sample)
+        reader.read_mask(sample) if file == "mask" else reader.read(sample, file)
     assert "\n" not in str(caught.value)
 
 
 def test_a_tiff_cut_off_before_its_directory_is_named_and_nothing_else_is_said(mvtec3d, capfd):
     # A camera writes the directory last: without it tifffile finds no image, and only logs why.
-    path = one(mvtec3d).depth
+    path = one(mvtec3d).files["depth"]
     header, offset = b"II*\0", (10**6).to_bytes(4, "little")
     path.write_bytes(header + offset + bytes(500))
     message = rf"^{re.escape(str(path))}: expected depth .*, got a tiff without pixels: it"
     with pytest.raises(DataError, match=message):
-        MVTec3D(mvtec3d).read_depth(one(mvtec3d))
+        MVTec3D(mvtec3d).read(one(mvtec3d), "depth")
     assert capfd.readouterr() == ("", "")
 
 
 def test_an_unreadable_header_is_named_where_a_good_image_needs_its_size(mvtec3d):
     sample = one(mvtec3d, "test", "good")
-    sample.depth.write_bytes(b"no image")
+    sample.files["depth"].write_bytes(b"no image")
     with pytest.raises(DataError, match=r"xyz/000.tiff: expected a readable tiff, got '.+'$"):
         MVTec3D(mvtec3d).read_mask(sample)
 
@@ -261,7 +260,7 @@ def test_masks_of_different_sizes_are_named(mvtec3d):
 
 def test_a_depth_map_without_a_valid_pixel_is_named(mvtec3d):
     sample = one(mvtec3d)
-    save_xyz(sample.depth, np.zeros(SHAPE, np.float32))
+    save_xyz(sample.files["depth"], np.zeros(SHAPE, np.float32))
     message = "000.tiff: expected at least one depth that is finite and not 0, got none"
     with pytest.raises(DataError, match=message):
-        MVTec3D(mvtec3d).read_depth(sample)
+        MVTec3D(mvtec3d).read(sample, "depth")

@@ -52,7 +52,7 @@ def test_the_copy_holds_the_box_alone_and_is_read_as_mvtec3d(source, output):
             _, box = box_points(seeds[f"{split}/{sample.defect}"] + int(sample.stem), noise=1e-4)
             part = reader.read_part(sample)
             assert (part & box).sum() / (part | box).sum() > 0.95
-            np.testing.assert_array_equal(np.isfinite(reader.read_depth(sample)), part)
+            np.testing.assert_array_equal(np.isfinite(reader.read(sample, "depth")), part)
     assert check(output).problems == []
 
 
@@ -174,7 +174,7 @@ def test_a_mask_of_another_size_is_named(source, output):
 def test_rgb_can_be_blackened_outside_the_part(source, output):
     prepare(source, output, rgb_background="zero")
     sample = MVTec3D(output).samples("box", "train")[0]
-    part, rgb = MVTec3D(output).read_part(sample), MVTec3D(output).read_rgb(sample)
+    part, rgb = MVTec3D(output).read_part(sample), MVTec3D(output).read(sample, "rgb")
     whole = np.asarray(Image.open(source / "box/train/good/rgb/000.png"))
     np.testing.assert_array_equal(rgb, whole * part[..., None])
 
@@ -201,7 +201,7 @@ def test_real_parts_are_found_whole(output, name, category, smallest, largest):
         for sample in reader.samples(category, split):
             part = reader.read_part(sample)
             assert smallest < part.mean() < largest
-            np.testing.assert_array_equal(np.isfinite(reader.read_depth(sample)), part)
+            np.testing.assert_array_equal(np.isfinite(reader.read(sample, "depth")), part)
 
 
 def test_what_is_wrong_with_every_sample_is_told_in_one_line(source, output):

@@ -7,10 +7,10 @@ import pytest
 import tifffile
 from box_scene import FOCAL, SIZE, box_points, dent_in, rgb_of, write_eyecandies
 
+from fsad.data.camera import back_project
+from fsad.data.eyecandies import FOCAL as CAMERA
 from fsad.data.mvtec3d import MVTec3D
-from fsad.data.prepare import writer
 from fsad.data.prepare.copies import prepare
-from fsad.data.prepare.writer import back_project
 
 
 @pytest.fixture
@@ -32,9 +32,9 @@ def test_eyecandies_becomes_mvtec3d_with_back_projected_points(candies, output):
     sample = reader.samples("BoxCandy", "train")[1]
     whole, box = box_points(1, height=0.15, depth=3.0)
     np.testing.assert_array_equal(reader.read_part(sample), box)
-    xyz = tifffile.imread(sample.depth)
+    xyz = tifffile.imread(sample.files["depth"])
     np.testing.assert_allclose(xyz, np.where(box[..., None], whole, 0), atol=1e-4)
-    np.testing.assert_array_equal(reader.read_rgb(sample), rgb_of(box, 4))
+    np.testing.assert_array_equal(reader.read(sample, "rgb"), rgb_of(box, 4))
     assert json.loads((output / "fsad_prepared.json").read_text())["parameters"]["light"] == 4
 
 
@@ -45,7 +45,7 @@ def test_eyecandies_masks_and_light_are_kept(candies, output):
     _, box = box_points(1, height=0.15, depth=3.0)
     np.testing.assert_array_equal(reader.read_mask(bumps), dent_in(box))
     assert not reader.read_mask(good).any()
-    np.testing.assert_array_equal(reader.read_rgb(bumps), rgb_of(box, 5))
+    np.testing.assert_array_equal(reader.read(bumps, "rgb"), rgb_of(box, 5))
     assert not reader.samples("BoxCandy", "train")[0].masks
 
 
@@ -55,5 +55,5 @@ def test_back_projection_inverts_the_projection():
 
 
 def test_eyecandies_focal_length_is_that_of_a_50_mm_lens():
-    focal = writer.FOCAL * 512
+    focal = CAMERA * 512
     assert focal == pytest.approx(711.11, abs=0.01)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fsad.data.datamodule import PairDataModule
+from fsad.data.datamodule import DataModule
 from fsad.data.eyecandies import Eyecandies
 from fsad.data.mvtec3d import MVTec3D
 from fsad.data.oddities import oddities
@@ -19,11 +19,10 @@ def test_every_real_sample_is_read_and_its_files_agree(real_data, folder, reader
     assert category in data.categories()
     for split in SPLITS:
         samples = data.samples(category, split)
-        assert len({sample.depth for sample in samples}) == len(samples) > 0
+        assert len({sample.files["depth"] for sample in samples}) == len(samples) > 0
         for sample in samples:
-            rgb, z, mask = (
-                read(sample) for read in (data.read_rgb, data.read_depth, data.read_mask)
-            )
+            rgb, z = (data.read(sample, modality) for modality in data.modalities)
+            mask = data.read_mask(sample)
             assert rgb.shape == (*z.shape, 3)
             assert mask.shape == z.shape
             assert mask.any() == sample.is_anomalous
@@ -42,7 +41,7 @@ def test_every_real_sample_is_read_and_its_files_agree(real_data, folder, reader
 def test_real_parts_lie_inside_the_image_and_have_one_size(
     real_data, folder, reader, category, share
 ):
-    data = PairDataModule(reader, real_data(folder), category, shots=1)
+    data = DataModule(reader, real_data(folder), category, shots=1)
     for batch in data.test_dataloader():
         assert batch.image.amin() >= 0
         assert batch.image.amax() <= 1

@@ -55,10 +55,10 @@ def test_layout_is_read_back_pixel_by_pixel(tiny):
             made = Draw(32, 0, category, "test", sample.defect, int(sample.stem))
             scene = made.scene()
             defect = made.defect(scene)
-            np.testing.assert_array_equal(tiny.read_rgb(sample), render_rgb(scene, defect))
+            np.testing.assert_array_equal(tiny.read(sample, "rgb"), render_rgb(scene, defect))
             xyz = render_xyz(scene, defect)
             z = np.where(xyz[..., 2] > 0, xyz[..., 2], np.nan)
-            np.testing.assert_array_equal(tiny.read_depth(sample), z)
+            np.testing.assert_array_equal(tiny.read(sample, "depth"), z)
             np.testing.assert_array_equal(tiny.read_mask(sample), defect.mask)
 
 

@@ -23,9 +23,9 @@ def square(mvtec3d):
     rgb, mask = np.full((*SHAPE, 3), 20, np.uint8), np.zeros(SHAPE, np.uint8)
     z = np.full(SHAPE, 0.7, np.float32)
     rgb[SQUARE], mask[SQUARE], z[SQUARE] = 220, 255, 0.6
-    save_png(sample.rgb, rgb)
+    save_png(sample.files["rgb"], rgb)
     save_png(sample.masks[0], mask)
-    save_xyz(sample.depth, z)
+    save_xyz(sample.files["depth"], z)
     return MVTec3D(mvtec3d), sample
 
 
@@ -67,9 +67,10 @@ def test_a_depth_map_that_loses_every_valid_pixel_is_named_with_the_remedy(squar
     reader, sample = square
     z = np.zeros(SHAPE, np.float32)
     z[0, 0] = 0.7
-    save_xyz(sample.depth, z)
+    save_xyz(sample.files["depth"], z)
+    name = re.escape(str(sample.files["depth"]))
     message = (
-        rf"^{re.escape(str(sample.depth))}: expected a valid pixel at 32 × 32, got none\. "
+        rf"^{name}: expected a valid pixel at 32 × 32, got none\. "
         r"Choose another data\.image_size, or check the file\.$"
     )
     with pytest.raises(DataError, match=message):
@@ -84,7 +85,7 @@ def test_only_what_is_asked_for_is_returned(square):
 def test_the_part_is_found_at_native_size(square):
     reader, sample = square
     part = load_tensors(reader, sample, 48, ["part"])["part"]
-    native = part_mask(reader.read_depth(sample))
+    native = part_mask(reader.read(sample, "depth"))
     np.testing.assert_array_equal(part, nearest_resize(native, 48))
 
 
@@ -94,9 +95,9 @@ def prepared(tmp_path):
     write_mvtec3d(tmp_path, prepared=True)
     reader = MVTec3D(tmp_path)
     sample = reader.samples("bolt", "test")[0]
-    z = reader.read_depth(sample)
+    z = reader.read(sample, "depth")
     z[18:22, 24:28] = 0
-    save_xyz(sample.depth, z)
+    save_xyz(sample.files["depth"], z)
     return reader, sample
 
 
@@ -121,7 +122,7 @@ def test_prepared_depth_is_filled_inside_the_part_and_zero_outside(prepared):
 )
 def test_files_of_different_sizes_are_named(prepared, file, message):
     reader, sample = prepared
-    path = sample.depth.parents[1] / file / "000.png"
+    path = sample.files["depth"].parents[1] / file / "000.png"
     save_png(path, np.zeros((8, 9, 3) if file == "rgb" else (8, 9), dtype=np.uint8))
     with pytest.raises(DataError, match=message):
         load_tensors(reader, sample, 32, ("rgb", "depth", "mask", "part"))

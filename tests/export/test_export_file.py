@@ -56,7 +56,7 @@ def test_without_the_training_stack_the_file_predicts_what_the_run_scored(onnx_o
     trained, path = onnx_of("hypertrans")
     run = trained.folder.parents[1]
     data = instantiate(OmegaConf.load(run / "config.yaml").data, _convert_="all")
-    images = [str(sample.depth) for sample in data.for_category("tile").test_samples]
+    images = [str(sample.files["depth"]) for sample in data.for_category("tile").test_samples]
     out = tmp_path / "out"
     done = predict_without_training(str(path), *images, "--out", str(out), "--no-maps")
     assert done.returncode == 0, done.stderr
@@ -295,7 +295,7 @@ def kept(run_of, tmp_path_factory):
 
 def an_image(run):
     data = instantiate(OmegaConf.load(run / "config.yaml").data, _convert_="all")
-    return data.for_category("tile").test_samples[0].depth
+    return data.for_category("tile").test_samples[0].files["depth"]
 
 
 def test_a_run_that_keeps_its_exported_file_predicts_without_the_training_stack(kept, tmp_path):

@@ -5,7 +5,7 @@ import torch
 from small_backbone import small_backbone
 from torch.testing import assert_close
 
-from fsad.data.pairs import ImageBatch
+from fsad.data.batch import ImageBatch
 from fsad.engine.stage_module import TestLoop
 from fsad.errors import ConfigError
 from fsad.methods.anomalydino import AnomalyDino, AnomalyDinoScorer, top_mean

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fsad.data.pairs import ImageBatch
+from fsad.data.batch import ImageBatch
 from fsad.errors import ConfigError
 from fsad.functional.foreground import dilated
 from fsad.methods.ast import Ast

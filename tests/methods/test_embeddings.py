@@ -6,7 +6,7 @@ import pytest
 import torch
 from small_backbone import small_backbone
 
-from fsad.data.pairs import ImageBatch
+from fsad.data.batch import ImageBatch
 from fsad.methods.hypertrans.perturbation import SHOWN_IMAGES, DomainPerturbationModule
 from fsad.methods.hypertrans.rectification import HypergraphRectificationModule
 from fsad.methods.hypertrans.scorer import HypergraphScorer

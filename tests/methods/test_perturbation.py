@@ -8,7 +8,7 @@ import torch
 from small_backbone import small_backbone
 from torch.nn.functional import mse_loss
 
-from fsad.data.pairs import ImageBatch
+from fsad.data.batch import ImageBatch
 from fsad.errors import ConfigError, NonFiniteError
 from fsad.methods.hypertrans.perturbation import DomainPerturbationModule, spread
 from fsad.methods.hypertrans.settings import Perturb

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import fsad
 from fsad.cli import app
 from fsad.data.eyecandies import Eyecandies
-from fsad.data.pairs import Sample
+from fsad.data.sample import Sample
 from fsad.errors import (
     ConfigError,
     DataError,
@@ -379,8 +379,8 @@ def test_a_run_of_eyecandies_reads_a_png_as_its_training_images_were_read(finish
     depth, about = tmp_path / "000_depth.png", tmp_path / "000_info_depth.yaml"
     Image.fromarray((share * 65535).round().astype(np.uint16)).save(depth)
     about.write_text("normalization: {min: 2.5, max: 4.0}")
-    sample = Sample("tile", "test", "good", "000", depth, depth)
-    trained_on = Eyecandies(tmp_path).read_depth(sample)
+    sample = Sample("tile", "test", "good", "000", {"depth": depth})
+    trained_on = Eyecandies(tmp_path).read(sample, "depth")
     assert (trained_on > 0).all()  # the nearest pixel, 0 in the png, is no hole
     with_holes, without = fsad.load(finished), fsad.load(copy)
     known, found = with_holes.predict(trained_on), without.predict(depth)

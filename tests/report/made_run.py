@@ -41,7 +41,7 @@ class Made:
 
 def images_in(dataset: Synthetic, category: str) -> list[tuple[str, str]]:
     samples = dataset.samples(category, "test")
-    return [(it.depth.relative_to(dataset.root).as_posix(), it.defect) for it in samples]
+    return [(it.files["depth"].relative_to(dataset.root).as_posix(), it.defect) for it in samples]
 
 
 def make_run(

@@ -158,7 +158,7 @@ def test_a_retired_setting_that_did_something_is_shown(tmp_path):
 
 
 def test_what_only_says_what_is_written_is_no_setting_of_a_row():
-    decisive = {"data", "backbone", "method", "trainer", "metrics", "seed"}
+    decisive = {"data", "protocol", "backbone", "method", "trainer", "metrics", "seed"}
     assert {each.name for each in fields(Run)} - decisive <= OBSERVERS
 
 

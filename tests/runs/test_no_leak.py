@@ -13,17 +13,18 @@ def test_before_the_test_stage_only_source_rgb_and_the_shots_depth_are_read(
     opened = {"before": [], "in test": [], "for the threshold": []}
     stage = ["before"]
 
-    def watch(kind):
-        original = getattr(MVTec3D, f"read_{kind}")
+    def watch(name):
+        original = getattr(MVTec3D, name)
 
-        def reading(self, sample):
+        def reading(self, sample, *modality):
+            kind = modality[0] if modality else name.removeprefix("read_")
             opened[stage[0]].append((kind, sample))
-            return original(self, sample)
+            return original(self, sample, *modality)
 
-        monkeypatch.setattr(MVTec3D, f"read_{kind}", reading)
+        monkeypatch.setattr(MVTec3D, name, reading)
 
-    for kind in ("rgb", "depth", "mask", "part"):
-        watch(kind)
+    for name in ("read", "read_mask", "read_part"):
+        watch(name)
     start = TestLoop.on_test_start
 
     def test_starts(self):
@@ -43,7 +44,7 @@ def test_before_the_test_stage_only_source_rgb_and_the_shots_depth_are_read(
     assert len(shots) == 2
     assert {sample.split for _, sample in opened["before"]} == {"train"}
     read = {
-        kind: {sample.depth.name for seen, sample in opened["before"] if seen == kind}
+        kind: {sample.files["depth"].name for seen, sample in opened["before"] if seen == kind}
         for kind in ("depth", "mask", "part")
     }
     assert read["depth"] == {shot.rpartition("/")[2] for shot in shots}
@@ -51,7 +52,7 @@ def test_before_the_test_stage_only_source_rgb_and_the_shots_depth_are_read(
     assert not read["mask"]
     assert {sample.split for _, sample in opened["in test"]} == {"test"}
     assert {kind for kind, _ in opened["in test"]} == {"depth", "mask", "part"}
-    held_out = {(kind, sample.depth.name) for kind, sample in opened["for the threshold"]}
+    held_out = {(kind, sample.files["depth"].name) for kind, sample in opened["for the threshold"]}
     assert {name for kind, name in held_out if kind == "depth"} == read["depth"]
     assert {kind for kind, _ in held_out} <= {"depth", "part"}
     assert {sample.split for _, sample in opened["for the threshold"]} == {"train"}

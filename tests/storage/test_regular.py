@@ -7,8 +7,8 @@ import socket
 import pytest
 
 from fsad.data.identity import files_digest
-from fsad.data.pairs import Sample
 from fsad.data.record import prepared_as
+from fsad.data.sample import Sample
 from fsad.errors import DataError, RunError, printable
 from fsad.predict.images import read_array
 from fsad.results.record import read_category, read_result
@@ -73,7 +73,7 @@ def test_no_file_of_a_run_is_waited_for(tmp_path):
 
 def test_no_file_of_a_data_set_is_waited_for(tmp_path):
     path = pipe(tmp_path / "a.tiff")
-    sample = Sample("tile", "test", "good", "a", path, path)
+    sample = Sample("tile", "test", "good", "a", {"depth": path})
     with pytest.raises(DataError, match=r"a\.tiff: expected a regular file, got a named pipe"):
         files_digest([sample], "depth")
     pipe(tmp_path / "fsad_prepared.json")

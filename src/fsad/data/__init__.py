@@ -1,1 +1,1 @@
-"""Paired RGB and depth images: readers, preparation, checks and the data module."""
+"""Data sets: readers, evaluation protocols, preparation, checks and the data module."""

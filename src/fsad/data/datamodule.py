@@ -1,52 +1,56 @@
-"""The data of a run: which categories, which shots, and the loaders of each domain."""
+"""The data of a run: which categories, who plays which role, and the loaders of each role."""
 
 import logging
 from collections.abc import Callable, Sequence
+from copy import copy
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Sampler
 
-from fsad.data.datasets import DomainImages, EpochSampler, NoImages, Truths, make_loader
+from fsad.data.batch import ImageBatch, Truth, stack_images
+from fsad.data.datasets import NoImages, RoleImages, Truths, make_loader
 from fsad.data.depth_rules import DepthRules
-from fsad.data.identity import Read, files_digest
-from fsad.data.oddities import oddities
-from fsad.data.pairs import ImageBatch, PairReader, Sample, Truth, check_category, check_names
+from fsad.data.identity import MASK, files_digest
+from fsad.data.inspect.shots import inspect
+from fsad.data.listing import check_category, check_names
 from fsad.data.profile import InputProfile
-from fsad.data.protocols.draws import check_selection, choose_shots
+from fsad.data.protocols.cross_domain import CrossDomain
+from fsad.data.reader import DatasetReader
 from fsad.data.record import prepared_as
-from fsad.errors import ConfigError, DataError, check_at_least
-from fsad.storage.tensor_store import TensorStore
+from fsad.data.sample import Sample
+from fsad.data.sampling import ALL, BalancedSampler, EpochSampler, Share, batches_of
+from fsad.data.task import TEST, EvaluationProtocol, Role, Task
+from fsad.errors import ConfigError, check_at_least, check_choice
+from fsad.storage.tensor_store import TensorStore, digest
 
-T = TypeVar("T")
-Share = tuple[int, int]
-"""Which process of how many: process ``i`` of ``n`` gets every n-th batch, from the i-th on."""
-ALL: Share = (0, 1)
+SAMPLINGS = ("sequential", "shuffled", "balanced")
 
 log = logging.getLogger(__name__)
 
 
-class PairDataModule(LightningDataModule):
-    """RGB/depth pairs: RGB of all training images, depth of a few, depth of the test images.
+class DataModule(LightningDataModule):
+    """A data set's images in the roles that a protocol gives them.
 
-    Each loader opens only the files its batches show: the source loaders RGB of the training
-    split, the target loader depth of the shots, the test loader depth of the test split, the truth
-    loader its masks. Loaders and samples belong to one category; see :meth:`for_category`.
+    Each loader opens only the files its batches show: that of a role the files of its samples in
+    the role's modality, the test loader those of the test samples, the truth loader their masks
+    and, for the part, their depth. Loaders and samples belong to one category; see
+    :meth:`for_category`.
 
     Laws (``tests/data/test_datamodule.py``):
 
-    * The shots are a function of seed, category and training files.
-    * No shot is a test image.
+    * The roles are a function of protocol, seed, category and the listing.
+    * No image that is learnt from is a test image.
     * The order of training images is a function of seed and epoch.
 
     Args:
         reader: Makes the dataset's reader from its root.
         root: The dataset's folder.
         category: One name, a list of names, or ``all``.
-        shots: Normal target images used for adaptation, per category.
+        shots: Normal images of the tested modality, per category, where the protocol has shots.
         image_size: Height and width of the images, pixels.
         batch_size: Images per batch.
         workers: Processes that read images; 0 reads in the main one.
@@ -60,20 +64,23 @@ class PairDataModule(LightningDataModule):
         shrink: How images become smaller; see :class:`~fsad.data.depth_rules.DepthRules` for these
             four. A run's settings of before they were there say nothing of them, so that what is
             taken without a word is what such runs did.
+        protocol: Which samples play which role; if omitted
+            :class:`~fsad.data.protocols.cross_domain.CrossDomain` with the shots, their selection
+            and the seed given here.
 
     Attributes:
         store: Keeps masks that take long to find; None, to begin with, keeps nothing.
 
     Raises:
         ConfigError: A number or ``shot_selection`` is out of range, or ``category`` is not made of
-            names; later, when the dataset is looked at, a category is unknown or has fewer training
-            images than shots.
+            names; later, when the dataset is looked at, a category is unknown or has fewer images
+            than the protocol needs.
         DataError: When the dataset is looked at, a training image has a defect.
     """
 
     def __init__(
         self,
-        reader: Callable[[Path, DepthRules], PairReader],
+        reader: Callable[[Path, DepthRules], DatasetReader],
         root: str | Path,
         category: str | Sequence[str],
         shots: int,
@@ -87,23 +94,25 @@ class PairDataModule(LightningDataModule):
         z_range: Sequence[float] | None = None,
         unit: str | None = None,
         shrink: str = "nearest",
+        protocol: EvaluationProtocol | None = None,
     ) -> None:
         super().__init__()
         self._make_reader = reader
         self.root = Path(root)
         self.category = check_names(category)
-        self.shots = check_at_least("data.shots", shots, 1)
         self.image_size = check_at_least("data.image_size", image_size, 1)
         self.batch_size = check_at_least("data.batch_size", batch_size, 1)
         self.workers = check_at_least("data.workers", workers, 0)
         self.seed = check_at_least("data.seed", seed, 0)
-        self.shot_selection = check_selection(shot_selection)
+        self.shots, self.shot_selection = shots, shot_selection
+        default = CrossDomain(shots, shot_selection, seed)  # refuses what is out of range
+        self.protocol: EvaluationProtocol = protocol or default
         self.published = published
         self.rules = DepthRules(invalid, z_range, unit, shrink)  # type: ignore[arg-type]  # checked
         self.store: TensorStore | None = None
 
     @cached_property
-    def reader(self) -> PairReader:
+    def reader(self) -> DatasetReader:
         """The dataset's reader; made late, since a generated dataset is written on first use."""
         return self._make_reader(self.root, self.rules)
 
@@ -119,63 +128,42 @@ class PairDataModule(LightningDataModule):
         names = [self.category] if isinstance(self.category, str) else self.category
         return [check_category(name, known) for name in names]
 
-    def for_category(self, name: str) -> "PairDataModule":
+    def for_category(self, name: str) -> "DataModule":
         """Return the same data, narrowed to one category."""
-        narrowed = PairDataModule(
-            reader=self._make_reader,
-            root=self.root,
-            category=name,
-            shots=self.shots,
-            image_size=self.image_size,
-            batch_size=self.batch_size,
-            workers=self.workers,
-            shot_selection=self.shot_selection,
-            seed=self.seed,
-            published=self.published,
-            invalid=self.rules.invalid,
-            z_range=self.rules.z_range,
-            unit=self.rules.unit,
-            shrink=self.rules.shrink,
-        )
-        narrowed.store = self.store
+        narrowed = copy(self)
+        for found_for_others in ("categories", "task"):
+            narrowed.__dict__.pop(found_for_others, None)
+        narrowed.category = name
         return narrowed
 
     def setup(self, stage: str | None = None) -> None:  # noqa: ARG002
-        """List the samples and choose the shots; doing it again changes nothing."""
-        _ = self.shot_samples, self.test_samples
+        """List the samples and give them their roles; doing it again changes nothing."""
+        _ = self.task
 
     @cached_property
-    def train_samples(self) -> list[Sample]:
-        """The training split, sorted; one with a defect is refused."""
-        samples = self.reader.samples(self._one_category, "train")
-        for sample in samples:
-            if sample.is_anomalous:
-                raise DataError(
-                    f"{sample.depth}: expected training images without defects, "
-                    f"got {sample.defect!r}. Move them to test/{sample.defect}, or out of the "
-                    "dataset"
-                )
-        return samples
+    def task(self) -> Task:
+        """Who plays which role in the category."""
+        return self.protocol.task(self.reader, self._one_category)
 
-    @cached_property
-    def test_samples(self) -> list[Sample]:
-        """The test split, sorted; a test batch's ``index`` points in here."""
-        return self.reader.samples(self._one_category, "test")
+    @property
+    def test_samples(self) -> Sequence[Sample]:
+        """What is tested, sorted; a test batch's ``index`` points in here."""
+        return self.task.test.samples
 
-    @cached_property
-    def shot_samples(self) -> list[Sample]:
-        """The training samples whose depth is known, in the order of the draw."""
-        return choose_shots(
-            self.train_samples, self._one_category, self.shots, self.shot_selection, self.seed
-        )
+    @property
+    def test_files(self) -> list[str]:
+        """The test images, relative to the dataset's folder, in their order."""
+        return self._files(self.task.test)
 
     @property
     def shot_files(self) -> list[str]:
-        """The shots' depth files, relative to the dataset's folder."""
-        return [self.relative(sample.depth) for sample in self.shot_samples]
+        """The shots' images, relative to the dataset's folder; none without that role."""
+        return self._files(self._role("shots"))
 
     def inspect_shots(self) -> InputProfile:
-        """Look at the shots' depth files before anything is computed from them.
+        """Look at what is learnt from in the tested modality, before anything is computed from it.
+
+        These are the shots, or where there are none the normal images.
 
         Returns:
             What new images will be held against.
@@ -184,23 +172,13 @@ class PairDataModule(LightningDataModule):
             DataError: A file cannot be used, or would mislead whatever is learnt from it: its
                 range is collapsed, or its points are in another order.
         """
-        arrays = [self.reader.read_stored(sample) for sample in self.shot_samples]
-        for sample, array in zip(self.shot_samples, arrays, strict=True):
-            z = self.rules.depth(array, str(sample.depth))
-            for oddity in oddities(array, z, self.rules):
-                problem = f"{sample.depth}: {oddity.problem}"
-                if oddity.misleads:
-                    raise DataError(problem)
-                if oddity.kind == "far":
-                    log.warning("%s", problem)
-                elif oddity.kind == "unit":
-                    log.warning("%s. Scores do not depend on it", problem)
-        return InputProfile.of(arrays, self.rules)
+        role = self.task.role("normals" if "normals" in self.task.roles else "shots")
+        return inspect(self.reader, role)
 
     @property
     def n_source(self) -> int:
         """How many source images there are."""
-        return len(self.train_samples)
+        return len(self._role("source").samples)
 
     @property
     def n_test_good(self) -> int:
@@ -219,94 +197,110 @@ class PairDataModule(LightningDataModule):
         The threshold is None where the images are prepared and the record of it is not there.
         """
         known = prepared_as(self.reader.root)
-        if not known and any(sample.part for sample in self.shot_samples):
+        if not known and any(
+            sample.part for role in self.task.roles.values() for sample in role.samples
+        ):
             return {"threshold": None}
         return known
 
-    def digest(self, read: Read, split: str) -> str:
-        """Digest what a run reads of the ``source``, the ``shots`` or the ``test`` images.
+    def digest(self, name: str) -> str:
+        """Digest what a run reads of a role's samples; of a role that the task lacks, nothing.
 
         Args:
-            read: ``rgb``, ``depth`` or ``mask``.
-            split: Whose.
+            name: The role, ``test`` among them.
         """
-        samples = {
-            "source": self.train_samples,
-            "shots": self.shot_samples,
-            "test": self.test_samples,
-        }
-        return files_digest(samples[split], read)
+        role = self._role(name)
+        reads = [role.modality, *([MASK] if role.masks else [])]
+        files = files_digest(role.samples, *reads)
+        labels = [sample.is_anomalous for sample in role.samples]
+        return digest(files, labels) if role.labels else files
 
     def relative(self, path: Path) -> str:
         """Return a path as seen from the dataset's folder, with forward slashes."""
         return path.relative_to(self.reader.root).as_posix()
 
     def train_dataloader(self) -> DataLoader[ImageBatch] | DataLoader[Tensor]:
-        """Return what the module ``reads``.
+        """Return what the module that is trained ``reads``, in the order of its ``sampling``.
 
-        ``("source",)`` gives the shuffled source images, ``("shots",)`` the shuffled shots, ``()``
-        one empty batch per epoch.
-
-        Raises:
-            ConfigError: They ask for anything else.
+        One that reads no role gets one empty batch per epoch.
         """
         module: Any = self.trainer.lightning_module  # type: ignore[union-attr]
-        domains = tuple(module.reads)
-        if domains == ():
+        if not module.reads:
             return make_loader(NoImages(), batch_size=1, workers=0, seed=self.seed)
-        if domains == ("source",):
-            return self._loader(self._source, EpochSampler(self.n_source, self.seed))
-        if domains == ("shots",):
-            order = EpochSampler(len(self.shot_samples), self.seed)
-            return self._loader(self._depth(self.shot_samples), order)
-        raise ConfigError(f"reads: expected ('source',), ('shots',) or (), got {domains}")
+        return self.loader(module.reads, module.sampling)
+
+    def loader(
+        self, roles: str | Sequence[str], sampling: str = "sequential", share: Share = ALL
+    ) -> DataLoader[ImageBatch]:
+        """Return the images of a role, or of several together.
+
+        Args:
+            roles: The role's name, or several.
+            sampling: ``sequential``, in the order of the samples; ``shuffled``, each image once, in
+                an order that seed and epoch decide; ``balanced``, half of each batch with a defect,
+                see :class:`~fsad.data.datasets.BalancedSampler`.
+            share: Which batches of a sequential pass.
+
+        Raises:
+            ConfigError: The task has no such role, ``sampling`` is unknown, or what it needs is not
+                there.
+        """
+        names = (roles,) if isinstance(roles, str) else tuple(roles)
+        images = RoleImages(self.reader, [self.task.role(name) for name in names], self.image_size)
+        check_choice("sampling", sampling, SAMPLINGS)
+        if sampling == "sequential":
+            return self._images(images, batches_of(len(images), self.batch_size, share))
+        if share != ALL:
+            raise ConfigError(f"share: expected the whole of a {sampling} pass, got {share}")
+        if sampling == "shuffled":
+            return self._images(images, EpochSampler(len(images), self.seed))
+        labels = [sample.is_anomalous for sample, _ in images.images]
+        return self._images(images, BalancedSampler(labels, self.batch_size, self.seed))
 
     def source_dataloader(self, share: Share = ALL) -> DataLoader[ImageBatch]:
-        """Return RGB of the training images, in sorted order."""
-        return self._shared(self._source, share)
+        """Return the source images, in their order."""
+        return self.loader("source", share=share)
 
     def target_dataloader(self, share: Share = ALL) -> DataLoader[ImageBatch]:
-        """Return depth of the shots, in their order."""
-        return self._shared(self._depth(self.shot_samples), share)
+        """Return the shots, in their order."""
+        return self.loader("shots", share=share)
 
     def test_dataloader(self) -> DataLoader[ImageBatch]:
-        """Return this process's share of the test images' depth: every n-th image of n processes.
+        """Return this process's share of the test images: every n-th image of n processes.
 
         Raises:
             ConfigError: There are more processes than images; one without any would miss the test.
         """
-        images = self._depth(self.test_samples)
+        test = self.task.test
+        images = RoleImages(self.reader, [Role(test.samples, test.modality)], self.image_size)
         if self.trainer is None or self.trainer.world_size == 1:
-            return self._loader(images)
+            return self._images(images)
         number, count = self.trainer.global_rank, self.trainer.world_size
         if count > len(images):
             raise ConfigError(
                 f"trainer.devices: expected at most {len(images)}, one per test image, got {count}"
             )
-        return self._loader(images, range(number, len(images), count))
+        return self._images(images, range(number, len(images), count))
 
     def truth_dataloader(self) -> DataLoader[Truth]:
         """Return the ground truth of all test images, in sorted order."""
-        return self._loader(Truths(self.reader, self.test_samples, self.image_size, self.store))
+        truths = Truths(self.reader, self.test_samples, self.image_size, self.store)
+        return make_loader(truths, self.batch_size, self.workers, self.seed)
 
-    @property
-    def _source(self) -> DomainImages:
-        return DomainImages(self.reader, self.train_samples, self.image_size, "rgb")
+    def _role(self, name: str) -> Role:
+        """Return a role; one without samples where the task lacks it."""
+        absent = Role((), self.protocol.modality)
+        return self.task.test if name == TEST else self.task.roles.get(name, absent)
 
-    def _depth(self, samples: Sequence[Sample]) -> DomainImages:
-        return DomainImages(self.reader, samples, self.image_size, "depth")
+    def _files(self, role: Role) -> list[str]:
+        return [self.relative(sample.files[role.modality]) for sample in role.samples]
 
-    def _shared(self, dataset: DomainImages, share: Share) -> DataLoader[ImageBatch]:
-        first, step = share
-        places = range(len(dataset))
-        batches = [places[i : i + self.batch_size] for i in places[:: self.batch_size]]
-        mine = [place for batch in batches[first::step] for place in batch]
-        return self._loader(dataset, mine)
-
-    def _loader(
-        self, dataset: Dataset[T], sampler: Sampler[int] | Sequence[int] | None = None
-    ) -> DataLoader[T]:
-        return make_loader(dataset, self.batch_size, self.workers, self.seed, sampler)
+    def _images(
+        self, images: RoleImages, sampler: Sampler[int] | Sequence[int] | None = None
+    ) -> DataLoader[ImageBatch]:
+        return make_loader(
+            images, self.batch_size, self.workers, self.seed, sampler, collate=stack_images
+        )
 
     @property
     def _one_category(self) -> str:

@@ -1,54 +1,56 @@
-"""Loaders and what they draw from: images of one domain, ground truth, nothing at all."""
+"""Loaders and what they draw from: images of roles, ground truth, nothing at all."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from fsad.data.identity import files_digest
-from fsad.data.pairs import ImageBatch, PairReader, Sample, Truth
-from fsad.data.transforms import Modality, load_tensors
+from fsad.data.batch import ImageBatch, Truth
+from fsad.data.identity import MASK, files_digest
+from fsad.data.reader import DatasetReader
+from fsad.data.sample import Sample
+from fsad.data.task import Role
+from fsad.data.transforms import TRUTH, load_tensors
 from fsad.runtime.fingerprint import code_digest
 from fsad.storage.tensor_store import TensorStore, digest
 
 T = TypeVar("T")
 
 
-class DomainImages(Dataset[ImageBatch]):
-    """Images of one modality; opens no file of the other.
+class RoleImages(Dataset[ImageBatch]):
+    """Images of one role, or of several one after the other; opens no file of another modality.
+
+    Where any of the roles has labels, or masks, all images have: those of a role without have no
+    defect.
 
     Args:
         reader: The dataset.
-        samples: Which samples, in the order of their index.
+        roles: Whose images.
         size: S, the images' side.
-        modality: ``rgb`` or ``depth``.
     """
 
-    def __init__(
-        self,
-        reader: PairReader,
-        samples: Sequence[Sample],
-        size: int,
-        modality: Literal["rgb", "depth"],
-    ) -> None:
+    def __init__(self, reader: DatasetReader, roles: Sequence[Role], size: int) -> None:
         self.reader = reader
-        self.samples = samples
+        self.images = [(sample, role.modality) for role in roles for sample in role.samples]
         self.size = size
-        self.modality = modality
+        self.labels = any(role.labels for role in roles)
+        self.masks = any(role.masks for role in roles)
 
     def __len__(self) -> int:
-        return len(self.samples)
+        return len(self.images)
 
     def __getitem__(self, index: int) -> ImageBatch:
-        tensors = load_tensors(self.reader, self.samples[index], self.size, [self.modality])
-        return ImageBatch(tensors[self.modality], torch.tensor(index))
+        sample, modality = self.images[index]
+        wanted = [modality, "mask"] if self.masks else [modality]
+        tensors = load_tensors(self.reader, sample, self.size, wanted)
+        label = torch.tensor(sample.is_anomalous) if self.labels else None
+        return ImageBatch(tensors[modality], torch.tensor(index), label, tensors.get("mask"))
 
 
 class Truths(Dataset[Truth]):
-    """Ground truth of test images: defects, parts and labels; opens no RGB image.
+    """Ground truth of test images: defects, parts and labels; opens no photograph.
 
     Args:
         reader: The dataset.
@@ -60,7 +62,7 @@ class Truths(Dataset[Truth]):
 
     def __init__(
         self,
-        reader: PairReader,
+        reader: DatasetReader,
         samples: Sequence[Sample],
         size: int,
         store: TensorStore | None = None,
@@ -93,7 +95,7 @@ class Truths(Dataset[Truth]):
         key = digest(
             "truth",
             code_digest("data"),
-            files_digest([sample], "mask", "depth"),
+            files_digest([sample], MASK, *_measured(sample)),
             self.size,
             self.reader.rules.to_json(),
         )
@@ -104,9 +106,12 @@ class Truths(Dataset[Truth]):
         return masks
 
     def _read(self, sample: Sample) -> Mapping[str, Tensor]:
-        asked: list[Modality] = ["mask", "part", "misleading", "extent", "tiny"]
-        tensors = load_tensors(self.reader, sample, self.size, asked)
-        return {str(name): tensor for name, tensor in tensors.items()}
+        return load_tensors(self.reader, sample, self.size, TRUTH)
+
+
+def _measured(sample: Sample) -> Sequence[str]:
+    """Return the modalities whose files the ground truth depends on."""
+    return ("depth",) if "depth" in sample.files else tuple(sample.files)
 
 
 class NoImages(Dataset[Tensor]):
@@ -119,44 +124,30 @@ class NoImages(Dataset[Tensor]):
         return torch.zeros(1)[index]
 
 
-class EpochSampler(Sampler[int]):
-    """Shuffles by a pure function of seed and epoch, so that a resumed run sees the same order.
-
-    Args:
-        size: How many items there are.
-        seed: The run's seed.
-    """
-
-    def __init__(self, size: int, seed: int) -> None:
-        self.size = size
-        self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order comes next; Lightning calls this."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __iter__(self) -> Iterator[int]:
-        rng = np.random.default_rng([self.seed, self.epoch])
-        yield from rng.permutation(self.size).tolist()
-
-
 def make_loader(
     dataset: Dataset[T],
     batch_size: int,
     workers: int,
     seed: int,
     sampler: Sampler[int] | Sequence[int] | None = None,
+    collate: Callable[[list[Any]], Any] | None = None,
 ) -> DataLoader[T]:
-    """Return a loader that leaves the global random generator alone."""
+    """Return a loader that leaves the global random generator alone.
+
+    Args:
+        dataset: What to draw from.
+        batch_size: Items per batch.
+        workers: Processes that read; 0 reads in the main one.
+        seed: Of the generator that workers are seeded from.
+        sampler: The order; that of the data set if omitted.
+        collate: Makes a batch of items; stacks tensors if omitted.
+    """
     return DataLoader(
         dataset,
         batch_size=batch_size,
         sampler=sampler,
         num_workers=workers,
+        collate_fn=collate,
         persistent_workers=workers > 0,
         # Each pass draws a seed for the workers, from the global generator unless told otherwise:
         # how often banks are built would then decide what a later stage draws.

@@ -1,25 +1,27 @@
 """Eyecandies as distributed."""
 
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from fsad.data.camera import back_project
 from fsad.data.depth_rules import DepthRules
+from fsad.data.folder import Folder, list_files
 from fsad.data.images import read_grey16_png
-from fsad.data.listing import by_stem, find_categories, holds_files
-from fsad.data.pairs import Sample, check_category, check_partners, check_root, check_split
+from fsad.data.listing import by_stem, check_category, check_partners, check_root, holds_files
 from fsad.data.reader import FolderReader
 from fsad.data.record import PREPARED
+from fsad.data.sample import Sample, check_split
 from fsad.errors import ConfigError, DataError, MissingDataError, check_at_least
 from fsad.storage.regular import refuse_irregular
 
-FOLDERS = {"train": "train", "validation": "val", "test": "test_public"}
-MARK = "data"  # what a split of this layout holds
 DEPTH, RANGE, LABELS, MASK = "*_depth.png", "*_info_depth.yaml", "*_metadata.yaml", "*_mask.png"
+FOCAL = 50 / 36  # of the image's width: a 50 mm lens before a 36 mm sensor
 
 
 class Eyecandies(FolderReader):
@@ -46,6 +48,17 @@ class Eyecandies(FolderReader):
         Bonfiglioli et al., The Eyecandies dataset, ACCV 2022.
     """
 
+    layout: ClassVar[str] = "eyecandies"
+    mark: ClassVar[str] = "data"
+    split_folders: ClassVar[Mapping[str, str]] = {
+        "train": "train",
+        "validation": "val",
+        "test": "test_public",
+    }
+    unit: ClassVar[str] = "renderer's unit"
+    plane_height: ClassVar[float] = 0.005  # the ground is flat to 0.0001, a part 0.1 to 1 high
+    png_holes: ClassVar[bool] = False
+
     def __init__(
         self, root: str | Path, rules: DepthRules | None = None, *, light: int = 4
     ) -> None:
@@ -57,7 +70,12 @@ class Eyecandies(FolderReader):
                     f"data.{name}: expected none for Eyecandies, whose pixels are all readings in "
                     f"the renderer's unit, got {value!r}"
                 )
-        self.light = check_at_least("data.reader.light", light, 0)
+        self.light: int = check_at_least("data.reader.light", light, 0)
+
+    @classmethod
+    def open(cls, root: Path, rules: DepthRules | None, light: int) -> Self:
+        """Return the reader with the options of the command line."""
+        return cls(root, rules, light=light)
 
     def categories(self) -> list[str]:
         """Return every category found, whole or not, sorted.
@@ -71,13 +89,7 @@ class Eyecandies(FolderReader):
                 f"{self.root}: expected Eyecandies as distributed, got a prepared copy "
                 f"({PREPARED}). Prepared copies have the MVTec 3D-AD layout: use data=mvtec3d."
             )
-        found = find_categories(self.root, FOLDERS.values(), MARK)
-        if not found:
-            raise MissingDataError(
-                f"{self.root}: expected <category>/train/data, got no such folder. Set data.root "
-                "to the folder that holds the categories."
-            )
-        return found
+        return super().categories()
 
     def samples(self, category: str, split: str) -> list[Sample]:
         """Return the samples of one split, sorted by defect and stem.
@@ -89,7 +101,7 @@ class Eyecandies(FolderReader):
             DataError: A frame's metadata cannot be read.
         """
         root = self.root / check_category(category, self.categories())
-        folder = root / FOLDERS[check_split(split)] / MARK
+        folder = root / self.split_folders[check_split(split)] / self.mark
         image = f"*_image_{self.light}.png"
         images, depths, ranges, labels, masks = (
             by_stem(folder, pattern) for pattern in (image, DEPTH, RANGE, LABELS, MASK)
@@ -108,10 +120,9 @@ class Eyecandies(FolderReader):
                 split=split,
                 defect=defects[stem],
                 stem=stem,
-                rgb=images[stem],
-                depth=depths[stem],
+                files={"rgb": images[stem], "depth": depths[stem]},
                 masks=(masks[stem],) if stem in masks else (),
-                about_depth=(ranges[stem],),
+                further={"depth": (ranges[stem],)},
             )
             for stem in images
         ]
@@ -123,9 +134,49 @@ class Eyecandies(FolderReader):
         Raises:
             DataError: The image or its range is unreadable.
         """
-        low, high = _range(sample.depth.with_name(RANGE.replace("*", sample.stem)))
-        share = read_grey16_png(sample.depth) / 65535.0
+        path = sample.files["depth"]
+        low, high = _range(path.with_name(RANGE.replace("*", sample.stem)))
+        share = read_grey16_png(path) / 65535.0
         return np.asarray(low + share * (high - low))
+
+    def read_points(self, sample: Sample) -> NDArray[np.float32]:
+        """Return organised points, ``(H, W, 3)``, in the renderer's units.
+
+        Raises:
+            DataError: The image or its range is unreadable.
+        """
+        return back_project(self.read(sample, "depth"), FOCAL)
+
+    def folders(self, category: str, problems: list[str]) -> Iterator[Folder]:
+        """List a category's files; what cannot be read or is doubled joins ``problems``."""
+        patterns = {
+            "rgb": f"*_image_{self.light}.png",
+            "depth": DEPTH,
+            "range": RANGE,
+            "labels": LABELS,
+            "gt": MASK,
+        }
+        for split, name in self.split_folders.items():
+            folder = self.root / category / name / self.mark
+            files = {
+                kind: list_files(folder, problems, pattern) for kind, pattern in patterns.items()
+            }
+            stems = {stem for paths in files.values() for stem in paths}
+            defects = {stem: _defect(files["labels"].get(stem), problems) for stem in stems}
+            for defect in sorted(set(defects.values())):
+                yield Folder(
+                    category=category,
+                    split=split,
+                    defect=defect,
+                    patterns=patterns,
+                    needed=tuple(kind for kind in patterns if kind != "gt"),
+                    files={
+                        kind: {s: path for s, path in paths.items() if defects[s] == defect}
+                        for kind, paths in files.items()
+                    },
+                    modalities=self.modalities,
+                    with_it={"depth": ("range",)},
+                )
 
 
 def _lights(folder: Path) -> str:
@@ -173,3 +224,13 @@ def read_defect(path: Path) -> str:
     if not kinds:
         return "anomalous" if labels["anomalous"] else "good"
     return kinds[0] if len(kinds) == 1 else "combined"
+
+
+def _defect(labels: Path | None, problems: list[str]) -> str:
+    if labels is None:
+        return "unknown"
+    try:
+        return read_defect(labels)
+    except DataError as error:
+        problems.append(str(error))
+        return "unknown"

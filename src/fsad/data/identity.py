@@ -4,17 +4,16 @@ from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
 
-from fsad.data.pairs import Sample
+from fsad.data.sample import Sample
 from fsad.errors import MissingDataError
 from fsad.storage.regular import refuse_irregular
 from fsad.storage.tensor_store import digest
 
-Read = Literal["rgb", "depth", "mask"]
+MASK = "mask"
 
 
-def files_digest(samples: Iterable[Sample], *reads: Read) -> str:
+def files_digest(samples: Iterable[Sample], *reads: str) -> str:
     """Digest what the files of samples hold, in the order of the samples.
 
     A prepared foreground mask belongs to the depth: it says where holes are filled. Each file is
@@ -22,7 +21,7 @@ def files_digest(samples: Iterable[Sample], *reads: Read) -> str:
 
     Args:
         samples: Whose files.
-        reads: Which of them: ``rgb``, ``depth``, ``mask``.
+        reads: Which of them: modalities, such as ``rgb`` or ``depth``, and ``mask``.
 
     Returns:
         64 hexadecimal digits.
@@ -34,16 +33,15 @@ def files_digest(samples: Iterable[Sample], *reads: Read) -> str:
     return digest([[_content(path) for path in _files(sample, reads)] for sample in samples])
 
 
-def _files(sample: Sample, reads: Iterable[Read]) -> Iterable[Path]:
+def _files(sample: Sample, reads: Iterable[str]) -> Iterable[Path]:
     for read in reads:
-        if read == "rgb":
-            yield sample.rgb
-        elif read == "mask":
+        if read == MASK:
             yield from sample.masks
-        else:
-            yield sample.depth
-            yield from sample.about_depth
-            yield from (sample.part,) if sample.part else ()
+            continue
+        yield sample.files[read]
+        yield from sample.further.get(read, ())
+        if read == "depth" and sample.part:
+            yield sample.part
 
 
 def _content(path: Path) -> str:

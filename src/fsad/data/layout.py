@@ -1,14 +1,17 @@
-"""Which dataset layout a folder has."""
+"""Which layout a folder has, and which class reads it."""
 
+import inspect
+from importlib import import_module
 from pathlib import Path
 
 from fsad.data.depth_rules import DepthRules
 from fsad.data.eyecandies import Eyecandies
 from fsad.data.mvtec3d import MVTec3D
-from fsad.data.pairs import PairReader
+from fsad.data.reader import FolderReader
 from fsad.errors import ConfigError, DataError, MissingDataError
 
-FORMATS = {"mvtec3d": "train/good", "eyecandies": "train/data"}  # what marks a layout
+LAYOUTS: dict[str, type[FolderReader]] = {reader.layout: reader for reader in (MVTec3D, Eyecandies)}
+"""The layouts that ``fsad data`` tells apart by looking, by name."""
 EXPECTED = (
     "<category>/train/good/{rgb,xyz} (mvtec3d) or <category>/train/data/*_depth.png (eyecandies)"
 )
@@ -33,16 +36,19 @@ def find_format(root: Path, asked: str = "auto") -> str:
         MissingDataError: There is no such folder.
         DataError: The folder has no known layout, or is itself a category.
     """
-    if asked not in ("auto", *FORMATS):
-        raise ConfigError(f"--format: expected one of auto, {', '.join(FORMATS)}, got {asked!r}")
+    if asked not in ("auto", *LAYOUTS):
+        raise ConfigError(f"--format: expected one of auto, {', '.join(LAYOUTS)}, got {asked!r}")
     if not root.is_dir():
         raise MissingDataError(f"{root}: expected the dataset's folder, got no such folder")
     if asked != "auto":
         return asked
-    for name, mark in FORMATS.items():
+    marks = {
+        name: Path(reader.split_folders["train"], reader.mark) for name, reader in LAYOUTS.items()
+    }
+    for name, mark in marks.items():
         if any(root.glob(f"*/{mark}")):
             return name
-    if any((root / mark).is_dir() for mark in FORMATS.values()):
+    if any((root / mark).is_dir() for mark in marks.values()):
         raise DataError(
             f"{root}: expected the folder that holds the categories, got a category. "
             f"Give its parent folder, '{root.resolve().parent}'."
@@ -52,16 +58,36 @@ def find_format(root: Path, asked: str = "auto") -> str:
 
 def open_reader(
     root: Path, layout: str, rules: DepthRules | None = None, light: int = 4
-) -> PairReader:
+) -> FolderReader:
     """Return the reader of a dataset whose layout is known.
 
     Args:
         root: The folder that holds the categories.
         layout: What :func:`find_format` found.
         rules: How depth files are read.
-        light: Which of Eyecandies' renderings is the RGB image.
+        light: Which of several renderings is the photograph, where the layout has several.
 
     Raises:
         ConfigError: ``light`` or ``rules`` do not go with the layout.
     """
-    return MVTec3D(root, rules) if layout == "mvtec3d" else Eyecandies(root, rules, light=light)
+    return LAYOUTS[layout].open(root, rules, light)
+
+
+def reader_class(target: str) -> type[FolderReader] | None:
+    """Return the reader that a run's settings name; None if it is none of this package's.
+
+    Only modules of ``fsad.data`` are imported: no file from elsewhere chooses the code that runs.
+
+    Args:
+        target: A class's dotted name, such as ``fsad.data.mvtec3d.MVTec3D``.
+    """
+    module, _, name = target.rpartition(".")
+    package = __name__.rpartition(".")[0]
+    if not module.startswith(f"{package}."):
+        return None
+    try:
+        found = getattr(import_module(module), name, None)
+    except ImportError:
+        return None
+    is_reader = isinstance(found, type) and issubclass(found, FolderReader)
+    return found if is_reader and not inspect.isabstract(found) else None

@@ -1,10 +1,76 @@
 """What lies in a dataset's folders: its categories, and a folder's files by stem."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from fsad.errors import DataError
+from fsad.errors import ConfigError, DataError, MissingDataError
+
+
+def check_names(category: str | Sequence[str]) -> str | list[str]:
+    """Return what ``data.category`` says if it is a name or a list of different names.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    if isinstance(category, str):
+        return category
+    if not isinstance(category, Sequence) or not all(isinstance(name, str) for name in category):
+        raise ConfigError(
+            f"data.category: expected a name, a list of names or all, got {category!r}"
+        )
+    if not category or len(set(category)) < len(category):
+        raise ConfigError(f"data.category: expected different names, got {list(category)}")
+    return list(category)
+
+
+def check_category(category: str, known: Sequence[str], name: str = "data.category") -> str:
+    """Return ``category`` if the dataset has it; ``name`` is what the user calls the setting.
+
+    Raises:
+        ConfigError: It has not.
+    """
+    if category not in known:
+        raise ConfigError(f"{name}: expected one of {', '.join(known)}, got {category!r}")
+    return category
+
+
+def check_root(root: Path) -> Path:
+    """Return ``root`` if it is a folder.
+
+    Raises:
+        MissingDataError: It is not.
+    """
+    if not root.is_dir():
+        raise MissingDataError(
+            f"{root}: expected the dataset's folder, got no such folder. Set data.root to it."
+        )
+    return root
+
+
+def check_partners(
+    folder: Path, wanted: Mapping[str, Path], found: Mapping[str, Path], names: tuple[str, str]
+) -> None:
+    """Refuse files whose partner is missing.
+
+    Args:
+        folder: The folder both patterns start from.
+        wanted: The files that need a partner, by stem.
+        found: The partners there are, by stem.
+        names: The patterns of both, with ``*`` for the stem, for example
+            ``("rgb/*.png", "xyz/*.tiff")``.
+
+    Raises:
+        MissingDataError: A partner is missing.
+    """
+    missing = sorted(wanted.keys() - found.keys())
+    if missing:
+        file, partner = names
+        raise MissingDataError(
+            f"{folder}: expected {partner} for every {file}, "
+            f"got {len(wanted) - len(missing)} for {len(wanted)} "
+            f"(no {partner.replace('*', missing[0])})"
+        )
 
 
 def find_categories(root: Path, splits: Iterable[str], mark: str) -> list[str]:

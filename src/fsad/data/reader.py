@@ -1,29 +1,120 @@
-"""What the readers of both layouts share: the root, and how images become numbers."""
+"""How a data set on disk is read: what every reader offers, and what readers of folders share.
+
+A new data set is one file with a subclass of :class:`FolderReader`, one file in ``conf/data`` that
+names it, and a test.
+"""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fsad.data.depth_file import read_size
+from fsad.data.depth_file import read_depth_file, read_size
 from fsad.data.depth_rules import DepthRules
+from fsad.data.folder import Folder
 from fsad.data.images import check_size, read_mask, read_rgb
-from fsad.data.pairs import Sample
+from fsad.data.listing import check_root, find_categories
+from fsad.data.oddities import oddities
+from fsad.data.sample import Sample
+from fsad.errors import DataError, MissingDataError, check_choice
+
+
+class DatasetReader(Protocol):
+    """A data set on disk.
+
+    Listing matches a sample's files by stem, never by position, and opens no image; each ``read*``
+    opens only the files that it is named after.
+    """
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """In which modalities every sample was recorded: ``rgb``, ``depth``."""
+        ...
+
+    @property
+    def root(self) -> Path:
+        """The folder that holds the categories."""
+        ...
+
+    @property
+    def rules(self) -> DepthRules:
+        """How depth files are read."""
+        ...
+
+    def categories(self) -> list[str]:
+        """Return every category found, sorted."""
+        ...
+
+    def samples(self, category: str, split: str) -> list[Sample]:
+        """Return the samples of one split, sorted by defect and stem."""
+        ...
+
+    def read(self, sample: Sample, modality: str) -> NDArray[Any]:
+        """Return a sample's image in one modality.
+
+        Returns:
+            For ``depth`` z along the optical axis, ``(H, W)`` float32, NaN where nothing was read;
+            for any other a photograph, ``(H, W, 3)`` uint8.
+        """
+        ...
+
+    def read_stored(self, sample: Sample) -> NDArray[Any]:
+        """Return depth ``(H, W)`` or points ``(H, W, 3)``, before :attr:`rules`."""
+        ...
+
+    def read_mask(self, sample: Sample) -> NDArray[np.bool_]:
+        """Return the union of the sample's masks, ``(H, W)``; all False without any."""
+        ...
+
+    def read_part(self, sample: Sample) -> NDArray[np.bool_] | None:
+        """Return the prepared foreground mask, ``(H, W)``, or None."""
+        ...
 
 
 class FolderReader(ABC):
-    """Reads a dataset out of folders.
+    """Reads a data set out of folders.
+
+    A subclass says what its layout looks like and what is peculiar about its files; nothing else
+    in the package asks which data set it is.
 
     Args:
         root: The folder that holds the categories.
         rules: How depth files are read.
+
+    Attributes:
+        layout: What the layout is called, as in ``--format``.
+        mark: A folder that splits hold in this layout alone.
+        split_folders: What the folders of train, validation and test are called.
+        modalities: In which modalities every sample was recorded.
+        unit: The unit of depth and points where :attr:`rules` name none, in words.
+        plane_height: A point this near the ground belongs to it, in that unit, unless preparation
+            is told otherwise.
+        png_holes: Whether 0 in a depth png is a pixel without a reading.
+        light: Which of several renderings is the photograph; None where there is one.
+        remedy: What to do where the folder holds no category of this layout.
     """
+
+    layout: ClassVar[str]
+    mark: ClassVar[str]
+    split_folders: ClassVar[Mapping[str, str]]
+    modalities: ClassVar[tuple[str, ...]] = ("rgb", "depth")
+    unit: ClassVar[str] = "metre"
+    plane_height: ClassVar[float] = 0.005
+    png_holes: ClassVar[bool] = True
+    light: int | None = None
+    remedy: ClassVar[str] = "Set data.root to the folder that holds the categories."
 
     def __init__(self, root: str | Path, rules: DepthRules | None = None) -> None:
         self._root = Path(root)
         self._rules = rules or DepthRules()
+
+    @classmethod
+    def open(cls, root: Path, rules: DepthRules | None, light: int) -> Self:  # noqa: ARG003
+        """Return the reader with the options of the command line; each takes what it has."""
+        return cls(root, rules)
 
     @property
     def root(self) -> Path:
@@ -35,25 +126,77 @@ class FolderReader(ABC):
         """How depth files are read."""
         return self._rules
 
+    def found(self) -> list[str]:
+        """Return every category found, whole or not, sorted; none if there is none."""
+        return find_categories(self.root, self.split_folders.values(), self.mark)
+
+    def categories(self) -> list[str]:
+        """Return every category found, whole or not, sorted.
+
+        Raises:
+            MissingDataError: There is no such folder, or no category in it.
+        """
+        check_root(self.root)
+        found = self.found()
+        if not found:
+            place = f"<category>/{self.split_folders['train']}/{self.mark}"
+            raise MissingDataError(
+                f"{self.root}: expected {place}, got no such folder. {self.remedy}"
+            )
+        return found
+
     @abstractmethod
+    def samples(self, category: str, split: str) -> list[Sample]:
+        """Return the samples of one split, sorted by defect and stem."""
+
+    @abstractmethod
+    def folders(self, category: str, problems: list[str]) -> Iterator[Folder]:
+        """List a category's files, whole or not.
+
+        Args:
+            category: Its name.
+            problems: Where to say what cannot be listed, one line each.
+        """
+
+    def read(self, sample: Sample, modality: str) -> NDArray[Any]:
+        """Return a sample's image in one modality.
+
+        Returns:
+            For ``depth`` z, ``(H, W)`` float32, in metres or the data set's own unit, NaN where
+            nothing was read; for any other a photograph, ``(H, W, 3)`` uint8.
+
+        Raises:
+            ConfigError: The data set has no such modality.
+            DataError: The file is unreadable, of another kind, or depth without a reading.
+        """
+        check_choice("modality", modality, self.modalities)
+        path = sample.files[modality]
+        if modality == "depth":
+            return self.rules.depth(self.read_stored(sample), str(path))
+        return read_rgb(path)
+
     def read_stored(self, sample: Sample) -> NDArray[Any]:
-        """Return depth ``(H, W)`` or points ``(H, W, 3)``, before :attr:`rules`."""
-
-    def read_depth(self, sample: Sample) -> NDArray[np.float32]:
-        """Return z, ``(H, W)``, in metres or the dataset's own unit; NaN where nothing was read.
+        """Return depth ``(H, W)`` or points ``(H, W, 3)`` as the file has them.
 
         Raises:
-            DataError: The file is unreadable, of another kind, or without a reading.
+            DataError: The file is unreadable or of another kind.
         """
-        return self.rules.depth(self.read_stored(sample), str(sample.depth))
+        return read_depth_file(sample.files["depth"])
 
-    def read_rgb(self, sample: Sample) -> NDArray[np.uint8]:
-        """Return the RGB image, ``(H, W, 3)``.
+    def read_points(self, sample: Sample) -> NDArray[np.float32]:
+        """Return organised points, ``(H, W, 3)``, (0, 0, 0) where nothing was read.
 
         Raises:
-            DataError: The file is unreadable or no 8-bit image.
+            DataError: The file is unreadable, holds depth alone, or its points are in another
+                order or unit, so that the ground cannot be found among them.
         """
-        return read_rgb(sample.rgb)
+        path, stored = sample.files["depth"], self.read_stored(sample)
+        points = self.rules.points(stored, str(path))
+        z = np.where((points != 0).any(axis=-1), points[..., 2], np.float32(np.nan))
+        for oddity in oddities(stored, z, self.rules):
+            if oddity.kind in ("order", "unit"):
+                raise DataError(f"{path}: {oddity.problem}")
+        return points
 
     def read_mask(self, sample: Sample) -> NDArray[np.bool_]:
         """Return the union of a sample's masks, ``(H, W)``; all False without any.
@@ -62,7 +205,7 @@ class FolderReader(ABC):
             DataError: A file is unreadable, or the masks' sizes differ.
         """
         if not sample.masks:
-            return np.zeros(read_size(sample.depth), dtype=np.bool_)
+            return np.zeros(read_size(_sized(sample)), dtype=np.bool_)
         masks = [read_mask(path) for path in sample.masks]
         for path, mask in zip(sample.masks, masks, strict=True):
             check_size(path, mask.shape, sample.masks[0], masks[0].shape)
@@ -75,3 +218,8 @@ class FolderReader(ABC):
             DataError: The file is unreadable.
         """
         return None if sample.part is None else read_mask(sample.part)
+
+
+def _sized(sample: Sample) -> Path:
+    """Return the file whose height and width are the sample's."""
+    return sample.files.get("depth") or next(iter(sample.files.values()))

@@ -1,7 +1,7 @@
 """From a sample's files to tensors of one size, all modalities together."""
 
 from collections.abc import Collection
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,13 +12,15 @@ from torch import Tensor
 from fsad.data.depth import depth_image
 from fsad.data.images import check_size
 from fsad.data.oddities import oddities
-from fsad.data.pairs import PairReader, Sample
 from fsad.data.part import part_mask
 from fsad.data.profile import InputProfile
+from fsad.data.reader import DatasetReader
+from fsad.data.sample import Sample
 from fsad.data.shrink import any_resize, nearest_resize
 
 MOST = 0.5  # share of the image from which on a mask marks the part or its background, no defect
-Modality: TypeAlias = Literal["rgb", "depth", "mask", "part", "misleading", "extent", "tiny"]
+TRUTH = ("mask", "part", "misleading", "extent", "tiny")
+"""What the ground truth of a sample is made of."""
 
 
 def rgb_image(rgb: NDArray[np.uint8], size: int) -> Tensor:
@@ -36,22 +38,22 @@ def rgb_image(rgb: NDArray[np.uint8], size: int) -> Tensor:
 
 
 def load_tensors(
-    reader: PairReader, sample: Sample, size: int, modalities: Collection[Modality]
-) -> dict[Modality, Tensor]:
+    reader: DatasetReader, sample: Sample, size: int, wanted: Collection[str]
+) -> dict[str, Tensor]:
     """Read what is asked for of a sample, and resize all of it to the same square.
 
     Only the files needed are opened. ``part`` is the prepared foreground mask where there is one
-    and is found in the depth map otherwise, at native size. Holes in the depth image are filled
-    inside the prepared mask, or everywhere without one.
+    and is found in the depth map otherwise, at native size; without depth it is the whole image.
+    Holes in the depth image are filled inside the prepared mask, or everywhere without one.
 
     Args:
         reader: The dataset.
         sample: Which sample.
         size: S, the side of the results.
-        modalities: What to read.
+        wanted: What to read: modalities of the sample, and names out of :data:`TRUTH`.
 
     Returns:
-        ``rgb`` and ``depth`` as ``(3, S, S)`` float32 in [0, 1], ``mask`` and ``part`` as
+        Each modality as ``(3, S, S)`` float32 in [0, 1], ``mask`` and ``part`` as
         ``(S, S)`` bool; ``misleading``, whether a score of the depth says nothing; ``extent``,
         width over height, and how far points reach, NaN where there are none, ``(2,)``;
         and ``tiny``, whether the defect has less than the area of one resized pixel.
@@ -59,42 +61,56 @@ def load_tensors(
     Raises:
         DataError: A file cannot be used, or the files' sizes differ.
     """
-    rgb = reader.read_rgb(sample) if "rgb" in modalities else None
-    mask = reader.read_mask(sample) if {"mask", "tiny"} & set(modalities) else None
-    part = reader.read_part(sample) if {"depth", "part"} & set(modalities) else None
+    asked = set(wanted)
+    colours = {name: reader.read(sample, name) for name in wanted if name not in ("depth", *TRUTH)}
+    mask = reader.read_mask(sample) if {"mask", "tiny"} & asked else None
+    part = reader.read_part(sample) if {"depth", "part"} & asked else None
     region = part  # only a prepared mask says where the depth image's holes are to be filled
-    z = None
-    about = {"misleading", "extent"} & set(modalities)
-    if about:
+    z = stored = None
+    has_depth = "depth" in sample.files
+    if has_depth and {"misleading", "extent"} & asked:
         stored = reader.read_stored(sample)
-        z = reader.rules.depth(stored, str(sample.depth))
-    elif "depth" in modalities or ("part" in modalities and part is None):
-        z = reader.read_depth(sample)
-    _check_sizes(sample, depth=z, rgb=rgb, mask=mask, part=part)
-    if z is not None and part is None and "part" in modalities:
-        part = part_mask(z)
+        z = reader.rules.depth(stored, str(sample.files["depth"]))
+    elif "depth" in asked or (has_depth and "part" in asked and part is None):
+        z = reader.read(sample, "depth")
+    _check_sizes(sample, depth=z, **colours, mask=mask, part=part)
 
-    tensors: dict[Modality, Tensor] = {}
-    if rgb is not None:
-        tensors["rgb"] = rgb_image(rgb, size)
-    if mask is not None and "tiny" in modalities:
+    tensors = {name: rgb_image(pixels, size) for name, pixels in colours.items()}
+    if mask is not None and "tiny" in asked:
         tensors["tiny"] = torch.tensor(is_tiny(mask, size))
-    if mask is not None and "mask" in modalities:
+    if mask is not None and "mask" in asked:
         resize = any_resize if reader.rules.shrink == "area" else nearest_resize
         tensors["mask"] = torch.from_numpy(resize(mask, size))
-    if part is not None and "part" in modalities:
-        tensors["part"] = torch.from_numpy(nearest_resize(part, size))
-    if z is not None and about:
-        odd = oddities(stored, z, reader.rules)
-        tensors["misleading"] = torch.tensor(any(oddity.misleads for oddity in odd))
-        seen = InputProfile.of([stored], reader.rules)
-        extent = float("nan") if seen.extent is None else seen.extent
-        tensors["extent"] = torch.tensor([seen.aspect, extent])
-    if z is not None and "depth" in modalities:
-        tensors["depth"] = depth_image(
-            z, size, region, name=str(sample.depth), shrink=reader.rules.shrink
-        )
+    if "part" in asked:
+        found = part_mask(z) if part is None and z is not None else part
+        whole = torch.ones(size, size, dtype=torch.bool)
+        tensors["part"] = whole if found is None else torch.from_numpy(nearest_resize(found, size))
+    if {"misleading", "extent"} & asked:
+        tensors |= _doubts(reader, sample, stored, z)
+    if z is not None and "depth" in asked:
+        name = str(sample.files["depth"])
+        tensors["depth"] = depth_image(z, size, region, name=name, shrink=reader.rules.shrink)
     return tensors
+
+
+def _doubts(
+    reader: DatasetReader,
+    sample: Sample,
+    stored: NDArray[Any] | None,
+    z: NDArray[np.float32] | None,
+) -> dict[str, Tensor]:
+    """Tell what may be wrong with a sample's depth; of a photograph alone, only its aspect."""
+    if stored is None or z is None:
+        height, width = reader.read_mask(sample).shape
+        extent = torch.tensor([width / height, float("nan")])
+        return {"misleading": torch.tensor(False), "extent": extent}
+    odd = oddities(stored, z, reader.rules)
+    seen = InputProfile.of([stored], reader.rules)
+    reach = float("nan") if seen.extent is None else seen.extent
+    return {
+        "misleading": torch.tensor(any(oddity.misleads for oddity in odd)),
+        "extent": torch.tensor([seen.aspect, reach]),
+    }
 
 
 def is_tiny(mask: NDArray[np.bool_], size: int) -> bool:
@@ -103,11 +119,12 @@ def is_tiny(mask: NDArray[np.bool_], size: int) -> bool:
 
 
 def _check_sizes(sample: Sample, **pixels: NDArray[Any] | None) -> None:
+    """Refuse images of different sizes; what is named first is what the others are held to."""
+    first = sample.files.get("depth") or next(iter(sample.files.values()))
     paths = {
-        "depth": sample.depth,
-        "rgb": sample.rgb,
-        "mask": sample.masks[0] if sample.masks else sample.depth,
-        "part": sample.part or sample.depth,
+        **sample.files,
+        "mask": sample.masks[0] if sample.masks else first,
+        "part": sample.part or first,
     }
     shapes = [(paths[name], image.shape) for name, image in pixels.items() if image is not None]
     for path, shape in shapes[1:]:

@@ -11,8 +11,8 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from fsad.data.datamodule import PairDataModule
-from fsad.data.pairs import ImageBatch
+from fsad.data.batch import ImageBatch
+from fsad.data.datamodule import DataModule
 from fsad.engine.banks import fill_banks, write_banks
 from fsad.engine.scorer import BankScorer
 from fsad.engine.stage import BankStage
@@ -20,6 +20,9 @@ from fsad.nn.bank_stream import BankStream
 from fsad.runtime.processes import agree, gather, is_first, share
 from fsad.runtime.progress import Bar, track
 from fsad.storage.memo import Memo
+
+ROLES = {"source": "source", "target": "shots"}
+"""Whose patches a bank holds, by its domain."""
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +60,7 @@ class MemoryBankBuilder(Callback):
         self.seconds_in_test = self.fill(trainer.datamodule)  # type: ignore[attr-defined]
 
     @torch.no_grad()  # not inference_mode: banks may feed a layer that trains
-    def fill(self, data: PairDataModule) -> float:
+    def fill(self, data: DataModule) -> float:
         """Fill what is empty; return the seconds that building took just now."""
         if all(bank.is_filled for bank in self.banks):
             return 0.0
@@ -79,10 +82,10 @@ class MemoryBankBuilder(Callback):
         """
         self.seconds = fill_banks(self.stage, self.memo.path)
 
-    def _build(self, data: PairDataModule) -> None:
+    def _build(self, data: DataModule) -> None:
         start = time.perf_counter()
         scorer = self.stage.scorer
-        loaders = {"source": data.source_dataloader, "target": data.target_dataloader}
+        loaders = {bank.domain: partial(data.loader, ROLES[bank.domain]) for bank in self.banks}
         scorer.inspect_training_images(data)
         for bank in self.banks:
             domain = bank.domain
@@ -120,13 +123,14 @@ def _show(bar: Bar, done: int) -> None:
 
 
 def features_in_turn(
-    scorer: BankScorer, loader: Callable[[tuple[int, int]], DataLoader[ImageBatch]], domain: str
+    scorer: BankScorer, loader: Callable[..., DataLoader[ImageBatch]], domain: str
 ) -> Iterator[Tensor]:
     """Extract patch features with ``scorer.encode``, each process every n-th batch.
 
     Args:
         scorer: What encodes.
-        loader: Returns the batches of one process out of how many.
+        loader: Returns the batches of a share of the role, as
+            :meth:`~fsad.data.datamodule.DataModule.loader`.
         domain: ``"source"`` or ``"target"``.
 
     Yields:
@@ -134,7 +138,7 @@ def features_in_turn(
         view, in the first process alone.
     """
     number, count = share()
-    batches = loader((number, count))
+    batches = loader(share=(number, count))
     views = scorer.augmentations(domain)
     rounds = agree(len(batches))  # of the first process, which has the most batches
     own = iter(track(batches, f"{domain} features", len(batches)))

@@ -12,7 +12,7 @@ from lightning import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
-from fsad.data.datamodule import PairDataModule
+from fsad.data.datamodule import DataModule
 from fsad.data.profile import InputProfile
 from fsad.engine.artifacts import StageArtifact, restore, trained_plan
 from fsad.engine.bank_builder import MemoryBankBuilder
@@ -105,7 +105,7 @@ class CategoryRun:
         self,
         method: Method,
         extractor: PatchExtractor,
-        data: PairDataModule,
+        data: DataModule,
         around: Surroundings,
         folder: Path,
         trained: Path | None = None,
@@ -205,10 +205,10 @@ class CategoryRun:
         return memos
 
     def _content(self, *roles: str) -> list[str]:
-        """Digest the images that a step reads; the sources' colours, or else depth."""
+        """Digest the images that a step reads."""
         if self.around.store is None or not is_first():
             return []
-        return [self.data.digest("rgb" if it == "source" else "depth", it) for it in roles]
+        return [self.data.digest(role) for role in roles]
 
     def _refuse_untrained(self, memo: Memo) -> None:
         """Refuse to test again what another run has not finished."""
@@ -245,7 +245,7 @@ class CategoryRun:
         if goes_on:
             log.info("%s: goes on from %s", stage.name, unfinished)
         module = stage.module()
-        module.prefix, module.reads = self.prefix, stage.reads
+        module.prefix, module.reads, module.sampling = self.prefix, stage.reads, stage.sampling
         trainer = self.around.make_trainer(max_epochs=stage.epochs, callbacks=callbacks)
         trainer.fit(
             module,

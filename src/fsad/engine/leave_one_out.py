@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fsad.data.datamodule import PairDataModule
+from fsad.data.datamodule import DataModule
 from fsad.engine.plan import HoldOut, Plan
 from fsad.engine.scorer import BankScorer, Control
 from fsad.errors import BankError, ConfigError, ShapeError, message_of
@@ -35,7 +35,7 @@ class Shelf:
 def set_threshold(
     plan: Plan,
     again: Callable[[], Plan],
-    data: PairDataModule,
+    data: DataModule,
     maker: MapMaker,
     shelf: Shelf,
     names: Sequence[str],

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from fsad.data.datamodule import PairDataModule
+from fsad.data.datamodule import DataModule
 from fsad.data.inspect.doubts import Doubts
 from fsad.data.profile import InputProfile
 from fsad.engine.plan import Plan
@@ -42,13 +42,13 @@ class Measured:
         numbers = {name: it for name, it in self.metrics[MAIN].items() if it is not None}
         return numbers if self.share is None else numbers | {"source_share": self.share}
 
-    def rows(self, data: PairDataModule) -> list[ScoreRow]:
+    def rows(self, data: DataModule) -> list[ScoreRow]:
         """Return the lines of ``scores.csv``."""
-        samples = data.test_samples
+        samples, files = data.test_samples, data.test_files
         return [
             ScoreRow(
                 category=samples[image.index].category,
-                image=data.relative(samples[image.index].depth),
+                image=files[image.index],
                 label=samples[image.index].is_anomalous,
                 defect=samples[image.index].defect,
                 score=image.main,
@@ -61,7 +61,7 @@ class Measured:
 
     def result(
         self,
-        data: PairDataModule,
+        data: DataModule,
         profile: InputProfile,
         *,
         bank_rows: dict[str, int],
@@ -90,7 +90,7 @@ class Measured:
             source_share=self.share,
             diagnostics=as_json(diagnostics),
             reused=reused,
-            test_digest=data.digest("depth", "test"),
+            test_digest=data.digest("test"),
             metrics_within=max(bounds, default=0.0),
             prepared=data.prepared,
             undefined=dict(evaluation.undefined),
@@ -107,7 +107,7 @@ class Measured:
 
 
 def measure(
-    data: PairDataModule,
+    data: DataModule,
     plan: Plan,
     scores: ScoreSet,
     profile: InputProfile,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fsad.data.datamodule import PairDataModule
+from fsad.data.datamodule import DataModule
 from fsad.engine.category_run import CategoryRun, Surroundings
 from fsad.engine.plan import Method
 from fsad.errors import DataError, FsadError, RunError, message_of
@@ -41,7 +41,7 @@ class Job:
 
     method: Method
     extractor: PatchExtractor
-    data: PairDataModule
+    data: DataModule
     around: Surroundings
     output: Path
     config: Mapping[str, Any]

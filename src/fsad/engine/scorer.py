@@ -12,7 +12,7 @@ from fsad.nn.memory_bank import MemoryBank
 from fsad.scores.score_set import Scores
 
 if TYPE_CHECKING:
-    from fsad.data.datamodule import PairDataModule
+    from fsad.data.datamodule import DataModule
 
 
 class Scorer(nn.Module):
@@ -64,7 +64,7 @@ class Control(Scorer):
             f"method: expected one that scores an image by itself, got {type(self).__name__}"
         )
 
-    def read(self, data: "PairDataModule") -> None:
+    def read(self, data: "DataModule") -> None:
         """Read what is known of the test images, when a test starts."""
         raise NotImplementedError
 
@@ -102,7 +102,7 @@ class BankScorer(Scorer):
         features: Tensor = self.extractor(images, domain)
         return features
 
-    def inspect_training_images(self, data: "PairDataModule") -> None:
+    def inspect_training_images(self, data: "DataModule") -> None:
         """Look at the training images before the banks are built; here at none."""
 
     def augmentations(self, domain: str) -> int:  # noqa: ARG002

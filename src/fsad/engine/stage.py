@@ -26,8 +26,9 @@ class FitStage:
             something to train or to sample; what is trained scores without it.
         epochs: How many.
         checkpoint_every: Epochs between two checkpoints of the unfinished stage.
-        reads: The roles whose images a training step consumes: ``("source",)``, ``("shots",)`` or
-            nobody's.
+        reads: The roles whose images a training step consumes, such as ``("source",)`` or
+            ``("shots",)``; none, for one that consumes no images.
+        sampling: In which order; see :meth:`~fsad.data.datamodule.DataModule.loader`.
         depends: The settings of the method that decide what it trains, besides the data, the
             backbone and the stages before it. Runs that agree in these share the result. None is
             all of the method's settings.
@@ -41,6 +42,7 @@ class FitStage:
     epochs: int
     checkpoint_every: int = 1
     reads: tuple[str, ...] = ()
+    sampling: str = "shuffled"
     depends: Settings | None = None
     has_samples: bool = False
 

@@ -7,8 +7,8 @@ import torch
 from lightning import LightningModule
 from torch import Tensor, nn
 
-from fsad.data.datamodule import PairDataModule
-from fsad.data.pairs import ImageBatch
+from fsad.data.batch import ImageBatch
+from fsad.data.datamodule import DataModule
 from fsad.engine.checkpoint import backbone_identity, refuse_other_backbone, take_network
 from fsad.engine.scorer import Control, Scorer
 from fsad.nn.extractor import PatchExtractor
@@ -24,6 +24,8 @@ class StageModule(LightningModule):
 
     Attributes:
         reads: Set by the run: the roles whose images a training step consumes.
+        sampling: Set by the run: in which order; see
+            :meth:`~fsad.data.datamodule.DataModule.loader`.
         prefix: Set by the run: put before log keys.
         diagnostics: What the stage measured of itself; ``failed`` tells that it did harm.
     """
@@ -33,6 +35,7 @@ class StageModule(LightningModule):
         self.network = network
         self._backbone = (backbone,)  # no part of the module: it is frozen, and kept by its hash
         self.reads: tuple[str, ...] = ()
+        self.sampling = "shuffled"
         self.prefix = ""
         self.diagnostics: dict[str, float | bool] = {}
         self.strict_loading = False  # checkpoints hold the network alone
@@ -42,7 +45,7 @@ class StageModule(LightningModule):
         self.requires_grad_(False)
         self.network.requires_grad_(True)
 
-    def samples(self, data: PairDataModule) -> Mapping[str, Tensor]:  # noqa: ARG002
+    def samples(self, data: DataModule) -> Mapping[str, Tensor]:  # noqa: ARG002
         """Sample features for figures, once the category is tested; here none.
 
         Args:

@@ -14,13 +14,15 @@ from fsad.errors import ConfigError, DataError, FsadError, MissingDataError, mes
 from fsad.results.retired import RETIRED, retired_in
 from fsad.storage.regular import refuse_irregular
 
-TRAINED = ("data", "backbone", "method", "seed")
+TRAINED = ("data", "protocol", "backbone", "method", "seed")
 """What decides what is trained; ``ckpt`` takes these from the run it names."""
 
 OBSERVERS = ("callbacks", "logger")
 """What may be none at all."""
-NODES = ("data", "backbone", "method", "trainer", "paths", "cache", *OBSERVERS)
+NODES = ("data", "protocol", "backbone", "method", "trainer", "paths", "cache", *OBSERVERS)
 """What holds settings of its own."""
+RENAMED = {"fsad.data.datamodule.PairDataModule": "fsad.data.datamodule.DataModule"}
+"""Classes that have another name by now, as the settings of earlier runs have them."""
 
 
 @dataclass
@@ -28,7 +30,9 @@ class Run:
     """The top level of the configuration; an unknown key is refused.
 
     Attributes:
-        data: Which pairs: a ``PairDataModule``.
+        data: Which files: a ``DataModule``.
+        protocol: Which of them a run may learn from, and which are tested: an
+            :class:`~fsad.data.task.EvaluationProtocol`.
         backbone: Which frozen feature extractor: a ``PatchExtractor``.
         method: Which method, with all its settings.
         trainer: Keywords of ``lightning.Trainer`` common to all stages.
@@ -48,6 +52,7 @@ class Run:
     """
 
     data: Any = MISSING
+    protocol: Any = MISSING
     backbone: Any = MISSING
     method: Any = MISSING
     trainer: Any = MISSING
@@ -85,6 +90,8 @@ def stored_config(folder: str, kind: str) -> DictConfig:
     try:
         refuse_irregular(path)
         stored = OmegaConf.merge(OmegaConf.structured(Run), OmegaConf.load(path))
+        _rename(stored)
+        _add_protocol(stored)
     except Exception as error:  # one that holds itself is a RecursionError, for one
         raise _damaged(path, f"'{message_of(error)}'") from error
     assert isinstance(stored, DictConfig)
@@ -117,6 +124,30 @@ def _drop_retired(stored: DictConfig) -> None:
 def _word(value: Any) -> str:
     """Return a value as ``config.yaml`` has it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _rename(node: Any) -> None:
+    """Put the names that classes have now into stored settings."""
+    if OmegaConf.is_dict(node):
+        for key in node:
+            if OmegaConf.is_missing(node, key) or OmegaConf.is_interpolation(node, key):
+                continue
+            if key == "_target_":
+                node[key] = RENAMED.get(node[key], node[key])
+            _rename(node[key])
+
+
+def _add_protocol(stored: Any) -> None:
+    """Say which protocol runs had before there was a choice, as ``conf/protocol`` has it."""
+    if not OmegaConf.is_missing(stored, "protocol") or OmegaConf.is_missing(stored, "data"):
+        return
+    known = {"shots": "shots", "selection": "shot_selection", "seed": "seed"}
+    stored.protocol = {
+        "_target_": "fsad.data.protocols.cross_domain.CrossDomain",
+        **{name: f"${{data.{key}}}" for name, key in known.items() if key in stored.data},
+        "source_modality": "rgb",
+        "modality": "depth",
+    }
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import Tensor
 
-from fsad.data.eyecandies import Eyecandies
+from fsad.data.layout import reader_class
 from fsad.engine.artifacts import trained_plan
 from fsad.engine.assemble import (
     build_extractor,
@@ -79,8 +79,8 @@ class Trained:
     @property
     def png_holes(self) -> bool:
         """Whether 0 in a depth png of its dataset is a pixel without depth."""
-        reader = OmegaConf.select(self.config, "data.reader._target_")
-        return bool(reader != f"{Eyecandies.__module__}.{Eyecandies.__name__}")
+        reader = reader_class(str(OmegaConf.select(self.config, "data.reader._target_")))
+        return reader is None or reader.png_holes
 
     @torch.no_grad()
     def score(self, images: Tensor) -> dict[str, Scores]:
@@ -142,6 +142,7 @@ def load_trained(
         are, but their packages are imported: read back runs of people you trust.
     """
     config = stored_config(str(run), "run")
+    _refuse_photographs(config)
     name = choose_category(run, category)
     if not (run / "result.json").exists():
         raise MissingDataError(
@@ -184,6 +185,20 @@ def refuse_control(method: str, scorer: Scorer) -> None:
         raise RunError(
             f"method: expected one that scores an image by itself, got {method}. "
             "It is a control: its scores are those of a run's test images."
+        )
+
+
+def _refuse_photographs(config: DictConfig) -> None:
+    """Refuse a run that was tested on anything but depth: nothing here reads it.
+
+    Raises:
+        RunError: It was.
+    """
+    modality = OmegaConf.select(config, "protocol.modality", default="depth")
+    if modality != "depth":
+        raise RunError(
+            f"run: expected one that scores depth images, got one that scores {modality}. "
+            "Prediction and export read depth alone so far."
         )
 
 

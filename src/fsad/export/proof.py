@@ -96,7 +96,7 @@ def _images_of(trained: Trained) -> Pixels:
     reader = open_dataset(result)
     shots = set(result.categories[trained.category].shots[:SHOTS])
     train, test = (reader.samples(trained.category, split) for split in ("train", "test"))
-    chosen = [it for it in train if it.depth.relative_to(reader.root).as_posix() in shots]
+    chosen = [it for it in train if it.files["depth"].relative_to(reader.root).as_posix() in shots]
     if not test:
         raise MissingDataError("there is no test image")
     spread = np.linspace(0, len(test) - 1, min(TESTS, len(test))).round().astype(int)

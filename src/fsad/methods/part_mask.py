@@ -14,7 +14,7 @@ from fsad.nn.extractor import PatchExtractor
 from fsad.scores.score_set import Scores
 
 if TYPE_CHECKING:
-    from fsad.data.datamodule import PairDataModule
+    from fsad.data.datamodule import DataModule
 
 
 class PartMaskScorer(Control):
@@ -29,7 +29,7 @@ class PartMaskScorer(Control):
         super().__init__(extractor)
         self.sigma = sigma
 
-    def read(self, data: "PairDataModule") -> None:
+    def read(self, data: "DataModule") -> None:
         """Find the parts of the test images, as the metrics do."""
         self._parts = torch.cat([truth.part for truth in data.truth_dataloader()])
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from fsad.data.datamodule import PairDataModule
+from fsad.data.datamodule import DataModule
 from fsad.data.depth_rules import DepthRules
 from fsad.data.profile import InputProfile
 from fsad.data.record import PREPARED, prepared_as
@@ -115,7 +115,7 @@ def _refuse_unknown(settings: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: There is one.
     """
-    known = {*inspect.signature(PairDataModule).parameters, "_target_"}
+    known = {*inspect.signature(DataModule).parameters, "_target_"}
     if unknown := settings.keys() - known:
         raise ConfigError(f"data.{min(unknown)}: expected a setting of the data, got another name")
 

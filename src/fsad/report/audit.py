@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 
 from fsad.data.inspect.audit import STATISTICS, Trivial, audit_samples
-from fsad.data.pairs import PairReader
+from fsad.data.reader import DatasetReader
 from fsad.report.markup import cell, paragraph, table
 from fsad.report.section import Section
 
 
-def audited(reader: PairReader, categories: Iterable[str]) -> list[Trivial]:
+def audited(reader: DatasetReader, categories: Iterable[str]) -> list[Trivial]:
     """Measure the trivial statistics of some categories' test images.
 
     Raises:

@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from fsad.data.pairs import PairReader, Sample
+from fsad.data.reader import DatasetReader
+from fsad.data.sample import Sample
 from fsad.data.transforms import load_tensors
 from fsad.errors import FsadError, message_of
 from fsad.report.measured import POINTS, measure
@@ -36,7 +37,7 @@ class Images:
     """
 
     payload: dict[str, Any] = field(default_factory=dict)
-    reader: PairReader | None = None
+    reader: DatasetReader | None = None
     problems: list[str] = field(default_factory=list)
     cards: int = 0
     images: int = 0
@@ -93,7 +94,7 @@ def images_of(result: RunResult, data_root: Path | None = None, budget: int = BU
     return found
 
 
-def _masks(reader: PairReader, samples: Sequence[Sample], size: int) -> list[Tensor] | None:
+def _masks(reader: DatasetReader, samples: Sequence[Sample], size: int) -> list[Tensor] | None:
     """Return the ground truth of all images; None where that of one is not known."""
     if not all(sample.is_masked for sample in samples):
         return None

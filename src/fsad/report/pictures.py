@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fsad.data.pairs import PairReader, Sample
+from fsad.data.reader import DatasetReader
+from fsad.data.sample import Sample
 from fsad.data.transforms import load_tensors
 from fsad.scores.map_strips import truth_pixels
 
@@ -15,7 +16,7 @@ SIDE = 224  # pixels, at most
 QUALITY = 85  # of JPEG
 
 
-def pictures(reader: PairReader, sample: Sample, size: int) -> dict[str, str]:
+def pictures(reader: DatasetReader, sample: Sample, size: int) -> dict[str, str]:
     """Return RGB, depth and ground truth of a sample as data URIs, as the method sees them.
 
     Args:

@@ -3,21 +3,15 @@
 from pathlib import Path
 
 from fsad.data.depth_rules import DepthRules
-from fsad.data.eyecandies import Eyecandies
+from fsad.data.layout import reader_class
 from fsad.data.mvtec3d import MVTec3D
-from fsad.data.pairs import PairReader, Sample
-from fsad.data.synthetic import Synthetic
+from fsad.data.reader import DatasetReader
+from fsad.data.sample import Sample
 from fsad.errors import DataError, MissingDataError
 from fsad.results.record import RunResult
 
-READERS = {f"{each.__module__}.{each.__name__}": each for each in (MVTec3D, Eyecandies)} | {
-    # Named by its package in the settings.
-    "fsad.data.synthetic.Synthetic": Synthetic,
-}
-"""What a result may name as its reader: no file from elsewhere chooses the code that runs."""
 
-
-def open_dataset(result: RunResult, root: Path | None = None) -> PairReader:
+def open_dataset(result: RunResult, root: Path | None = None) -> DatasetReader:
     """Open the data set of a run.
 
     Args:
@@ -27,7 +21,7 @@ def open_dataset(result: RunResult, root: Path | None = None) -> PairReader:
     Raises:
         MissingDataError: It is not there. A generated one whose folder is gone is not
             generated again.
-        DataError: The run's reader is none of :data:`READERS`, or its settings are not to be read.
+        DataError: The run's reader is none of this package's, or its settings are not to be read.
     """
     try:
         settings = dict(result.config["data"]["reader"])
@@ -39,34 +33,42 @@ def open_dataset(result: RunResult, root: Path | None = None) -> PairReader:
         ) from error
     target = str(settings.pop("_target_", None))
     settings.pop("_partial_", None)
-    if target not in READERS:
-        raise DataError(f"data.reader: expected one of {', '.join(READERS)}, got {target!r}")
+    kind = reader_class(target)
+    if kind is None:
+        known = f"{MVTec3D.__module__}.{MVTec3D.__name__}"
+        raise DataError(
+            f"data.reader: expected one of the readers in fsad.data, such as {known}, got "
+            f"{target!r}"
+        )
     if not found.is_dir():
         raise MissingDataError(f"{found}: expected the data set of the run, got no such folder")
     try:
-        reader: PairReader = READERS[target](found, rules, **settings)
+        return kind(found, rules, **settings)
     except TypeError as error:
         raise DataError(f"data.reader: expected its settings, got '{error}'") from error
-    return reader
 
 
-def test_samples(reader: PairReader, category: str, images: list[str]) -> list[Sample]:
-    """List the test images of a category, if they are those that the run scored.
+def test_samples(reader: DatasetReader, category: str, images: list[str]) -> list[Sample]:
+    """List the test images of a category that a run scored: all, or those that it set aside less.
 
     Args:
         reader: The data set.
         category: The object.
-        images: The scored images' depth files, relative to the data set's folder, in order.
+        images: The scored images' files, relative to the data set's folder, in order.
 
     Raises:
-        DataError: They are others.
+        DataError: One of them is not there.
         MissingDataError: There are none.
     """
     samples = reader.samples(category, "test")
-    found = [sample.depth.relative_to(reader.root).as_posix() for sample in samples]
-    if found != images:
+    by_file = {
+        path.relative_to(reader.root).as_posix(): sample
+        for sample in samples
+        for path in sample.files.values()
+    }
+    if not by_file.keys() >= set(images):
         raise DataError(
             f"{reader.root}: expected the {len(images)} test images of {category} that the run "
-            f"scored, got {len(found)} others"
+            f"scored, got {len(samples)} others"
         )
-    return samples
+    return [by_file[image] for image in images]

@@ -162,8 +162,8 @@ def read_category(folder: Path) -> dict[str, Any]:
     """Read ``category.json`` of a finished category's folder back, as it is.
 
     Returns:
-        Its keys; ``sigma`` and ``combination``, by which maps are blurred and parts become one, are not
-        among them in runs of earlier versions.
+        Its keys; ``sigma`` and ``combination``, by which maps are blurred and parts become one,
+        are not among them in runs of earlier versions.
 
     Raises:
         DataError: It cannot be read.

@@ -13,7 +13,7 @@ from lightning import seed_everything
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
-from fsad.data.datamodule import PairDataModule
+from fsad.data.datamodule import DataModule
 from fsad.engine.assemble import build_extractor, build_method, shared_backbone, weights_setting
 from fsad.engine.category_run import Surroundings
 from fsad.engine.pipeline import Job, run
@@ -202,7 +202,8 @@ def build(cfg: DictConfig, logs: Sequence[Logger]) -> Job:
     config["resume"] = None  # how a run was gone on with is not what it is
     seed_everything(cfg.seed, workers=True, verbose=False)
     method = build_method(cfg)
-    data: PairDataModule = instantiate(cfg.data, _convert_="all")
+    settings = {**config["data"], "protocol": config["protocol"]}
+    data: DataModule = instantiate(settings, _convert_="all")
     extractor = build_extractor(cfg, method, shared_backbone)
     extractor.store = data.store = open_store(cfg)
     return Job(

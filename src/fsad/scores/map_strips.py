@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from fsad.data.datamodule import PairDataModule
-from fsad.data.pairs import Sample
+from fsad.data.datamodule import DataModule
+from fsad.data.sample import Sample
 from fsad.data.transforms import load_tensors
 from fsad.scores.colormap import coloured
 from fsad.scores.score_set import ScoreSet
@@ -22,7 +22,7 @@ LONGEST = 255  # bytes of a file's name that file systems take
 
 
 def write_maps(
-    folder: Path, data: PairDataModule, scored: ScoredImages, scores: ScoreSet
+    folder: Path, data: DataModule, scored: ScoredImages, scores: ScoreSet
 ) -> list[Path]:
     """Write one strip per test image: RGB, depth, truth, each part's map, and the combined map.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from fsad.data.pairs import Truth
+from fsad.data.batch import Truth
 from fsad.functional.scoring import blur, image_scores
 from fsad.metrics.anomaly import Evaluation
 from fsad.scores.combination import MapMaker

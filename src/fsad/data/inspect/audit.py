@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from fsad.data.depth_rules import DepthRules
 from fsad.data.layout import find_format, open_reader
-from fsad.data.pairs import PairReader, Sample
 from fsad.data.part import part_mask
+from fsad.data.reader import DatasetReader
+from fsad.data.sample import Sample
 from fsad.errors import DataError
 from fsad.metrics.exact import auroc
 from fsad.runtime.progress import track
@@ -115,26 +116,31 @@ def audit(
     return found
 
 
-def audit_samples(reader: PairReader, category: str, samples: list[Sample]) -> list[Trivial]:
+def audit_samples(reader: DatasetReader, category: str, samples: list[Sample]) -> list[Trivial]:
     """Measure the statistics of some test images; nothing where they are all of one kind."""
     labels = torch.tensor([sample.is_anomalous for sample in samples])
     if not samples or bool(labels.all()) or not bool(labels.any()):
         return []
+    measured = {name: of for name, of in STATISTICS.items() if name[0] in samples[0].files}
     rows = []  # of numbers: the images themselves are not kept
     for sample in track(samples, category, len(samples)):
         view = _view(reader, sample)
-        rows.append([measure(view) for measure in STATISTICS.values()])
+        rows.append([statistic(view) for statistic in measured.values()])
     return [
         Trivial(category, *name, auroc(column, labels), len(labels), int(labels.sum()))
-        for name, column in zip(STATISTICS, torch.tensor(rows).T, strict=True)
+        for name, column in zip(measured, torch.tensor(rows).T, strict=True)
     ]
 
 
-def _view(reader: PairReader, sample: Sample) -> View:
-    z = reader.read_depth(sample)
+def _view(reader: DatasetReader, sample: Sample) -> View:
+    grey = reader.read(sample, "rgb").mean(axis=2) / 255
     part = reader.read_part(sample)
+    if "depth" not in sample.files:
+        whole = np.ones(grey.shape, dtype=np.bool_)  # nothing says where the part is
+        return View(grey, np.empty(0), whole, whole if part is None else part)
+    z = reader.read(sample, "depth")
     return View(
-        grey=reader.read_rgb(sample).mean(axis=2) / 255,
+        grey=grey,
         depth=z[np.isfinite(z)].astype(np.float64),
         valid=np.isfinite(z),
         part=part_mask(z) if part is None else part,

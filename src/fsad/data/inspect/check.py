@@ -2,15 +2,12 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args
 
-from fsad.data import eyecandies, mvtec3d
 from fsad.data.depth_rules import DepthRules
+from fsad.data.folder import Folder
 from fsad.data.inspect.faults import Row, faults_of, in_lines, listed
-from fsad.data.inspect.folders import Folder, eyecandies_folders, mvtec3d_folders
 from fsad.data.layout import EXPECTED, LAID_OUT, find_format, open_reader
-from fsad.data.listing import find_categories
-from fsad.data.pairs import PairReader, Split
+from fsad.data.reader import DatasetReader
 from fsad.errors import DataError, MissingDataError, check_at_least, message_of
 from fsad.runtime.progress import track
 
@@ -62,25 +59,18 @@ def check(
     """
     check_at_least("--image-size", image_size, 1)
     report = Report(root, find_format(root, layout))
-    is_mvtec3d = report.layout == "mvtec3d"
     reader = open_reader(root, report.layout, rules, light)
-    if is_mvtec3d:
-        categories = find_categories(root, get_args(Split), mvtec3d.MARK)
-    else:
-        categories = find_categories(root, eyecandies.FOLDERS.values(), eyecandies.MARK)
+    categories = reader.found()
     if not categories:
         raise DataError(f"{root}: expected {EXPECTED}, got no category. {LAID_OUT}")
     for category in categories:
-        if is_mvtec3d:
-            folders = list(mvtec3d_folders(root, category, report.problems))
-        else:
-            folders = list(eyecandies_folders(root, category, light, report.problems))
+        folders = list(reader.folders(category, report.problems))
         _check_category(category, folders, reader, report, image_size)
     return report
 
 
 def _check_category(
-    category: str, folders: list[Folder], reader: PairReader, report: Report, image_size: int
+    category: str, folders: list[Folder], reader: DatasetReader, report: Report, image_size: int
 ) -> None:
     problems, notes = _missing_kinds(category, folders)
     report.problems += problems
@@ -123,7 +113,7 @@ def _missing_kinds(category: str, folders: list[Folder]) -> tuple[list[str], lis
     return problems, notes
 
 
-def _misplaced(category: str, reader: PairReader) -> list[str]:
+def _misplaced(category: str, reader: DatasetReader) -> list[str]:
     """Tell as a run does that there are test images, but not where it looks."""
     try:
         reader.samples(category, "test")

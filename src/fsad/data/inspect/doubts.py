@@ -3,8 +3,9 @@
 import math
 from collections.abc import Sequence
 
-from fsad.data.pairs import Sample, Truth
+from fsad.data.batch import Truth
 from fsad.data.profile import InputProfile
+from fsad.data.sample import Sample
 from fsad.data.transforms import MOST
 
 
@@ -12,7 +13,7 @@ class Doubts:
     """Counts test images of which a reader of the metrics must know.
 
     Args:
-        samples: The test images, in the order of :attr:`~fsad.data.pairs.Truth.index`.
+        samples: The test images, in the order of :attr:`~fsad.data.batch.Truth.index`.
         size: Height and width of the images that are scored, in pixels.
         profile: What the shots look like.
     """

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fsad.data.inspect.folders import Folder
+from fsad.data.folder import Folder
 from fsad.data.oddities import oddities
-from fsad.data.pairs import PairReader, Sample
 from fsad.data.profile import InputProfile
+from fsad.data.reader import DatasetReader
+from fsad.data.sample import Sample
 from fsad.data.transforms import MOST, is_tiny
 from fsad.errors import DataError
 
@@ -58,22 +60,21 @@ class Fault:
     message: str
 
 
-def faults_of(stem: str, row: Row, reader: PairReader, image_size: int) -> list[Fault]:
+def faults_of(stem: str, row: Row, reader: DatasetReader, image_size: int) -> list[Fault]:
     """Open a stem's files, count them in ``row`` and tell what is wrong with them."""
     folder, faults = row.folder, []
     sample = folder.sample(stem)
     reads: dict[str, Callable[[Sample], NDArray[Any] | None]] = {
-        "rgb": reader.read_rgb,
-        "depth": reader.read_stored,
-        "gt": reader.read_mask,
-        "part": reader.read_part,
+        name: reader.read_stored if name == "depth" else partial(reader.read, modality=name)
+        for name in reader.modalities
     }
+    reads |= {"gt": reader.read_mask, "part": reader.read_part}
     images: dict[str, NDArray[Any]] = {}
     for kind, read in reads.items():
         try:
             image = read(sample) if folder.can_read(kind, stem) else None
             if kind == "depth" and image is not None:
-                z = reader.rules.depth(image, str(sample.depth))
+                z = reader.rules.depth(image, str(sample.files["depth"]))
         except DataError as error:
             faults.append(Fault(stem, str(error).split(": ", 1)[-1], str(error)))
             continue
@@ -87,7 +88,7 @@ def faults_of(stem: str, row: Row, reader: PairReader, image_size: int) -> list[
         row.profiles.append(InputProfile.of([images["depth"]], reader.rules))
         for oddity in oddities(images["depth"], z, reader.rules):
             told = faults if oddity.misleads else row.notes
-            told.append(Fault(stem, oddity.kind, f"{sample.depth}: {oddity.problem}"))
+            told.append(Fault(stem, oddity.kind, f"{sample.files['depth']}: {oddity.problem}"))
     if "gt" in images and is_tiny(images["gt"], image_size):
         row.tiny.append(stem)
     return faults + _unequal_sizes(images, folder, stem) + _wrong_masks(images, folder, stem)

@@ -14,20 +14,16 @@ from typing import get_args
 
 from fsad.data.depth_rules import DepthRules
 from fsad.data.inspect.faults import listed
-from fsad.data.layout import find_format, open_reader
-from fsad.data.pairs import Split, check_category
+from fsad.data.layout import LAYOUTS, find_format, open_reader
+from fsad.data.listing import check_category
 from fsad.data.prepare import isolate
 from fsad.data.prepare.writer import SampleWriter
 from fsad.data.record import PREPARED, begin_record, record_category
+from fsad.data.sample import Split
 from fsad.errors import ConfigError, DataError, MissingDataError, check_at_least, check_positive
 from fsad.runtime.progress import track
 from fsad.storage.tensors import make_folder, sweep
 
-# MVTec 3D-AD, metres: the published value; cable_gland's table is flat to 0.0025 and its parts
-# look the same from 0.003 on (training images). Eyecandies, renderer's units: the ground is flat
-# to 0.0001, a part a tenth to one unit high.
-THRESHOLDS = {"mvtec3d": 0.005, "eyecandies": 0.005}
-UNITS = {"mvtec3d": "metre", "eyecandies": "renderer's unit"}
 SCHEMA = 1  # raised when the same settings would give other files
 
 
@@ -102,7 +98,7 @@ def prepare(
     _check_folders(source, output)
     layout = find_format(source, layout)
     threshold = check_positive(
-        "--threshold", THRESHOLDS[layout] if threshold is None else threshold
+        "--threshold", LAYOUTS[layout].plane_height if threshold is None else threshold
     )
     if rgb_background not in ("keep", "zero"):
         raise ConfigError(f"--rgb-background: expected keep or zero, got {rgb_background!r}")
@@ -114,8 +110,8 @@ def prepare(
     path = make_folder(output, "output") / PREPARED
     parameters: dict[str, object] = {
         "threshold": threshold,
-        "unit": UNITS[layout],
-        "light": light if layout == "eyecandies" else None,
+        "unit": reader.unit,
+        "light": reader.light,
         "rgb_background": rgb_background,
         **isolate.CONSTANTS,
     }

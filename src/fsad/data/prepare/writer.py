@@ -11,15 +11,12 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from fsad.data.eyecandies import Eyecandies
 from fsad.data.images import check_size
-from fsad.data.oddities import oddities
-from fsad.data.pairs import PairReader, Sample
 from fsad.data.prepare.isolate import isolate
+from fsad.data.reader import FolderReader
+from fsad.data.sample import Sample
 from fsad.errors import DataError
 from fsad.storage.tensors import atomic, make_folder
-
-FOCAL = 50 / 36  # of the image's width: Eyecandies' 50 mm lens before a 36 mm sensor
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,7 @@ class SampleWriter:
         seed: Of the plane fits.
     """
 
-    reader: PairReader
+    reader: FolderReader
     output: Path
     threshold: float
     zero_rgb: bool
@@ -60,12 +57,11 @@ class SampleWriter:
 
         # Everything is read before anything is written: a bad sample leaves no half pair behind.
         xyz, part = self._isolate(sample)
-        rgb = self.reader.read_rgb(sample)
-        check_size(sample.rgb, rgb.shape, sample.depth, part.shape)
+        photograph, depth = sample.files["rgb"], sample.files["depth"]
+        rgb = self.reader.read(sample, "rgb")
+        check_size(photograph, rgb.shape, depth, part.shape)
         if masked:
-            check_size(
-                sample.masks[0], self.reader.read_mask(sample).shape, sample.depth, part.shape
-            )
+            check_size(sample.masks[0], self.reader.read_mask(sample).shape, depth, part.shape)
         for path in paths.values():
             make_folder(path.parent, "output")
         if masked:
@@ -73,7 +69,7 @@ class SampleWriter:
         if self.zero_rgb:
             _save_png(paths["rgb"], rgb * part[..., None])
         else:
-            _copy(sample.rgb, paths["rgb"])
+            _copy(photograph, paths["rgb"])
         with atomic(paths["xyz"]) as partial:
             tifffile.imwrite(partial, xyz, photometric="rgb", compression="zlib", metadata=None)
         _save_png(paths["part"], part.astype(np.uint8) * 255)
@@ -91,47 +87,14 @@ class SampleWriter:
                 _copy(notice, copied)
 
     def _isolate(self, sample: Sample) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        if isinstance(self.reader, Eyecandies):
-            xyz = back_project(self.reader.read_depth(sample), FOCAL)
-        else:
-            stored = self.reader.read_stored(sample)
-            xyz = self.reader.rules.points(stored, str(sample.depth))
-            self._refuse_odd(stored, xyz, sample)
+        xyz = self.reader.read_points(sample)
         name = f"{self.seed}/{sample.category}/{sample.split}/{sample.defect}/{sample.stem}"
         digest = hashlib.sha256(name.encode()).digest()  # unlike hash(), the same in every process
         try:
             return isolate(xyz, self.threshold, np.random.default_rng(list(digest)))
         except DataError as error:
             reason = str(error).removeprefix("xyz: ")
-            raise DataError(f"{sample.depth}: {reason}") from error
-
-    def _refuse_odd(self, stored: NDArray[Any], xyz: NDArray[np.float32], sample: Sample) -> None:
-        """Refuse points of which the ground cannot be told, since they are not what they seem."""
-        z = np.where((xyz != 0).any(axis=-1), xyz[..., 2], np.float32(np.nan))
-        for oddity in oddities(stored, z, self.reader.rules):
-            if oddity.kind in ("order", "unit"):
-                raise DataError(f"{sample.depth}: {oddity.problem}")
-
-
-def back_project(z: NDArray[np.float32], focal: float) -> NDArray[np.float32]:
-    r"""Turn a pinhole camera's depth map into organised points.
-
-    .. math:: x = z \, (u - u_0) / f, \qquad y = z \, (v - v_0) / f
-
-    with the optical axis through the image's centre and x to the right, y down, z ahead.
-
-    Args:
-        z: Distance along the optical axis, ``(H, W)``, NaN where there is no reading.
-        focal: Focal length as a share of the image's width; 711.11 / 512 for Eyecandies.
-
-    Returns:
-        Points, ``(H, W, 3)``, in the unit of ``z``; (0, 0, 0) where invalid.
-    """
-    z = np.nan_to_num(z)
-    height, width = z.shape
-    u = (np.arange(width) - (width - 1) / 2) / (focal * width)
-    v = (np.arange(height) - (height - 1) / 2) / (focal * width)
-    return np.stack([z * u, z * v[:, None], z], axis=-1).astype(np.float32)
+            raise DataError(f"{sample.files['depth']}: {reason}") from error
 
 
 def _save_png(path: Path, image: NDArray[Any]) -> None:

@@ -1,1 +1,1 @@
-"""Which images a run may learn from."""
+"""Evaluation protocols: what a run may learn from, and what it is tested on."""

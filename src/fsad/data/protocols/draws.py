@@ -1,11 +1,11 @@
-"""Which few training samples' depth is known."""
+"""Seeded draws of samples: nested, and a function of seed, category and listing alone."""
 
 import zlib
 from collections.abc import Sequence
 
 import numpy as np
 
-from fsad.data.pairs import Sample
+from fsad.data.sample import Sample
 from fsad.errors import ConfigError
 
 SELECTIONS = ("random", "first")
@@ -29,7 +29,7 @@ def choose_shots(
 ) -> list[Sample]:
     """Choose the shots of a category.
 
-    Laws (``tests/data/test_datamodule.py``):
+    Laws (``tests/data/test_protocols.py``):
 
     * The shots are a function of the arguments: no other generator moves them.
     * Fewer shots are the first of more: 1 in 2 in 5.
@@ -55,6 +55,16 @@ def choose_shots(
         )
     if check_selection(selection) == "first":
         return list(samples[:shots])
+    return permuted(samples, category, seed)[:shots]
+
+
+def permuted(samples: Sequence[Sample], category: str, seed: int) -> list[Sample]:
+    """Return samples in a seeded order; the first k are what k draws without replacement give.
+
+    Args:
+        samples: Sorted, so that the order does not depend on the file system.
+        category: Its name; every category has its own draw.
+        seed: Seed of the permutation.
+    """
     rng = np.random.default_rng([seed, zlib.crc32(category.encode())])
-    order = rng.permutation(len(samples))  # of all: k shots are the first k of k + 1
-    return [samples[place] for place in order[:shots]]
+    return [samples[place] for place in rng.permutation(len(samples))]

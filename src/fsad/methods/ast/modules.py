@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from fsad.data.pairs import ImageBatch
+from fsad.data.batch import ImageBatch
 from fsad.engine.checkpoint import check_loss
 from fsad.engine.stage_module import StageModule
 from fsad.methods.ast.scorer import AstScorer, cells_of

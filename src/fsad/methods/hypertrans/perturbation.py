@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from fsad.data.datamodule import PairDataModule
-from fsad.data.pairs import ImageBatch
+from fsad.data.batch import ImageBatch
+from fsad.data.datamodule import DataModule
 from fsad.engine.checkpoint import check_loss
 from fsad.engine.stage_module import StageModule
 from fsad.errors import ConfigError
@@ -125,7 +125,7 @@ class DomainPerturbationModule(StageModule):
             float(mse_loss(drifted, clean) / variance),
         )
 
-    def samples(self, data: PairDataModule) -> dict[str, Tensor]:
+    def samples(self, data: DataModule) -> dict[str, Tensor]:
         """Sample the features of some source images and shots, for the paper's Fig. 5.
 
         Args:

@@ -5,7 +5,7 @@ import logging
 import torch
 from torch import Tensor
 
-from fsad.data.datamodule import PairDataModule
+from fsad.data.datamodule import DataModule
 from fsad.engine.checkpoint import check_loss
 from fsad.engine.stage_module import StageModule
 from fsad.methods.hypertrans.graph import BankGraph, gap_over_norm
@@ -79,7 +79,7 @@ class HypergraphRectificationModule(StageModule):
             self.diagnostics["norm_ratio"],
         )
 
-    def samples(self, data: PairDataModule) -> dict[str, Tensor]:  # noqa: ARG002 (banks suffice)
+    def samples(self, data: DataModule) -> dict[str, Tensor]:  # noqa: ARG002 (banks suffice)
         """Sample the banks before and after R, for the paper's Fig. 6.
 
         Returns:

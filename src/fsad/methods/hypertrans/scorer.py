@@ -19,7 +19,7 @@ from fsad.results.feature_samples import choose
 from fsad.runtime.processes import agree
 
 if TYPE_CHECKING:
-    from fsad.data.datamodule import PairDataModule
+    from fsad.data.datamodule import DataModule
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class HypergraphScorer(BankScorer):
         )
         self._graph: BankGraph | None = None
 
-    def inspect_training_images(self, data: "PairDataModule") -> None:
+    def inspect_training_images(self, data: "DataModule") -> None:
         """Choose whether shots are turned, if that is left to the source images.
 
         Where source images match one another best unturned, in all pairs but a few, parts always

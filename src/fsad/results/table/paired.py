@@ -129,8 +129,12 @@ def compare(runs: Runs, reference: str) -> Comparison:
 
 
 def _data(settings: Settings) -> dict[str, object]:
+    # Whether a method had source images besides is no matter: shots and test are the same.
+    own = {"protocol.source_modality"}
     return {
-        name: value for name, value in settings.items() if name in SAME or name.startswith("data.")
+        name: value
+        for name, value in settings.items()
+        if name in SAME or (name.startswith(("data.", "protocol.")) and name not in own)
     }
 
 

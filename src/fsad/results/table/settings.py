@@ -16,7 +16,8 @@ ALWAYS = ("dataset", "backbone", "method", "shots")
 IF_VARIED = ("method.alpha", "method.beta")
 NOT_SETTINGS = {"root", "weights_path", "default_root_dir", "num_workers", "workers"}
 NOT_SETTINGS |= {"devices", "strategy"}  # several processes yield the numbers of one
-SEEDS = {"seed", "data.seed", "method.seed"}  # of the run; a generated dataset has its own
+# Of the run; a generated dataset has its own.
+SEEDS = {"seed", "data.seed", "protocol.seed", "method.seed"}
 OBSERVERS = {"paths", "cache", "logger", "callbacks", "hydra", "maps", "report", "threshold"}
 OBSERVERS |= {"export", "ckpt", "resume"}
 RANDOM = "random weights"
@@ -24,6 +25,12 @@ PLUS = {"method.plus.excess": False, "method.plus.rotations": 1}
 """Switches beyond the paper; all off is as if there were none."""
 EARLIER = {f"data.{name}": value for name, value in DepthRules().to_json().items()}
 """How runs read depth files that do not say so: those of before there was a choice."""
+EARLIER_PROTOCOL = {
+    "protocol": "cross_domain",
+    "protocol.source_modality": "rgb",
+    "protocol.modality": "depth",
+}
+"""What runs learnt from that do not say so."""
 
 
 def _flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -64,18 +71,36 @@ def settings_of(result: RunResult) -> dict[str, Any]:
     if name != configured:  # the method has features of its own, no backbone was built
         flat = {key: item for key, item in flat.items() if not key.startswith("backbone.")}
     flat = {key: item for key, item in flat.items() if key not in PLUS or item != PLUS[key]}
+    protocol = _protocol(flat)
     stages = {key: flat.pop(key) for key in list(flat) if key.startswith("method.stages.")}
     on = [key.rpartition(".")[2] for key, wanted in stages.items() if wanted]
     return {
         "dataset": str(flat.pop("data.reader._target_", "?")).rpartition(".")[2].lower(),
         "backbone": f"{name} ({RANDOM})" if weights == RANDOM else str(name),
         "method": result.method,
-        "shots": flat.pop("data.shots", None),
+        "shots": protocol.pop("shots"),
         "stages": "all" if len(on) == len(stages) else " + ".join(on) or "none",
+        **protocol,
         **flat,
         "backbone.weights": weights,
         # Random weights follow the seed; their hash says nothing about the experiment.
         "backbone.sha256": None if weights == RANDOM else result.backbone.get("sha256"),
+    }
+
+
+def _protocol(flat: dict[str, Any]) -> dict[str, Any]:
+    """Take what a run may learn from out of its settings: once, whoever was told of it."""
+    shots, selection = flat.pop("data.shots", None), flat.pop("data.shot_selection", "random")
+    flat.pop("data._target_", None)  # what class hands the images out moves no number
+    own = {name: flat.pop(name) for name in list(flat) if name.startswith("protocol.")}
+    target = own.pop("protocol._target_", None)
+    if target is None:
+        return {"shots": shots, **EARLIER_PROTOCOL, "data.shot_selection": selection}
+    return {
+        "shots": own.pop("protocol.shots", None),
+        "protocol": str(target).split(".")[-2:][0],
+        "data.shot_selection": own.pop("protocol.selection", None),
+        **own,
     }
 
 

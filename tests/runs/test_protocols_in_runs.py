@@ -1,0 +1,46 @@
+"""Whole runs with another protocol: what a method needs is there, or is asked for by name."""
+
+import pytest
+from outcome import numbers
+
+import fsad
+from fsad.errors import ConfigError, RunError
+
+ALONE = ("method=patchcore", "maps=false")
+NO_METHOD = {"without": "method."}
+
+
+def category(folder):
+    return numbers(folder)[0]["tile"]
+
+
+def test_few_shot_has_the_numbers_of_cross_domain_where_no_source_is_used(run, tmp_path):
+    known = category(run(tmp_path / "a", *ALONE, **NO_METHOD))
+    found = category(run(tmp_path / "b", *ALONE, "protocol=few_shot", **NO_METHOD))
+    assert (known.pop("n_source"), found.pop("n_source")) == (4, 0)
+    assert found == known
+
+
+def test_photographs_alone_are_scored_but_not_predicted_yet(run, tmp_path):
+    words = ("protocol=few_shot", "protocol.modality=rgb", "maps=true", "report=true")
+    found = run(tmp_path, *ALONE, *words, **NO_METHOD)
+    assert all("/rgb/" in shot for shot in category(found)["shots"])
+    assert "/rgb/" in (found / "scores.csv").read_text().splitlines()[1]
+    assert "audit" in (found / "report.html").read_text()
+    with pytest.raises(RunError, match="run: expected one that scores depth images, got one that"):
+        fsad.load(found)
+
+
+def test_a_method_that_needs_source_images_says_which_protocol_has_them(run, tmp_path):
+    message = (
+        "protocol: expected one with the role 'source', got one with shots, test. "
+        "Choose the protocol that the method is made for, as in protocol=cross_domain."
+    )
+    with pytest.raises(ConfigError, match=message):
+        run(tmp_path, "protocol=few_shot")
+
+
+def test_a_method_that_needs_shots_says_so_under_open_set(run, tmp_path):
+    words = ("protocol=open_set", "protocol.reserve=2", "protocol.anomalies=2")
+    with pytest.raises(ConfigError, match="expected one with the role 'shots', got one with norm"):
+        run(tmp_path, *ALONE, *words, **NO_METHOD)
