@@ -110,11 +110,13 @@ def test_what_is_neither_a_name_nor_a_list_of_names_is_refused(module, value):
         module(category=value)
 
 
-def test_loaders_of_several_categories_are_refused(mvtec3d, module):
+def test_loaders_of_several_categories_have_the_images_of_all(mvtec3d, module):
     write_mvtec3d(mvtec3d, "anchor")
-    message = r"data.category: expected one at a time, got anchor, bolt. Use for_category\(name\)"
-    with pytest.raises(ConfigError, match=message):
-        module(category="all").source_dataloader()
+    data = module(category="all")
+    parts = [data.for_category(name).loader("source").dataset for name in ("anchor", "bolt")]
+    whole = data.loader("source").dataset
+    assert len(whole) == sum(map(len, parts))
+    assert torch.equal(whole[len(parts[0])].image, parts[1][0].image)
 
 
 def test_narrowing_keeps_every_setting(mvtec3d, module):

@@ -37,8 +37,8 @@ class DataModule(LightningDataModule):
 
     Each loader opens only the files its batches show: that of a role the files of its samples in
     the role's modality, the test loader those of the test samples, the truth loader their masks
-    and, for the part, their depth. Loaders and samples belong to one category; see
-    :meth:`for_category`.
+    and, for the part, their depth. Loaders and samples are those of all the run's categories;
+    :meth:`for_category` narrows them to one.
 
     Laws (``tests/data/test_datamodule.py``):
 
@@ -142,8 +142,8 @@ class DataModule(LightningDataModule):
 
     @cached_property
     def task(self) -> Task:
-        """Who plays which role in the category."""
-        return self.protocol.task(self.reader, self._one_category)
+        """Who plays which role in the category, or in all of them together."""
+        return Task.joined([self.protocol.task(self.reader, name) for name in self.categories])
 
     @property
     def test_samples(self) -> Sequence[Sample]:
@@ -301,12 +301,3 @@ class DataModule(LightningDataModule):
         return make_loader(
             images, self.batch_size, self.workers, self.seed, sampler, collate=stack_images
         )
-
-    @property
-    def _one_category(self) -> str:
-        if len(self.categories) != 1:
-            raise ConfigError(
-                f"data.category: expected one at a time, got {', '.join(self.categories)}. "
-                "Use for_category(name)."
-            )
-        return self.categories[0]

@@ -1,7 +1,7 @@
 """Which samples of a category play which role: what may be learnt from, and what is tested."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Protocol
 
@@ -71,6 +71,20 @@ class Task:
             if one.modality == two.modality:
                 _refuse_shared(_names(one) & _names(two), name, other)
 
+    @classmethod
+    def joined(cls, tasks: Sequence["Task"]) -> "Task":
+        """Put the tasks of several categories together, role by role.
+
+        Args:
+            tasks: At least one; all of one protocol, so that their roles are called alike.
+        """
+        if len(tasks) == 1:
+            return tasks[0]
+        first = tasks[0]
+        roles = {name: _joined([task.roles[name] for task in tasks]) for name in first.roles}
+        names = ", ".join(task.category for task in tasks)
+        return cls(names, roles, _joined([task.test for task in tasks]))
+
     def role(self, name: str) -> Role:
         """Return a role, ``test`` among them.
 
@@ -106,6 +120,11 @@ def check_modality(name: str, modality: str, reader: DatasetReader) -> str:
         ConfigError: It has not.
     """
     return check_choice(name, modality, reader.modalities)
+
+
+def _joined(roles: Sequence[Role]) -> Role:
+    samples = [sample for role in roles for sample in role.samples]
+    return replace(roles[0], samples=samples)
 
 
 def _names(role: Role) -> set[str]:

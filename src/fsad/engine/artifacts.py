@@ -11,7 +11,7 @@ from torch import Tensor
 from fsad.engine.banks import fill_banks
 from fsad.engine.checkpoint import refuse_other_backbone
 from fsad.engine.plan import Method, Plan
-from fsad.engine.stage import FitStage
+from fsad.engine.stage import FitStage, file_of
 from fsad.errors import DataError, MissingDataError
 from fsad.nn.extractor import PatchExtractor
 from fsad.storage.tensors import read_tensors, write_tensors
@@ -107,12 +107,12 @@ def trained_plan(
     """
     plan = method.plan(extractor)
     for stage in plan.stages:
-        path = _there(folder / f"{stage.name}.safetensors")
+        path = _there(file_of(stage, folder))
         if isinstance(stage, FitStage):
             restore(stage, path, extractor)
     plan.scorer.to(device).eval()
     if plan.bank_stage:
-        fill_banks(plan.bank_stage, folder / f"{plan.bank_stage.name}.safetensors")
+        fill_banks(plan.bank_stage, file_of(plan.bank_stage, folder))
     return plan
 
 

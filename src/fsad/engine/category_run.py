@@ -22,7 +22,7 @@ from fsad.engine.leave_one_out import Shelf, set_threshold
 from fsad.engine.measure import Measured, banks_of, measure
 from fsad.engine.plan import Method, Plan
 from fsad.engine.scorer import Scorer
-from fsad.engine.stage import BankStage, FitStage, Settings
+from fsad.engine.stage import BankStage, FitStage, Settings, Stage, file_of
 from fsad.engine.stage_checkpoint import StageCheckpoint
 from fsad.engine.stage_module import TestLoop
 from fsad.engine.stage_progress import StageProgress
@@ -92,6 +92,7 @@ class CategoryRun:
         method: What to run.
         extractor: The frozen backbone.
         data: One category's data.
+        run_data: That of all the run's categories, for stages that are trained once per run.
         around: What the run's categories share.
         folder: The category's folder.
         trained: This category's folder in another, finished run, whose stages and banks are used
@@ -106,6 +107,7 @@ class CategoryRun:
         method: Method,
         extractor: PatchExtractor,
         data: DataModule,
+        run_data: DataModule,
         around: Surroundings,
         folder: Path,
         trained: Path | None = None,
@@ -113,7 +115,8 @@ class CategoryRun:
         prefix: str = "",
         embeddings: bool = False,
     ) -> None:
-        self.method, self.extractor, self.data, self.around = method, extractor, data, around
+        self.method, self.extractor, self.around = method, extractor, around
+        self.data, self.run_data = data, run_data
         self.folder = make_folder(folder, "paths.output_dir")
         self.trained = trained
         self.maps = maps
@@ -178,12 +181,17 @@ class CategoryRun:
         A file depends on what it is made of and on the files before it, in the order in which they
         are made.
         """
-        steps: list[tuple[str, Settings | None, list[str]]] = []
+        steps: list[tuple[Path, Settings | None, list[str]]] = []
         for stage in plan.stages:
             reads = stage.reads if isinstance(stage, FitStage) else ("source", "shots")
-            steps.append((stage.name, stage.depends, self._content(*reads)))
-        steps.append((EMBEDDINGS, {}, self._content("source", "shots")))
-        steps.append((SCORES, plan.scores_depend, self._content("test")))
+            path = file_of(stage, self.trained or self.folder)
+            steps.append((path, stage.depends, self._content(self._data_of(stage), *reads)))
+        for name, depends, roles in (
+            (EMBEDDINGS, {}, ("source", "shots")),
+            (SCORES, plan.scores_depend, ("test",)),
+        ):
+            path = self.folder / f"{name}.safetensors"
+            steps.append((path, depends, self._content(self.data, *roles)))
         data = (
             self.data.image_size,
             self.data.batch_size,
@@ -196,19 +204,22 @@ class CategoryRun:
         begun = agree(any(self.folder.glob("*.safetensors")) or any(self.folder.glob("*.ckpt")))
         store = None if begun or self.trained else self.around.store
         memos = {}
-        for name, depends, content in steps:
+        for path, depends, content in steps:
             settings = self.around.settings if depends is None else depends
-            key = digest(key, name, settings, content)
-            trained = self.trained if name not in (EMBEDDINGS, SCORES) else None
-            folder = trained or self.folder
-            memos[name] = Memo(folder / f"{name}.safetensors", store, key)
+            key = digest(key, path.stem, settings, content)
+            memos[path.stem] = Memo(path, store, key)
         return memos
 
-    def _content(self, *roles: str) -> list[str]:
+    def _content(self, data: DataModule, *roles: str) -> list[str]:
         """Digest the images that a step reads."""
         if self.around.store is None or not is_first():
             return []
-        return [self.data.digest(role) for role in roles]
+        return [data.digest(role) for role in roles]
+
+    def _data_of(self, stage: Stage) -> DataModule:
+        """Return the images that a stage is of: the category's, or those of all the run's."""
+        of_run = isinstance(stage, FitStage) and stage.scope == "run"
+        return self.run_data if of_run else self.data
 
     def _refuse_untrained(self, memo: Memo) -> None:
         """Refuse to test again what another run has not finished."""
@@ -220,7 +231,7 @@ class CategoryRun:
 
     def _fit(self, stage: FitStage, builder: MemoryBankBuilder | None, memo: Memo) -> StageArtifact:
         """Have a stage's network trained, here or by whoever did it before."""
-        unfinished = self.folder / f"{stage.name}.ckpt"
+        unfinished = file_of(stage, self.folder, ".ckpt")
         with memo.making() as needed:
             if needed:
                 artifact = self._train(stage, builder, unfinished)
@@ -245,11 +256,12 @@ class CategoryRun:
         if goes_on:
             log.info("%s: goes on from %s", stage.name, unfinished)
         module = stage.module()
-        module.prefix, module.reads, module.sampling = self.prefix, stage.reads, stage.sampling
+        module.reads, module.sampling = stage.reads, stage.sampling
+        module.prefix = self.prefix if stage.scope == "category" else ""
         trainer = self.around.make_trainer(max_epochs=stage.epochs, callbacks=callbacks)
         trainer.fit(
             module,
-            datamodule=self.data,
+            datamodule=self._data_of(stage),
             ckpt_path=check_readable(unfinished) if goes_on else None,
             weights_only=True,
         )

@@ -97,6 +97,7 @@ def _run_category(job: Job, name: str, prefix: str) -> CategoryResult:
         job.method,
         job.extractor,
         job.data.for_category(name),
+        job.data,
         job.around,
         job.output / "categories" / name,
         trained=job.trained / "categories" / name if job.trained else None,

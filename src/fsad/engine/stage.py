@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import nn
@@ -32,6 +33,8 @@ class FitStage:
         depends: The settings of the method that decide what it trains, besides the data, the
             backbone and the stages before it. Runs that agree in these share the result. None is
             all of the method's settings.
+        scope: ``category`` trains it for each category anew, on its images; ``run`` once, on those
+            of all the run's categories.
         has_samples: Whether :meth:`~fsad.engine.stage_module.StageModule.samples` gives features
             for figures.
     """
@@ -44,6 +47,7 @@ class FitStage:
     reads: tuple[str, ...] = ()
     sampling: str = "shuffled"
     depends: Settings | None = None
+    scope: Literal["category", "run"] = "category"
     has_samples: bool = False
 
 
@@ -78,3 +82,15 @@ class BankStage:
 
 
 Stage = FitStage | BankStage
+
+
+def file_of(stage: Stage, folder: Path, suffix: str = ".safetensors") -> Path:
+    """Return the file of a stage, whether or not it is there.
+
+    Args:
+        stage: The stage.
+        folder: The category's folder, ``<run>/categories/<name>``.
+        suffix: Of the file.
+    """
+    of_run = isinstance(stage, FitStage) and stage.scope == "run"
+    return (folder.parents[1] if of_run else folder) / f"{stage.name}{suffix}"
