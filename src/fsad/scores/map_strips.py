@@ -24,7 +24,7 @@ LONGEST = 255  # bytes of a file's name that file systems take
 def write_maps(
     folder: Path, data: DataModule, scored: ScoredImages, scores: Mapping[str, Scores]
 ) -> list[Path]:
-    """Write one strip per test image: RGB, depth, truth, each domain's map, and the fused map.
+    """Write a strip per test image: each modality, truth, each domain's map, and the fused map.
 
     All maps of a category share one colour scale per kind of score, from its lowest to its highest
     value over the test images, so that strips can be compared.
@@ -52,13 +52,12 @@ def write_maps(
     for place in ranked:
         index = scored.images[place].index
         sample = samples[index]
-        seen = load_tensors(data.reader, sample, scored.size, ("rgb", "depth", "mask"))
+        seen = load_tensors(data.reader, sample, scored.size, (*sample.files, "mask"))
         kinds = [scored.maps(scores[of].patches[index : index + 1]) for of in scored.domains]
         if len(kinds) > 1:
             kinds.append(scored.fused(*kinds))
         panels = [
-            _picture(seen["rgb"]),
-            _picture(seen["depth"]),
+            *(_picture(seen[modality]) for modality in sample.files),
             np.repeat(truth_pixels(sample, seen["mask"])[..., None], 3, axis=2),
             *(coloured(maps[0].numpy(), *limit) for maps, limit in zip(kinds, limits, strict=True)),
         ]
