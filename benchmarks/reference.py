@@ -20,22 +20,6 @@ def greedy_steps(features: Tensor, count: int) -> Tensor:
     return torch.tensor(picks)
 
 
-def cover_radius(features: Tensor, picks: Tensor) -> float:
-    """Return the largest distance of a row to its nearest pick, measured in float64 at the end."""
-    centre = features.mean(dim=0)
-    centred, chosen = features - centre, features[picks] - centre
-    norms = chosen.square().sum(dim=1)
-    far, at, of = -1.0, 0, 0
-    for start in range(0, len(features), 2048):
-        part = centred[start : start + 2048]
-        lowest, pick = torch.addmm(norms, part, chosen.T, alpha=-2).min(dim=1)
-        squared = lowest + part.square().sum(dim=1)
-        row = int(squared.argmax())
-        if float(squared[row]) > far:
-            far, at, of = float(squared[row]), start + row, int(picks[pick[row]])
-    return float((features[at].double() - features[of].double()).norm())
-
-
 def nearest_cdist(queries: Tensor, bank: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
     """Find the k nearest rows from the full matrix of distances."""
     distances = torch.cdist(queries, bank)

@@ -18,7 +18,7 @@ from benchmarks.items.metrics import state_mb
 from benchmarks.peer import Peer, PeerError
 from benchmarks.plot import draw
 from benchmarks.record import Row, faster, limit, markdown, same_work, within
-from benchmarks.reference import aupro, cover_radius, fit_exponent, greedy_steps
+from benchmarks.reference import aupro, fit_exponent, greedy_steps
 from benchmarks.timing import Timing, alternate
 from fsad.metrics.masks import number_regions
 from fsad.metrics.pro import area_to, pro_curve
@@ -94,7 +94,6 @@ def test_features_depend_on_their_arguments_alone_and_are_standardised():
 def test_the_naive_loop_picks_the_farthest_row_each_time():
     line = torch.tensor([[0.0], [1.0], [10.0], [4.0]])
     assert greedy_steps(line, 4).tolist() == [0, 2, 3, 1]
-    assert cover_radius(line, torch.tensor([0, 2])) == 4.0
 
 
 def test_the_plain_aupro_equals_ours():

@@ -24,7 +24,7 @@ LAYERS = {
     "metrics": {"errors", "functional"},
     "data": {*BASE, "metrics"},
     "scores": {*BASE, "functional", "metrics", "data"},
-    "results": {*BASE, "metrics", "data"},
+    "results": {*BASE, "metrics", "data", "scores"},
     "engine": {*BASE, "functional", "nn", "metrics", "data", "scores", "results"},
     "methods": {*BASE, "functional", "nn", "data", "scores", "results", "engine"},
     "pretrain": {*BASE, "functional", "nn", "data", "engine"},

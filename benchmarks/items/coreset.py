@@ -1,6 +1,5 @@
-"""Greedy k-centre coreset: exact and with slack, beside the naive loop and anomalib's."""
+"""Greedy k-centre coreset beside the naive loop and anomalib's."""
 
-import inspect
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,13 +13,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from benchmarks import fresh
 from benchmarks.bench import Bench
 from benchmarks.features import patch_features
-from benchmarks.record import Row, check, faster, limit
-from benchmarks.reference import cover_radius, greedy_steps
+from benchmarks.record import Row, check, faster
+from benchmarks.reference import greedy_steps
 from benchmarks.timing import Contender, timed
 from fsad.functional.coreset import k_center_greedy
 
 RATIO = 10  # a tenth of the rows is kept
-SLACK = 0.01  # of the variant: picks may be this much nearer than the farthest row
 
 
 def run(bench: Bench) -> None:
@@ -40,22 +38,15 @@ def _measure(bench: Bench, features: Tensor, what: str) -> None:
     count = rows // RATIO
     size = f"{rows:,} × {channels} → 10 %{what}"
     steps = bench.pick(full=40, quick=20, tiny=5)
-    picks: dict[str, Tensor] = {}
+    picks: list[Tensor] = []
 
-    def ours(name: str, **arguments: Any) -> Contender:
-        def call() -> None:
-            # One more than wanted: of an exact selection it tells the cover radius of the others.
-            picks[name] = k_center_greedy(features, count + 1, **arguments)
-
-        return timed(call)
+    def ours() -> None:
+        picks[:] = [k_center_greedy(features, count)]
 
     def naive() -> float:
         return timed(lambda: greedy_steps(features, steps))() * count / steps
 
-    contenders: dict[str, Contender] = {"ours": ours("ours"), "naive": naive}
-    slack = "slack" in inspect.signature(k_center_greedy).parameters
-    if slack:
-        contenders["slack"] = ours("slack", slack=SLACK)
+    contenders: dict[str, Contender] = {"ours": timed(ours), "naive": naive}
     if bench.peer:
         bench.peer.give(features=features.numpy())
         contenders["anomalib"] = _peers_total(bench, count, steps)
@@ -84,25 +75,10 @@ def _measure(bench: Bench, features: Tensor, what: str) -> None:
             item,
             size,
             f"same first {prefix} indices as the naive loop",
-            bool((picks["ours"][:prefix] == expected).all()),
+            bool((picks[0][:prefix] == expected).all()),
             "naive loop in float64",
         )
     )
-    if slack:
-        variant = "coreset, slack 1 %"
-        bench.rows.append(faster(variant, size, "exact", seconds["slack"], seconds["ours"]))
-        if "anomalib" in seconds:
-            need = 20 if rows >= 50_000 else None
-            bench.rows.append(
-                faster(
-                    variant, size, "anomalib's loop", seconds["slack"], seconds["anomalib"], need
-                )
-            )
-        exact = float(
-            (features[picks["ours"][count]] - features[picks["ours"][:count]]).norm(dim=1).min()
-        )
-        more = 100 * (cover_radius(features, picks["slack"][:count]) / exact - 1)
-        bench.rows.append(limit(variant, size, "cover radius larger by {}", more, "%", 1))
 
 
 def _peers_total(bench: Bench, count: int, steps: int) -> Contender:

@@ -67,7 +67,7 @@ def probe(images: int, ratio: float, max_rows: int | None) -> Callable[[], objec
     """Prepare filling a bank from a stream of images' features."""
 
     def fill(count: int) -> None:
-        stream = BankStream("source", ratio=ratio, slack=0.0, max_rows=max_rows)
+        stream = BankStream("source", ratio=ratio, max_rows=max_rows)
         for image in range(0, count, 4):
             batch = patch_features(min(4, count - image) * PATCHES, CHANNELS, seed=image)
             stream.add(torch.from_numpy(batch))

@@ -13,7 +13,7 @@ from benchmarks.features import PATCHES, patch_features, pictures
 from benchmarks.record import faster, limit, seconds_in_words
 from benchmarks.reference import nearest_cdist
 from benchmarks.timing import Contender, Timing, timed
-from fsad.methods.hypertrans.rectification import HypergraphRectificationModule
+from fsad.methods.hypertrans.scorer import HypergraphScorer
 from fsad.methods.hypertrans.settings import Plus, Rectify
 from fsad.nn.backbone import VitExtractor
 
@@ -42,9 +42,9 @@ class Given(nn.Module):
         return self.features[: len(images)]
 
 
-def scorer(source: Tensor, target: Tensor, features: Tensor) -> HypergraphRectificationModule:
-    """Make the module of the test loop, ready to score."""
-    module = HypergraphRectificationModule(
+def scorer(source: Tensor, target: Tensor, features: Tensor) -> HypergraphScorer:
+    """Make what scores, ready."""
+    module = HypergraphScorer(
         Given(features),  # type: ignore[arg-type]
         Rectify(scale="median"),
         alpha=0.3,
@@ -55,10 +55,10 @@ def scorer(source: Tensor, target: Tensor, features: Tensor) -> HypergraphRectif
         seed=0,
     )
     zero, one = torch.tensor(0.0), torch.tensor(1.0)
-    module.source_bank.fill(source, zero, one)
-    module.target_bank.fill(target, zero, one)
+    module.banks["source"].fill(source, zero, one)
+    module.banks["target"].fill(target, zero, one)
     module.eval()
-    module.on_test_start()
+    module.prepare()
     return module
 
 

@@ -41,12 +41,6 @@ def run(bench: Bench) -> None:
             (1, 4),
         ),
         "coreset, 10 %": ("rows", _coreset, (5_000, 10_000, 20_000, 40_000), (500, 1_000)),
-        "coreset, 10 %, slack 1 %": (
-            "rows",
-            _coreset_slack,
-            (5_000, 10_000, 20_000, 40_000),
-            (500, 1_000),
-        ),
         "nearest, one image": (
             "bank rows",
             _nearest,
@@ -88,11 +82,6 @@ def _grow(bench: Bench, name: str, unit: str, prepare: Prepare, sizes: Sequence[
 def _coreset(rows: int) -> Callable[[], object]:
     features = torch.from_numpy(patch_features(rows, CHANNELS))
     return lambda: k_center_greedy(features, rows // 10)
-
-
-def _coreset_slack(rows: int) -> Callable[[], object]:
-    features = torch.from_numpy(patch_features(rows, CHANNELS))
-    return lambda: k_center_greedy(features, rows // 10, slack=0.01)
 
 
 def _nearest(rows: int) -> Callable[[], object]:

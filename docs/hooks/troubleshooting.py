@@ -31,19 +31,23 @@ GENERAL = {  # what to do where a message does not say it
     "": "Mend what it names.",
 }
 PARTS = {  # of the program, in the order of the page
-    "": "Runs and settings",
+    "run": "Runs and settings",
+    "engine": "Training, banks and scoring",
     "cli": "The command line",
     "data": "Data",
     "nn": "Backbones, weights, banks",
     "methods": "Methods",
-    "callbacks": "Filling banks",
     "functional": "Functions",
     "metrics": "Metrics",
     "predict": "Predicting",
     "export": "Exporting",
     "report": "The report",
-    "table": "Tables",
+    "results": "Results and tables",
+    "scores": "Scores and thresholds",
+    "storage": "Files",
+    "runtime": "Processes",
     "pretrain": "Pretraining",
+    "": "Elsewhere",
 }
 
 

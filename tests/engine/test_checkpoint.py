@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from fsad.engine.checkpoint import check_loss, leave_out_backbone, refuse_other_backbone
-from fsad.errors import NonFiniteError, RunError
+from fsad.engine.checkpoint import check_loss, refuse_other_backbone, take_network
+from fsad.errors import DataError, NonFiniteError, RunError
 
 EXTRACTOR = SimpleNamespace(name="tiny", sha256="ab12", refuse_training=lambda: None)
 
@@ -23,18 +23,28 @@ def test_a_finite_loss_passes():
     assert check_loss("loss", loss, 0) is loss
 
 
-def test_checkpoints_keep_what_trains_and_name_the_rest():
-    names = (
-        "extractor.extractor.net.w",
-        "extractor.adapters.block3.up.weight",
-        "source_bank.features",
-        "target_bank.mean",
-        "rectifier.conv_in.theta.weight",
-    )
-    checkpoint = {"state_dict": dict.fromkeys(names, 0)}
-    leave_out_backbone(checkpoint, EXTRACTOR)
-    assert set(checkpoint["state_dict"]) == {names[1], names[4]}
-    assert checkpoint["backbone"] == {"name": "tiny", "sha256": "ab12"}
+def test_a_checkpoint_gives_back_the_network():
+    assert take_network({"network.up.weight": 1, "network.down.weight": 2}, ["down.weight"]) == {
+        "down.weight": 2
+    }
+
+
+def test_a_checkpoint_of_an_earlier_version_gives_it_too():
+    stored = {
+        "extractor.extractor.net.up.weight": 0,  # the backbone's
+        "extractor.adapters.block3.up.weight": 1,
+        "source_bank.features": 0,
+        "rectifier.conv_in.theta.weight": 2,
+    }
+    assert take_network(stored, ["block3.up.weight"]) == {"block3.up.weight": 1}
+    assert take_network(stored, ["conv_in.theta.weight"]) == {"conv_in.theta.weight": 2}
+
+
+@pytest.mark.parametrize("stored", [{}, {"teacher.enter": 0, "student.enter": 1}])
+def test_a_checkpoint_of_another_network_is_refused(stored):
+    message = r"checkpoint: expected 'enter' of the network .*, got [02] of that name\. Delete"
+    with pytest.raises(DataError, match=message):
+        take_network(stored, ["enter"])
 
 
 @pytest.mark.parametrize("stored", [{"name": "resnet18", "sha256": "ab12"}, {"name": "tiny"}, {}])

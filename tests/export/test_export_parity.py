@@ -33,7 +33,7 @@ def depth():
 def test_onnxruntime_scores_as_pytorch_does_however_many_images(onnx_of, depth, name):
     trained, path = onnx_of(name)
     scores = trained.score(depth)
-    score, maps = trained.fused(scores)
+    score, maps = trained.combined(scores)
     exported = OnnxScorer(path)
     for count in (1, 3, 8):
         said = exported.score(depth[:count].numpy())
@@ -57,7 +57,7 @@ def test_pytorchs_own_format_scores_as_the_run_does(run_of, depth, tmp_path, nam
     extra = {"fsad": ""}
     loaded = torch.export.load(tmp_path / "model.pt2", extra_files=extra).module()
     assert extra["fsad"] == record.to_json()
-    score, maps = trained.fused(trained.score(depth))
+    score, maps = trained.combined(trained.score(depth))
     for count in (1, 3, 8):
         said = loaded(depth[:count, :1])
         assert_close(said["score"], score[:count], rtol=1e-4, atol=0)

@@ -109,7 +109,7 @@ def test_made_images_are_the_same_every_time():
 
 def of_another_sigma(trained):
     """Record the graph of a run that blurs its maps otherwise."""
-    return traced(replace(trained, fusion=replace(trained.fusion, sigma=0.5)))
+    return traced(replace(trained, maker=replace(trained.maker, sigma=0.5)))
 
 
 @pytest.mark.parametrize("kind", ["onnx", "pt2"])

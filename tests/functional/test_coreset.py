@@ -72,12 +72,6 @@ def radii(features):
     return torch.stack([cover_radius(features, picks[:k]) for k in range(1, len(picks) + 1)])
 
 
-def assert_every_pick_is_far_enough(features, picks, slack):
-    for made in range(1, len(picks)):
-        distance = to_nearest_pick(features, picks[:made])
-        assert distance[picks[made]] >= (1 - slack) * distance.max() * (1 - 1e-9)
-
-
 @pytest.fixture
 def far_clusters(normal):
     """Float32 whose squares of 1e8 leave nothing of the distances of 1 within two clusters."""
@@ -103,25 +97,14 @@ class TestWhateverTheSizeOfARound:
     def test_the_picks_in_float32_from_clusters_far_apart_equal_the_naive_loop(self, far_clusters):
         assert torch.equal(k_center_greedy(far_clusters, 25), naive_picks(far_clusters, 25))
 
-    @pytest.mark.parametrize("slack", [0.0, 0.2])
-    def test_fewer_picks_are_a_prefix_of_more(self, normal, slack):
+    def test_fewer_picks_are_a_prefix_of_more(self, normal):
         features = normal(40, 7)
-        every = k_center_greedy(features, 40, slack)
+        every = k_center_greedy(features, 40)
         for count in (1, 2, 17):
-            assert torch.equal(k_center_greedy(features, count, slack), every[:count])
+            assert torch.equal(k_center_greedy(features, count), every[:count])
 
-    def test_all_rows_give_a_permutation_whatever_the_slack(self, rows):
-        picks = k_center_greedy(rows, 40, 0.99)
-        assert torch.equal(picks.sort().values, torch.arange(40))
-
-    @pytest.mark.parametrize("slack", [0.05, 0.5])
-    def test_every_pick_is_as_far_as_the_farthest_row_but_for_the_slack(self, rows, slack):
-        assert_every_pick_is_far_enough(rows, k_center_greedy(rows, 25, slack), slack)
-
-    @pytest.mark.parametrize("slack", [0.05, 0.5])
-    def test_so_it_is_in_float32_from_clusters_far_apart(self, far_clusters, slack):
-        picks = k_center_greedy(far_clusters, 40, slack)
-        assert_every_pick_is_far_enough(far_clusters.double(), picks, slack)
+    def test_all_rows_give_a_permutation(self, rows):
+        assert torch.equal(k_center_greedy(rows, 40).sort().values, torch.arange(40))
 
 
 def test_the_cover_radius_never_grows_and_ends_at_0(normal):
@@ -130,23 +113,12 @@ def test_the_cover_radius_never_grows_and_ends_at_0(normal):
     assert shrinking[-1] == 0
 
 
-@pytest.mark.parametrize(("slack", "factor"), [(0.0, 2.0), (0.2, 2.5), (0.5, 4.0)])
-def test_the_cover_radius_is_within_gonzalezs_factor_of_the_best(
-    normal, monkeypatch, slack, factor
-):
+def test_the_cover_radius_is_within_gonzalezs_factor_of_the_best(normal, monkeypatch):
     monkeypatch.setattr(coreset, "CANDIDATES", 3)
     features = normal(9, 2)  # against every choice of three
     every = torch.combinations(torch.arange(9), 3)
     best = min(cover_radius(features, choice) for choice in every)
-    assert cover_radius(features, k_center_greedy(features, 3, slack)) <= factor * best
-
-
-@pytest.mark.usefixtures("small_rounds")
-def test_slack_changes_the_picks_and_takes_fewer_rounds(normal):
-    features, rounds = normal(200, 7), {0.0: [], 0.3: []}
-    picks = [k_center_greedy(features, 100, slack, seen.append) for slack, seen in rounds.items()]
-    assert not torch.equal(*picks)
-    assert len(rounds[0.3]) < len(rounds[0.0])
+    assert cover_radius(features, k_center_greedy(features, 3)) <= 2 * best
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
@@ -158,20 +130,18 @@ def test_duplicates_are_picked_after_every_distinct_row_by_index(normal, dtype):
 
 
 @pytest.mark.usefixtures("small_rounds")
-@pytest.mark.parametrize("slack", [0.0, 0.5])
-def test_k_picks_hit_every_one_of_k_clusters_that_lie_apart(normal, generator, slack):
+def test_k_picks_hit_every_one_of_k_clusters_that_lie_apart(normal, generator):
     which = torch.arange(60) % 6
     which = which[torch.randperm(60, generator=generator)]
     features = 100 * torch.eye(6, dtype=torch.float64)[which] + normal(60, 6)
-    picks = k_center_greedy(features, 6, slack)
+    picks = k_center_greedy(features, 6)
     assert torch.equal(which[picks].sort().values, torch.arange(6))
 
 
 @pytest.mark.usefixtures("small_rounds")
-@pytest.mark.parametrize("slack", [0.0, 0.1])
-def test_no_random_number_is_drawn(normal, slack):
+def test_no_random_number_is_drawn(normal):
     features, state = normal(64, 7), torch.get_rng_state()
-    k_center_greedy(features, 30, slack)
+    k_center_greedy(features, 30)
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -205,14 +175,6 @@ def test_a_size_out_of_range_is_refused(count):
     message = rf"^coreset size: expected a number from 1 to 4 rows, got {count}$"
     with pytest.raises(ConfigError, match=message):
         k_center_greedy(torch.zeros(4, 2), count)
-
-
-@pytest.mark.parametrize("slack", [1, 1.5, -0.01, float("nan"), True, "0.1", None])
-def test_a_slack_out_of_range_is_refused(slack):
-    message = r"^method\.banks\.coreset_slack: expected a number in \[0, 1\), got "
-    message += rf"{slack!r}\. 0 picks the farthest row every time\.$"
-    with pytest.raises(ConfigError, match=message):
-        k_center_greedy(torch.zeros(4, 2), 2, slack)
 
 
 @pytest.mark.parametrize("row", [0, 3])

@@ -48,7 +48,7 @@ def test_windows_hold_a_cells_neighbours_and_repeat_the_border(normal):
 
 
 def test_arguments_out_of_range_are_refused(normal):
-    with pytest.raises(ConfigError, match=r"method\.window: expected an odd number.*got 2"):
+    with pytest.raises(ConfigError, match=r"^size: expected an odd number.*got 2"):
         windows(normal(1, 1, 4, 4), 2)
-    with pytest.raises(ConfigError, match=r"method\.shrinkage: expected a number"):
+    with pytest.raises(ConfigError, match=r"^shrinkage: expected a number"):
         PositionGaussians.fit(normal(1, 2, 3), 0.0)

@@ -151,7 +151,7 @@ def test_pseudo_features_carry_no_gradient(normal):
 @pytest.mark.parametrize("knn", [3, 5, 11])
 def test_an_odd_number_of_neighbours_is_refused(knn):
     bank = torch.zeros(8, C)
-    message = rf"^method\.knn: expected an even number, half per domain, got {knn}$"
+    message = rf"^knn: expected an even number, half per domain, got {knn}$"
     with pytest.raises(ConfigError, match=message):
         bank_neighbours(bank, bank, knn)
     with pytest.raises(ConfigError, match=message):
@@ -160,7 +160,5 @@ def test_an_odd_number_of_neighbours_is_refused(knn):
 
 def test_fewer_than_two_neighbours_are_refused():
     bank = torch.zeros(8, C)
-    with pytest.raises(
-        ConfigError, match=r"^method\.knn: expected a whole number of at least 2, got 0$"
-    ):
+    with pytest.raises(ConfigError, match=r"^knn: expected a whole number of at least 2, got 0$"):
         bank_neighbours(bank, bank, 0)

@@ -56,5 +56,5 @@ def test_a_bank_of_one_row_gives_the_distance_itself(features, normal):
 
 
 def test_a_single_neighbour_is_refused(features, normal):
-    with pytest.raises(ConfigError, match=r"method\.reweight: expected .* at least 2, got 1"):
+    with pytest.raises(ConfigError, match=r"^neighbours: expected .* at least 2, got 1"):
         reweighted_scores(features, normal(ROWS, C), 1)

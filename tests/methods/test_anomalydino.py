@@ -5,9 +5,11 @@ import torch
 from small_backbone import small_backbone
 from torch.testing import assert_close
 
+from fsad.data.batch import ImageBatch
+from fsad.engine.stage_module import TestLoop
 from fsad.errors import ConfigError
-from fsad.methods.anomalydino import AnomalyDino, AnomalyDinoModule, top_mean
-from fsad.nn.adapter import AdaptedExtractor
+from fsad.methods.anomalydino import AnomalyDino, AnomalyDinoScorer, top_mean
+from fsad.nn.adapter import CachedExtractor
 
 
 def images(count, seed=0):
@@ -18,17 +20,15 @@ def images(count, seed=0):
 def scored(rotations, queries, shots, **changes):
     """Scores of queries by a module whose bank holds all views of the shots."""
     settings = {"top_share": 0.1, "threshold": None} | changes
-    module = AnomalyDinoModule(
-        AdaptedExtractor.plain(small_backbone()), rotations=rotations, **settings
-    )
-    views = [module.bank_view(shots, "target", i) for i in range(module.bank_views("target"))]
+    module = AnomalyDinoScorer(CachedExtractor(small_backbone()), rotations=rotations, **settings)
+    views = [module.augment(shots, "target", i) for i in range(module.augmentations("target"))]
     maps = torch.cat([module.encode(view, "target") for view in views])
     rows = maps.permute(0, 2, 3, 1).flatten(0, 2)
-    module.target_bank.fill((rows - rows.mean()) / rows.std(), rows.mean(), rows.std())
-    module.on_test_start()
-    index = torch.arange(len(queries))
-    module.test_step(type("Batch", (), {"image": queries, "index": index}))
-    return module, rows, module.patches.gathered(len(queries), torch.device("cpu"))
+    module.banks["target"].fill((rows - rows.mean()) / rows.std(), rows.mean(), rows.std())
+    loop = TestLoop(module)
+    loop.on_test_start()
+    loop.test_step(ImageBatch(queries, torch.arange(len(queries))))
+    return module, rows, loop.scores.gathered(len(queries), torch.device("cpu"))
 
 
 def test_the_score_is_the_least_cosine_distance():

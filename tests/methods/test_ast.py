@@ -8,9 +8,10 @@ from fsad.errors import ConfigError
 from fsad.functional.foreground import dilated
 from fsad.methods.ast import Ast
 from fsad.methods.ast.foreground import corner_plane, foreground
-from fsad.methods.ast.modules import SPREAD, StudentModule, TeacherModule, cells_of
+from fsad.methods.ast.modules import StudentModule, TeacherModule
+from fsad.methods.ast.scorer import SPREAD, AstScorer, StudentNetwork, cells_of, new_teacher
 from fsad.methods.ast.settings import Student, Teacher
-from fsad.nn.adapter import AdaptedExtractor
+from fsad.nn.adapter import CachedExtractor
 from fsad.nn.unlearnt import CellExtractor
 
 SIZE = 64
@@ -35,10 +36,12 @@ def images_of(depth):
 
 
 def modules(threshold=0.05):
-    extractor = AdaptedExtractor.plain(CellExtractor(SIZE))
-    teacher = TeacherModule(extractor, threshold, Teacher(hidden=8), 1e-3, 0.0, 0)
-    student = StudentModule(extractor, teacher, Student(hidden=8, blocks=1), 1e-3, 0.0, 0)
-    return teacher.eval(), student.eval()
+    features = CellExtractor(SIZE)
+    teacher = new_teacher(features, Teacher(hidden=8), 0)
+    student = StudentNetwork(64, teacher.position, Student(hidden=8, blocks=1), 0)
+    scorer = AstScorer(CachedExtractor(features), teacher, student, threshold)
+    made = (kind(scorer, 1e-3, 0.0).eval() for kind in (TeacherModule, StudentModule))
+    return *made, scorer
 
 
 def test_a_plane_goes_through_its_own_corners():
@@ -71,7 +74,7 @@ def test_a_grown_mask_has_the_eight_neighbours_too():
 
 def test_cells_hold_the_foregrounds_relief_and_0_beside_it():
     depth = scene()
-    cells = cells_of(AdaptedExtractor.plain(CellExtractor(SIZE)), images_of(depth), 0.05)
+    cells = cells_of(CachedExtractor(CellExtractor(SIZE)), images_of(depth), 0.05)
     part = depth[:, SQUARE, SQUARE]
     wanted = torch.zeros(1, SIZE, SIZE)
     wanted[:, SQUARE, SQUARE] = (part - part.mean()) / SPREAD
@@ -82,27 +85,27 @@ def test_cells_hold_the_foregrounds_relief_and_0_beside_it():
 
 
 def test_the_ground_changes_neither_losses_nor_scores():
-    teacher, student = modules()
+    teacher, _, scorer = modules()
     here = scene()
     there = plane(0.6, -0.002, 0.001)
     there[:, SQUARE, SQUARE] = here[:, SQUARE, SQUARE]
     # the part keeps its depth and still leaves the other plane by more than the threshold
     assert foreground(there, 0.05).sum() == foreground(here, 0.05).sum() == 16**2
     here, there = images_of(here), images_of(there)
-    assert torch.allclose(student.score(here)["target"], student.score(there)["target"], atol=1e-5)
+    assert torch.allclose(scorer.score(here)["target"], scorer.score(there)["target"], atol=1e-5)
     likelihood = [
-        teacher.flow(cells_of(teacher.extractor, each, 0.05).depth)[0] for each in (here, there)
+        teacher.flow(cells_of(scorer.extractor, each, 0.05).depth)[0] for each in (here, there)
     ]
     assert torch.allclose(*likelihood, atol=1e-5)
 
 
 def test_only_cells_that_count_are_learnt_from(monkeypatch):
-    teacher, student = modules()
+    teacher, student, scorer = modules()
     monkeypatch.setattr(TeacherModule, "log", lambda *_, **__: None)
     monkeypatch.setattr(StudentModule, "log", lambda *_, **__: None)
     images = images_of(scene())
     batch = ImageBatch(images, torch.arange(1))
-    cells = cells_of(teacher.extractor, images, 0.05)
+    cells = cells_of(scorer.extractor, images, 0.05)
     inside = (slice(None), slice(2, 6), slice(2, 6))
     z, volume = teacher.flow(cells.depth)
     likelihood = (0.5 * z.square().sum(dim=1) - volume)[inside].sum() / 64  # of 64 cells
@@ -111,9 +114,9 @@ def test_only_cells_that_count_are_learnt_from(monkeypatch):
     assert torch.allclose(student.training_step(batch), distance, atol=1e-6)
 
 
-def test_both_stages_are_made_anew_for_another_foreground(tmp_path):
+def test_both_stages_are_made_anew_for_another_foreground():
     extractor = CellExtractor(SIZE)
-    plans = [Ast({}, {"hidden": 8}, each).plan(extractor, tmp_path) for each in (0.05, 0.1)]
+    plans = [Ast({}, {"hidden": 8}, each).plan(extractor) for each in (0.05, 0.1)]
     for one, other in zip(*(plan.stages for plan in plans), strict=True):
         assert one.depends != other.depends
 
@@ -134,8 +137,8 @@ class _Plane(torch.nn.Module):
 
 
 def test_scores_are_0_beside_the_part_and_its_neighbours_and_not_on_it():
-    _, student = modules()
-    scores = student.score(images_of(scene()))["target"]
+    *_, scorer = modules()
+    scores = scorer.score(images_of(scene()))["target"]
     inside = torch.zeros(1, 8, 8, dtype=torch.bool)
     inside[:, 2:6, 2:6] = True
     assert (scores[~inside] == 0).all()
@@ -143,7 +146,7 @@ def test_scores_are_0_beside_the_part_and_its_neighbours_and_not_on_it():
 
 
 def test_an_images_score_does_not_depend_on_the_others():
-    _, student = modules()
+    *_, student = modules()
     some = images_of(torch.cat([scene(), plane(0.4, 0.003, -0.002), scene().flip(1)]))
     alone = torch.cat([student.score(each[None])["target"] for each in some])
     assert torch.allclose(student.score(some)["target"], alone, atol=1e-5)
@@ -156,7 +159,7 @@ def test_a_threshold_that_no_image_has_is_refused(value):
 
 
 def test_an_images_score_does_not_depend_on_its_batch():
-    _, student = modules()
+    *_, student = modules()
     pixels = torch.rand(5, 1, SIZE, SIZE).expand(-1, 3, -1, -1)
     with torch.no_grad():
         together = student.score(pixels)["target"]

@@ -9,6 +9,7 @@ from small_backbone import small_backbone
 from fsad.data.batch import ImageBatch
 from fsad.methods.hypertrans.perturbation import SHOWN_IMAGES, DomainPerturbationModule
 from fsad.methods.hypertrans.rectification import HypergraphRectificationModule
+from fsad.methods.hypertrans.scorer import HypergraphScorer
 from fsad.methods.hypertrans.settings import Perturb, Plus, Rectify
 from fsad.nn.adapter import AdaptedExtractor
 from fsad.results.feature_samples import ROWS, choose, read_embeddings
@@ -46,7 +47,7 @@ def are_rows_of(rows, among):
 @torch.no_grad()
 def test_clean_rows_are_cells_of_the_frozen_backbone(data):
     module = perturbation()
-    kept = module.embeddings(data)
+    kept = module.samples(data)
     assert set(kept) == {"source", "perturbed", "adapted", "target", "target_adapted"}
     for domain, loader in (
         ("source", data.source_dataloader()),
@@ -61,13 +62,13 @@ def test_clean_rows_are_cells_of_the_frozen_backbone(data):
 @torch.no_grad()
 def test_perturbed_rows_are_others_and_only_trained_adapters_change_them(data):
     module = perturbation()
-    kept = module.embeddings(data)
+    kept = module.samples(data)
     assert (kept["perturbed"] != kept["source"]).any(dim=1).all()
     assert torch.equal(kept["adapted"], kept["perturbed"])  # a new adapter changes nothing
     assert torch.equal(kept["target_adapted"], kept["target"])
     for adapter in module.extractor.adapters.values():
         adapter.up.bias.fill_(0.5)
-    trained = module.embeddings(data)
+    trained = module.samples(data)
     for name in ("source", "perturbed", "target"):
         assert torch.equal(trained[name], kept[name])
     for name in ("adapted", "target_adapted"):
@@ -76,16 +77,16 @@ def test_perturbed_rows_are_others_and_only_trained_adapters_change_them(data):
 
 @torch.no_grad()
 def test_the_seed_decides_what_is_kept_and_nothing_else(data):
-    first = perturbation().embeddings(data)
+    first = perturbation().samples(data)
     torch.rand(5)  # whatever else was drawn
-    again, other = perturbation().embeddings(data), perturbation(seed=4).embeddings(data)
+    again, other = perturbation().samples(data), perturbation(seed=4).samples(data)
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["source"], other["source"])
 
 
 @torch.no_grad()
 def test_rectified_rows_are_what_banks_as_queries_makes_of_the_bank_rows(data):
-    module = HypergraphRectificationModule(
+    scorer = HypergraphScorer(
         AdaptedExtractor(small_backbone(), hidden=8),
         Rectify(hidden=16),
         alpha=0.3,
@@ -96,11 +97,12 @@ def test_rectified_rows_are_what_banks_as_queries_makes_of_the_bank_rows(data):
         seed=3,
     )
     draw = torch.Generator().manual_seed(0)
-    banks = {module.source_bank: 500, module.target_bank: 40}
+    module = HypergraphRectificationModule(scorer)
+    banks = {scorer.banks["source"]: 500, scorer.banks["target"]: 40}
     for bank, count in banks.items():
         bank.fill(torch.randn(count, C, generator=draw), torch.tensor(0.0), torch.tensor(1.0))
-    kept = module.embeddings(data)
-    graph = module._build_graph()
+    kept = module.samples(data)
+    graph = scorer.graph()
     after = graph.banks_as_queries(module.rectifier, graph.states(module.rectifier))
     for bank, rectified in zip(banks, after, strict=True):
         rows = kept[bank.domain]

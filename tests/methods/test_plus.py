@@ -1,4 +1,4 @@
-"""What goes beyond the paper: laws of the corrected and calibrated scores."""
+"""What goes beyond the paper: laws of the corrected scores."""
 
 import pytest
 import torch
@@ -10,8 +10,7 @@ from fsad.functional.scoring import patch_scores
 from fsad.methods.hypertrans.normal import NormalScores
 from fsad.methods.hypertrans.settings import Plus
 
-C, GRID, SHOTS = 6, (7, 9), 2  # farther apart than patches that do not count
-ROWS = SHOTS * GRID[0] * GRID[1]
+C, ROWS = 6, 126  # channels, and patches of the shots
 
 
 @pytest.fixture
@@ -21,7 +20,7 @@ def banks(normal):
 
 def scores(banks, **plus):
     source, target = (prepare(bank) for bank in banks)
-    return NormalScores(source, target, Plus(**plus), (SHOTS, GRID))
+    return NormalScores(source, target, Plus(**plus))
 
 
 def test_with_all_off_they_are_the_nearest_distances(banks, normal):
@@ -59,44 +58,6 @@ def test_the_excess_is_never_above_the_plain_distance(banks, normal):
     plain, _ = scores(banks).score(queries)
     excess, _ = scores(banks, excess=True).score(queries)
     assert bool((excess <= plain).all())
-
-
-def test_calibrated_scores_are_deviations_of_what_the_shots_score_held_out(banks, normal):
-    source, target = banks
-    queries = normal(10, C)
-    image = torch.arange(ROWS) // (ROWS // SHOTS)
-    apart = torch.cdist(target, target).masked_fill(image[:, None] == image, torch.inf)
-    held_out = torch.cdist(target, source).amin(dim=1), apart.amin(dim=1)
-    plain = scores(banks).score(queries)
-    for ours, raw, shots in zip(
-        scores(banks, calibrate=True).score(queries), plain, held_out, strict=True
-    ):
-        spread = 1.4826 * (shots - shots.median()).abs().median()
-        assert_close(ours, (raw - shots.median()) / spread)
-
-
-def test_calibration_makes_the_units_of_a_domain_count_for_nothing(banks, normal):
-    queries = normal(10, C)
-    ours = scores(banks, calibrate=True, excess=True).score(queries)
-    theirs = scores(tuple(5 * bank for bank in banks), calibrate=True, excess=True).score(
-        5 * queries
-    )
-    for one, other in zip(ours, theirs, strict=True):
-        assert_close(one, other)
-
-
-def test_a_reduced_target_bank_cannot_be_calibrated(banks):
-    with pytest.raises(ConfigError, match=r"method\.plus\.calibrate: expected .*target_ratio of 1"):
-        scores((banks[0], banks[1][:-3]), calibrate=True)
-
-
-@pytest.mark.parametrize("value", [4, "auto"])
-def test_turned_shots_cannot_be_calibrated(value):
-    with pytest.raises(
-        ConfigError,
-        match=rf"method\.plus\.calibrate: expected method\.plus\.rotations=1 with it, got {value}",
-    ):
-        Plus(calibrate=True, rotations=value)
 
 
 @pytest.mark.parametrize("value", [0, True, 1.5, "all"])

@@ -9,6 +9,7 @@ from small_backbone import small_backbone
 from fsad.errors import BankError
 from fsad.methods.hypertrans.graph import BankGraph, gap_over_norm
 from fsad.methods.hypertrans.rectification import HypergraphRectificationModule
+from fsad.methods.hypertrans.scorer import HypergraphScorer
 from fsad.methods.hypertrans.settings import Plus, Rectify
 from fsad.nn.adapter import AdaptedExtractor
 
@@ -21,7 +22,7 @@ def make(**changes):
         "rectify_banks": True,
         "plus": Plus(),
     } | changes
-    return HypergraphRectificationModule(
+    return HypergraphScorer(
         AdaptedExtractor(small_backbone(), hidden=8),
         Rectify(hidden=32, scale="median"),
         seed=0,
@@ -35,13 +36,13 @@ def images(count, seed=0):
 
 @torch.no_grad()
 def with_banks(module):
-    for bank, seed in ((module.source_bank, 1), (module.target_bank, 2)):
+    for bank, seed in ((module.banks["source"], 1), (module.banks["target"], 2)):
         domain = bank.domain
-        views = range(module.bank_views(domain))
-        seen = torch.cat([module.bank_view(images(6, seed), domain, view) for view in views])
+        views = range(module.augmentations(domain))
+        seen = torch.cat([module.augment(images(6, seed), domain, view) for view in views])
         rows = module.encode(seen, domain).permute(0, 2, 3, 1).flatten(0, 2)
         bank.fill((rows - rows.mean()) / rows.std(), rows.mean(), rows.std())
-    module.on_test_start()
+    module.prepare()
     return module
 
 
@@ -78,10 +79,10 @@ def test_with_turned_shots_a_shot_turned_by_a_quarter_scores_zero():
 def test_turned_shots_make_the_hypergraph_no_larger_and_score_zero_beside_it():
     once = with_banks(make())
     often = with_banks(make(plus=Plus(rotations=4)))
-    assert len(often.graph.target) == len(once.graph.target)
+    assert len(often.graph().target) == len(once.graph().target)
     assert len(often._target.rows) == 4 * len(once._target.rows)
     beside = ~often._members(len(often._target.rows))
-    assert int(beside.sum()) == 3 * len(once.graph.target)
+    assert int(beside.sum()) == 3 * len(once.graph().target)
     every = torch.cat([torch.rot90(images(6, seed=2), -turn, (2, 3)) for turn in range(4)])
     scores = often.score(every)["target"].flatten()
     # what is no vertex passes through R as a query on both sides
@@ -104,14 +105,14 @@ def test_auto_turns_the_shots_where_source_images_lie_as_they_come(turns, views)
     dataset = [SimpleNamespace(image=torch.rot90(base, turn, (1, 2))) for turn in turns]
     data = SimpleNamespace(source_dataloader=lambda: SimpleNamespace(dataset=dataset))
     module = make(plus=Plus(rotations="auto"))
-    module.look(data)
-    assert (module.bank_views("target"), module.bank_views("source")) == (views, 1)
+    module.inspect_training_images(data)
+    assert (module.augmentations("target"), module.augmentations("source")) == (views, 1)
 
 
 def test_a_number_of_turns_needs_no_look():
     module = make(plus=Plus(rotations=3))
-    module.look(None)
-    assert module.bank_views("target") == 3
+    module.inspect_training_images(None)
+    assert module.augmentations("target") == 3
 
 
 @torch.no_grad()
@@ -123,17 +124,17 @@ def test_alpha_zero_scores_as_without_rectifier():
 @torch.no_grad()
 def test_raw_and_rectified_banks_are_two_options():
     through, raw = with_banks(make()), with_banks(make(rectify_banks=False))
-    torch.testing.assert_close(raw._source.rows, raw.source_bank.rows)
-    assert not torch.allclose(through._source.rows, through.source_bank.rows)
+    torch.testing.assert_close(raw._source.rows, raw.banks["source"].rows)
+    assert not torch.allclose(through._source.rows, through.banks["source"].rows)
 
 
 def test_empty_banks_are_refused_by_name():
     with pytest.raises(BankError, match="bank 'source': expected features, got none"):
-        make().on_test_start()
+        make().prepare()
 
 
 def test_a_training_step_lowers_the_loss_and_repeats_its_dropout():
-    module = with_banks(make())
+    module = HypergraphRectificationModule(with_banks(make()))
     module.log = lambda *_, **__: None
     module.on_fit_start()
     module.train()

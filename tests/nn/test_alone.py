@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from small_backbones import SMALL, cnn, images, vit
 from torch import nn
 
-from fsad.nn.adapter import AdaptedExtractor
+from fsad.nn.adapter import AdaptedExtractor, CachedExtractor
 from fsad.nn.alone import image_by_image
 from fsad.nn.unlearnt import CellExtractor, PixelExtractor, SiftExtractor
 
@@ -70,7 +70,7 @@ def test_clean_features_beside_perturbed_ones_do_not_depend_on_their_batch():
 @pytest.mark.parametrize("kind", [PixelExtractor, CellExtractor, SiftExtractor])
 def test_an_images_features_do_not_depend_on_its_batch_where_nothing_is_learnt(kind):
     for size in (32, 64):
-        assert differences(AdaptedExtractor.plain(kind(size)), size) == []
+        assert differences(CachedExtractor(kind(size)), size) == []
 
 
 def test_each_image_is_alone_on_a_cpu_and_gradients_reach_it():

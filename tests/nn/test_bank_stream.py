@@ -178,15 +178,14 @@ def test_a_capped_bank_is_what_reducing_full_lists_of_rows_gives(
     assert_close(bank.rows, (rows - features.mean()) / features.std())
 
 
-@pytest.mark.parametrize("slack", [0.0, 0.2])
 @pytest.mark.parametrize("max_rows", [12, 40, 100])
-def test_a_capped_bank_covers_clusters_within_the_sum_of_the_radii(clustered, slack, max_rows):
+def test_a_capped_bank_covers_clusters_within_the_sum_of_the_radii(clustered, max_rows):
     features, radius = clustered
-    stream = streamed(features, 1.0, batches=50, max_rows=max_rows, slack=slack)
+    stream = streamed(features, 1.0, batches=50, max_rows=max_rows)
     bank = bank_of(stream)
     found = cover_radius(features, bank.rows * bank.std + bank.mean)
     # 12 points cover every row within the radius, so the best of max_rows points do.
-    assert found <= (stream.reductions + 1) * 2 / (1 - slack) * radius
+    assert found <= (stream.reductions + 1) * 2 * radius
 
 
 @pytest.mark.parametrize("max_rows", [12, 40, 100])
@@ -196,14 +195,6 @@ def test_a_capped_bank_misses_no_cluster(normal, generator, max_rows):
     bank = bank_of(streamed(features, 1.0, batches=50, max_rows=max_rows))
     hit = (bank.rows * bank.std + bank.mean).argmax(dim=1)
     assert torch.equal(hit.unique(), torch.arange(12))
-
-
-def test_slack_reaches_the_coreset(normal):
-    features = normal(1000, 3)  # more than one round
-    exact = bank_of(streamed(features, 0.1))
-    relaxed = bank_of(streamed(features, 0.1, slack=0.5))
-    assert len(exact.rows) == len(relaxed.rows)
-    assert not torch.equal(exact.rows, relaxed.rows)
 
 
 @pytest.mark.parametrize("ratio", [0.1, 1.0])
@@ -265,7 +256,7 @@ def test_maps_are_refused():
 
 @pytest.mark.parametrize("max_rows", [0, -5, 1.5, True, "10"])
 def test_a_cap_out_of_range_is_refused(max_rows):
-    message = r"^method\.bank_max_rows: expected a whole number of at least 1, got "
+    message = r"^max_rows: expected a whole number of at least 1, got "
     with pytest.raises(ConfigError, match=message + rf"{max_rows!r}$"):
         BankStream("source", 0.1, max_rows=max_rows)
 
@@ -284,10 +275,4 @@ def test_an_expectation_out_of_range_is_refused(expected_rows):
 def test_a_ratio_out_of_range_is_refused(domain, ratio, message):
     with pytest.raises(ConfigError) as caught:
         BankStream(domain, ratio)
-    assert str(caught.value) == f"method.banks.{domain}_ratio: expected a number {message}"
-
-
-def test_a_slack_out_of_range_is_refused():
-    message = r"^method\.banks\.coreset_slack: expected a number in \[0, 1\), got 1\.0\. "
-    with pytest.raises(ConfigError, match=message):
-        BankStream("source", 0.1, slack=1.0)
+    assert str(caught.value) == f"{domain} ratio: expected a number {message}"

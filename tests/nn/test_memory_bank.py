@@ -105,7 +105,7 @@ def test_the_rows_move_with_the_module(bank):
 @pytest.mark.parametrize("domain", ["source", "target"])
 def test_an_empty_bank_says_what_fills_it(domain):
     message = rf"^bank '{domain}': expected features, got none\. "
-    message += r"Add MemoryBankBuilder to the stage's callbacks\.$"
+    message += r"Put a BankStage into the plan, before what needs it\.$"
     bank = MemoryBank(domain)
     with pytest.raises(BankError, match=message):
         _ = bank.rows

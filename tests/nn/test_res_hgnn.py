@@ -248,10 +248,10 @@ def test_importing_leaves_the_global_generators_of_torch_and_numpy_alone():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"alpha": 1.3}, r"method\.alpha: expected a number in \[0, 1\], got 1\.3"),
-        ({"hidden": 0}, r"method\.rectify\.hidden: expected a whole number of at least 1, got 0"),
-        ({"dropout": -1}, r"method\.rectify\.dropout: expected a number in \[0, 1\], got -1"),
-        ({"dropout": 1}, r"method\.rectify\.dropout: expected a number below 1, got 1"),
+        ({"alpha": 1.3}, r"alpha: expected a number in \[0, 1\], got 1\.3"),
+        ({"hidden": 0}, r"hidden: expected a whole number of at least 1, got 0"),
+        ({"dropout": -1}, r"dropout: expected a number in \[0, 1\], got -1"),
+        ({"dropout": 1}, r"dropout: expected a number below 1, got 1"),
     ],
 )
 def test_arguments_out_of_range_are_refused_by_name(arguments, message):

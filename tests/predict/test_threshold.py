@@ -15,7 +15,7 @@ from fsad.errors import DataError
 from fsad.scores.threshold import HeldOut, Threshold, read_threshold
 
 CATEGORY = "categories/tile"
-ROWS = [HeldOut("a", 1.0, None, 1.0, 0.5), HeldOut("b", 3.0, None, 3.0, 0.75)]
+ROWS = [HeldOut("a", 1.0, {"target": 1.0}, 0.5), HeldOut("b", 3.0, {"target": 3.0}, 0.75)]
 
 
 def entry_of(folder):
@@ -122,14 +122,6 @@ def test_a_single_shot_has_no_estimate(run, tmp_path):
     assert "a single shot cannot be held out" in found.note
 
 
-def test_scores_in_units_of_the_shots_have_no_estimate(run, tmp_path):
-    calibrated = ("method.plus.calibrate=true", "method.plus.rotations=1")
-    words = ("method=hypertrans_plus", *calibrated, "maps=false")
-    found = read_threshold(run(tmp_path, *words) / CATEGORY / "threshold.json")
-    assert found.image is None
-    assert "scores are in units of what the shots score" in found.note
-
-
 def test_where_one_shot_fewer_is_too_few_it_says_why(run, tmp_path):
     words = ("method=padim", "method.window=1", "maps=false")
     folder = run(tmp_path, *words, without="method.")
@@ -197,7 +189,7 @@ def test_it_changes_no_other_number_of_the_run(run, finished, tmp_path):
     for name in ("perturb", "rectify"):
         path = f"{CATEGORY}/{name}.safetensors"
         states = [
-            torch.cat([value.flatten() for value in stage.module.trained_state().values()])
+            torch.cat([value.flatten() for value in stage.network.state_dict().values()])
             for folder in (without, finished)
             for stage in load_trained(folder).plan.stages
             if stage.name == name
@@ -232,4 +224,4 @@ def test_a_plan_laid_out_again_lacks_no_file(finished):
         finished / CATEGORY,
         "cpu",
     )
-    assert torch.equal(again.scorer.target_bank.rows, trained.scorer.target_bank.rows)
+    assert torch.equal(again.scorer.banks["target"].rows, trained.scorer.banks["target"].rows)

@@ -14,7 +14,8 @@ from omegaconf import OmegaConf
 
 from fsad.engine.trained import load_trained
 from fsad.errors import ConfigError, DataError, MissingDataError, RunError, WeightsError
-from fsad.scores.scored import Fusion, scores_by_domain
+from fsad.scores.combination import MapMaker, two_domains
+from fsad.scores.score_set import from_tensors
 from fsad.storage.tensors import read_tensors
 
 CATEGORY = "categories/tile"
@@ -41,7 +42,7 @@ def test_the_runs_test_images_get_the_scores_and_maps_that_they_had(run_of, meth
     folder = run_of(method)
     images, trained = images_tested_by(folder), load_trained(folder)
     scores = trained.score(images)
-    fused, maps = trained.fused(scores)
+    fused, maps = trained.combined(scores)
     rows = rows_of(folder)
     assert fused.tolist() == pytest.approx([float(row["score"]) for row in rows], rel=1e-6)
     for domain in ("source", "target"):
@@ -49,17 +50,17 @@ def test_the_runs_test_images_get_the_scores_and_maps_that_they_had(run_of, meth
         assert (domain in scores) == bool(known)
         if known:
             assert scores[domain].images.tolist() == pytest.approx(known, rel=1e-6)
-    stored = scores_by_domain(read_tensors(folder / CATEGORY / "patch_scores.safetensors")[0])
-    fusion = Fusion(64, trained.sigma, trained.beta)
-    _, theirs = trained.fused(stored)
+    stored = from_tensors(read_tensors(folder / CATEGORY / "patch_scores.safetensors")[0])
+    maker = MapMaker(64, trained.sigma, trained.combination)
+    _, theirs = trained.combined(stored)
     torch.testing.assert_close(maps, theirs, rtol=1e-6, atol=1e-6)
-    assert maps.shape == (len(rows), fusion.size, fusion.size)
+    assert maps.shape == (len(rows), maker.size, maker.size)
 
 
 def test_an_images_score_does_not_depend_on_the_others(finished):
     images, trained = images_tested_by(finished)[:3], load_trained(finished)
-    together, _ = trained.fused(trained.score(images))
-    alone = [trained.fused(trained.score(image[None]))[0] for image in images]
+    together, _ = trained.combined(trained.score(images))
+    alone = [trained.combined(trained.score(image[None]))[0] for image in images]
     torch.testing.assert_close(together, torch.cat(alone), rtol=1e-6, atol=1e-6)
 
 
@@ -67,7 +68,8 @@ def test_it_says_what_the_run_was(finished):
     trained = load_trained(finished)
     config = OmegaConf.load(finished / "config.yaml")
     assert (trained.category, trained.method, trained.image_size) == ("tile", "hypertrans", 64)
-    assert (trained.beta, trained.sigma) == (config.method.beta, config.method.sigma)
+    assert trained.combination == two_domains(config.method.beta)
+    assert trained.sigma == config.method.sigma
     assert not trained.scorer.training
 
 
@@ -81,9 +83,9 @@ def test_the_dataset_may_be_gone_and_the_folder_elsewhere(copy):
 def test_a_run_that_tested_another_has_its_banks_there(finished, run, tmp_path):
     again = run(tmp_path / "again", f"ckpt={finished}", "method.beta=0.1", "maps=false")
     trained = load_trained(again)
-    assert trained.beta == 0.1
+    assert trained.combination == two_domains(0.1)
     assert trained.folder == again / CATEGORY
-    fused, _ = trained.fused(trained.score(images_tested_by(finished)))
+    fused, _ = trained.combined(trained.score(images_tested_by(finished)))
     known = [float(row["score"]) for row in rows_of(again)]
     assert fused.tolist() == pytest.approx(known, rel=1e-6)
 

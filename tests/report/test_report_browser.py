@@ -185,7 +185,10 @@ def test_the_outline_slider_draws_on_the_maps(here):
     assert found[1] > 64  # half of the map is inside: its outline is longer than a side
 
 
-HELD_OUT = [HeldOut("a.tiff", 5.9, 6.0, 5.8, 5.5), HeldOut("b.tiff", 6.1234, 6.2, 5.9, 5.75)]
+HELD_OUT = [
+    HeldOut("a.tiff", 5.9, {"source": 6.0, "target": 5.8}, 5.5),
+    HeldOut("b.tiff", 6.1234, {"source": 6.2, "target": 5.9}, 5.75),
+]
 
 
 def test_the_sliders_start_where_the_run_set_its_own_threshold(visit, dataset, tmp_path):

@@ -115,7 +115,7 @@ def test_the_settings_of_a_row_are_read_from_its_config(tmp_path):
 
 
 def test_a_switch_beyond_the_paper_that_is_off_is_as_if_it_were_not_there(tmp_path):
-    off = {"excess": False, "calibrate": False, "rotations": 1}
+    off = {"excess": False, "rotations": 1}
     run(tmp_path / "a", {"bagel": 0.4}, seed=0)
     run(tmp_path / "b", {"bagel": 0.6}, seed=1, plus=off)
     run(tmp_path / "c", {"bagel": 0.8}, plus=off | {"rotations": 4})
@@ -123,6 +123,37 @@ def test_a_switch_beyond_the_paper_that_is_off_is_as_if_it_were_not_there(tmp_pa
     assert sorted((line["n"], line["image_auroc"]) for line in lines) == [
         ("1/2", "0.800"),  # of two draws it lacks one
         ("2", "0.500 ± 0.141"),
+    ]
+
+
+HYPERTRANS = {"_target_": "fsad.methods.hypertrans.HyperTrans"}
+
+
+def test_a_retired_setting_at_its_default_is_as_if_it_were_not_there(tmp_path):
+    old = {
+        "plus": {"excess": True, "calibrate": False, "rotations": 4},
+        "perturb": {"std": 0.75, "factors": "channel"},
+        "banks": {"target_ratio": 1.0, "coreset_slack": 0.0},
+        "coreset_slack": 0.0,
+    }
+    new = {
+        "plus": {"excess": True, "rotations": 4},
+        "perturb": {"std": 0.75},
+        "banks": {"target_ratio": 1.0},
+    }
+    run(tmp_path / "a", {"bagel": 0.4}, seed=0, **HYPERTRANS, **old)
+    run(tmp_path / "b", {"bagel": 0.6}, seed=1, **HYPERTRANS, **new)
+    (line,) = (line for line in lines_of(tmp_path) if line["score"] == "fused")
+    assert (line["n"], line["image_auroc"]) == ("2", "0.500 ± 0.141")
+
+
+def test_a_retired_setting_that_did_something_is_shown(tmp_path):
+    run(tmp_path / "a", {"bagel": 0.4}, **HYPERTRANS, banks={"coreset_slack": 0.1})
+    run(tmp_path / "b", {"bagel": 0.6}, **HYPERTRANS, banks={})
+    lines = [line for line in lines_of(tmp_path) if line["score"] == "fused"]
+    assert sorted((line["coreset_slack"], line["image_auroc"]) for line in lines) == [
+        ("0.1", "0.400"),
+        ("–", "0.600"),
     ]
 
 

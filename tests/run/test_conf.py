@@ -1,9 +1,11 @@
 """The configuration: every option composes, typos are refused, runs can take over other runs."""
 
+import re
 from itertools import product
 from pathlib import Path
 
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException
@@ -148,12 +150,12 @@ def test_a_required_key_without_value_is_named_with_its_remedy():
         ("method.rectify_banks=maybe", "method.rectify_banks: expected true or false, got 'maybe'"),
         ("method.stages.perturb=2", "method.stages.perturb: expected true or false, got 2"),
         ("method.perturb.std=0", "method.perturb.std: expected a number above 0, got 0"),
-        ("method.perturb.factors=x", "method.perturb.factors: expected one of channel, spatial"),
         ("method.banks.source_ratio=0", "method.banks.source_ratio: expected a number above 0"),
         (
             "method.rectify.scale=two",
             "method.rectify.scale: expected one of one, median, got 'two'",
         ),
+        ("method.rectify.dropout=1", "method.rectify.dropout: expected a number below 1, got 1"),
         ("method.rectify.epochs=0", "method.rectify.epochs: expected a whole number of at least 1"),
     ],
 )
@@ -331,6 +333,62 @@ def test_a_job_of_a_resumed_sweep_names_the_first_setting_that_differs(
     message = rf"^{key}: expected {before} as in '{sweep}/0', got {now}\. Go on with a sweep as it"
     with pytest.raises(ConfigError, match=message):
         go_on_with(sweep, 0, *words)
+
+
+def test_a_job_of_a_sweep_begun_with_retired_settings_goes_on(sweep):
+    file = sweep / "0/config.yaml"
+    before = OmegaConf.load(file)
+    before.method.perturb.factors = "channel"
+    before.method.banks.coreset_slack = 0.0
+    file.write_text(OmegaConf.to_yaml(before))
+    assert go_on_with(sweep, 0, "method.beta=0.2").resume == str(sweep / "0")
+
+
+RETIRED = {
+    "method.plus.calibrate": ("false", "true"),
+    "method.perturb.factors": ("channel", "spatial"),
+    "method.banks.coreset_slack": ("0.0", "0.1"),
+    "method.coreset_slack": ("0.0", "0.1"),
+}
+
+
+def set_in(run, key, value):
+    config = OmegaConf.load(run / "config.yaml")
+    OmegaConf.update(config, key, yaml.safe_load(value))
+    (run / "config.yaml").write_text(OmegaConf.to_yaml(config))
+
+
+@pytest.mark.parametrize("word", ["resume", "ckpt"])
+@pytest.mark.parametrize("key", RETIRED)
+def test_a_retired_setting_that_did_what_is_done_today_is_dropped(stored, word, key):
+    set_in(stored, key, RETIRED[key][0])
+    words = [f"{word}={stored}"]
+    cfg = settle(composed(*words), words)
+    assert OmegaConf.select(cfg, key) is None
+    assert cfg.method.beta == 0.2
+
+
+@pytest.mark.parametrize("word", ["resume", "ckpt"])
+@pytest.mark.parametrize("key", RETIRED)
+def test_a_retired_setting_that_did_something_else_is_refused(stored, word, key):
+    neutral, other = RETIRED[key]
+    set_in(stored, key, other)
+    message = (
+        f"{stored}/config.yaml: expected {key}={neutral}, got {other}: this version no longer "
+        "has the setting. Use the version that made the run."
+    )
+    words = [f"{word}={stored}"]
+    with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
+        settle(composed(*words), words)
+
+
+@pytest.mark.parametrize("key", RETIRED)
+def test_anothers_method_may_have_a_setting_of_a_retired_ones_name(stored, key):
+    set_in(stored, "method._target_", "mine.Method")
+    set_in(stored, key, RETIRED[key][1])
+    words = [f"resume={stored}"]
+    cfg = settle(composed(*words), words)
+    assert OmegaConf.select(cfg, key) == yaml.safe_load(RETIRED[key][1])
 
 
 def test_a_sweep_over_ckpt_goes_on_too(sweep, stored):

@@ -32,7 +32,6 @@ MORE = {
     "depth_inet": ("method.timm_name=resnet18", "method.pretrained=false"),
     "anomalydino": ("method.rotations=2", "method.threshold=0.1"),
 }
-CALIBRATED = ("method=hypertrans_plus", "method.plus.calibrate=true", "method.plus.rotations=1")
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +130,7 @@ def test_reweighting_changes_image_scores_alone(run, runs, tmp_path):
 
 
 def test_beyond_the_paper_a_run_calls_itself_so_and_can_be_tested_again(run, tmp_path):
-    folder = run(tmp_path / "run", *CALIBRATED)
+    folder = run(tmp_path / "run", "method=hypertrans_plus", "method.plus.rotations=1")
     result = result_of(folder)
     assert result["method"] == "hypertrans_plus"
     again = result_of(run(tmp_path / "again", f"ckpt={folder}", "method.beta=0.6"))
@@ -152,7 +151,7 @@ def test_what_auto_chose_stays_with_the_banks_and_gives_the_numbers_of_that_many
     words = ("method=hypertrans_plus", "method.stages.rectify=true", "maps=false")
     with caplog.at_level("INFO", logger="fsad"):
         chosen = run(tmp_path / "chosen", *words)
-    views = load_trained(chosen).scorer.bank_views("target")
+    views = load_trained(chosen).scorer.augmentations("target")
     assert f"rotations: {views}, as source images match unturned in " in caplog.text
     told = run(tmp_path / "told", *words, f"method.plus.rotations={views}")
     for ours, theirs in zip(rows_of(chosen), rows_of(told), strict=True):
@@ -171,18 +170,6 @@ def test_what_auto_chose_stays_with_the_banks_and_gives_the_numbers_of_that_many
                 "method.rectify_banks=false",
             ],
             r"method\.rectify_banks: expected true with method\.plus, got false",
-        ),
-        (
-            ["method=hypertrans_plus", "method.plus.calibrate=true"],
-            r"method\.plus\.calibrate: expected method\.plus\.rotations=1 with it, got auto",
-        ),
-        (
-            [*CALIBRATED, "method.banks.target_ratio=0.5"],
-            r"method\.plus\.calibrate: expected a target bank of every patch, got .*ratio=0\.5",
-        ),
-        (
-            [*CALIBRATED, "method.bank_max_rows=100"],
-            r"method\.plus\.calibrate: expected .* method\.bank_max_rows=100",
         ),
         (
             ["method=padim", "method.window=1", "data.shots=1"],

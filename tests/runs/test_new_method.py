@@ -7,39 +7,38 @@ from types import ModuleType
 import pytest
 import torch
 
-from fsad.engine.bank_builder import MemoryBankBuilder
-from fsad.engine.plan import Plan
-from fsad.engine.stage_module import ScoringModule
+from fsad.engine.plan import Method, Plan
+from fsad.engine.scorer import BankScorer
+from fsad.engine.stage import BankStage
 from fsad.engine.trained import load_trained
 from fsad.functional.scoring import patch_scores
-from fsad.nn.adapter import AdaptedExtractor
+from fsad.nn.adapter import CachedExtractor
 from fsad.report.scores import read_scores
 from fsad.results.record import read_category, read_result
+from fsad.scores.combination import two_domains
 
 BETA, SIGMA = 0.5, 2.5  # fixed, and no settings
 
 
-class NearestScorer(ScoringModule):
+class NearestScorer(BankScorer):
     def score(self, images):
-        features = self.target_bank.normalize(self.encode(images, "target"))
+        features = self.banks["target"].normalize(self.encode(images, "target"))
         return {
-            "source": patch_scores(features, self.source_bank.rows),
-            "target": patch_scores(features, self.target_bank.rows),
+            "source": patch_scores(features, self.banks["source"].rows),
+            "target": patch_scores(features, self.banks["target"].rows),
         }
 
 
-class Nearest:
+class Nearest(Method):
     name = "nearest"
 
     def __init__(self, source_ratio, seed):
         self.source_ratio, self.seed = source_ratio, seed
 
-    def plan(self, extractor, banks_path):
-        plain = AdaptedExtractor(extractor)
-        plain.enabled = False
-        ratios = {"source": self.source_ratio, "target": 1.0}
-        banks = MemoryBankBuilder(banks_path, ratios)
-        return Plan([], NearestScorer(plain), banks, beta=BETA, sigma=SIGMA)
+    def plan(self, extractor):
+        scorer = NearestScorer(CachedExtractor(extractor), "source", "target")
+        banks = BankStage(scorer, {"source": self.source_ratio, "target": 1.0})
+        return Plan([banks], scorer, two_domains(BETA), SIGMA)
 
 
 @pytest.fixture
@@ -74,13 +73,14 @@ def test_report_and_prediction_learn_a_fixed_beta_and_sigma_from_the_run(folder,
     monkeypatch.setitem(globals(), "SIGMA", 3.5)  # the code went on, the run stays as it was
     assert load_trained(folder).sigma == 2.5
     entry = json.loads((folder / "result.json").read_text())["categories"]["tile"]
-    own = {"beta", "sigma", "scores_digest", "digest"}
+    own = {"beta", "sigma", "combination", "scores_digest", "digest"}
     assert record.keys() - entry.keys() == own  # a result stays as agreed
 
 
 def test_of_a_run_without_that_record_the_plan_is_asked(folder):
     path = folder / "categories/tile/category.json"
     record = json.loads(path.read_text())
-    del record["beta"], record["sigma"], record["digest"]
+    del record["combination"], record["beta"], record["sigma"], record["digest"]
     path.write_text(json.dumps(record))
-    assert (load_trained(folder).beta, load_trained(folder).sigma) == (BETA, SIGMA)
+    assert load_trained(folder).combination == two_domains(BETA)
+    assert load_trained(folder).sigma == SIGMA

@@ -4,7 +4,7 @@ import json
 
 from fsad.data.mvtec3d import MVTec3D
 from fsad.engine.leave_one_out import set_threshold
-from fsad.methods.hypertrans.rectification import HypergraphRectificationModule
+from fsad.engine.stage_module import TestLoop
 
 
 def test_before_the_test_stage_only_source_rgb_and_the_shots_depth_are_read(
@@ -25,7 +25,7 @@ def test_before_the_test_stage_only_source_rgb_and_the_shots_depth_are_read(
 
     for name in ("read", "read_mask", "read_part"):
         watch(name)
-    start = HypergraphRectificationModule.on_test_start
+    start = TestLoop.on_test_start
 
     def test_starts(self):
         if stage[0] == "before":
@@ -36,7 +36,7 @@ def test_before_the_test_stage_only_source_rgb_and_the_shots_depth_are_read(
         stage[0] = "for the threshold"
         return set_threshold(*arguments)
 
-    monkeypatch.setattr(HypergraphRectificationModule, "on_test_start", test_starts)
+    monkeypatch.setattr(TestLoop, "on_test_start", test_starts)
     monkeypatch.setattr("fsad.engine.category_run.set_threshold", threshold_starts)
     run(tmp_path, "maps=false")
 

@@ -16,6 +16,7 @@ from outcome import numbers
 from fsad.engine.bank_builder import MemoryBankBuilder
 from fsad.methods.hypertrans.perturbation import DomainPerturbationModule
 from fsad.methods.hypertrans.rectification import HypergraphRectificationModule
+from fsad.methods.hypertrans.scorer import HypergraphScorer
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,7 +51,7 @@ def at_step(step):
         pytest.param(
             HypergraphRectificationModule, "training_step", at_step(11), id="inside rectify"
         ),
-        pytest.param(HypergraphRectificationModule, "score", lambda _: True, id="in the test"),
+        pytest.param(HypergraphScorer, "score", lambda _: True, id="in the test"),
     ],
 )
 def test_a_killed_run_resumes_to_the_same_result(

@@ -227,7 +227,7 @@ def test_ckpt_names_a_category_that_the_run_did_not_have(finished, run, tmp_path
     from fsad.errors import RunError
 
     message = (
-        r"ckpt: expected a finished category in '.*knob', got one without banks\. .* "
+        r"ckpt: expected a finished category in '.*knob', got none\. .* "
         rf"finish it first: python train\.py resume={re.escape(str(finished))}$"
     )
     with pytest.raises(RunError, match=message):

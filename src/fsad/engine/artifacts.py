@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fsad.engine.banks import fill_banks
 from fsad.engine.checkpoint import refuse_other_backbone
-from fsad.engine.plan import Method, Plan, Stage
+from fsad.engine.plan import Method, Plan
+from fsad.engine.stage import FitStage
 from fsad.errors import DataError, MissingDataError
 from fsad.nn.extractor import PatchExtractor
 from fsad.storage.tensors import read_tensors, write_tensors
@@ -58,8 +60,8 @@ class StageArtifact:
             ) from error
 
 
-def restore(stage: Stage, path: Path, extractor: PatchExtractor) -> StageArtifact:
-    """Put a finished stage's weights into its module.
+def restore(stage: FitStage, path: Path, extractor: PatchExtractor) -> StageArtifact:
+    """Put a finished stage's weights into its network.
 
     Args:
         stage: The stage, untrained.
@@ -73,7 +75,7 @@ def restore(stage: Stage, path: Path, extractor: PatchExtractor) -> StageArtifac
     artifact = StageArtifact.read(path)
     refuse_other_backbone(artifact.backbone, extractor)
     try:
-        stage.module.load_trained_state(artifact.state)
+        stage.network.load_state_dict(artifact.state)
     except RuntimeError as error:
         raise DataError(
             f"{path}: expected the weights of stage '{stage.name}' with these settings, "
@@ -87,7 +89,7 @@ def trained_plan(
 ) -> Plan:
     """Lay a finished category out again, with what its stages trained and its banks filled.
 
-    What ``on_test_start`` prepares is left to the caller.
+    What the scorer prepares is left to the caller.
 
     Args:
         method: The method.
@@ -103,11 +105,14 @@ def trained_plan(
         DataError: A file is damaged, foreign, or of other settings.
         RunError: It was trained with another backbone.
     """
-    plan = method.plan(extractor, _there(folder / "banks.safetensors"))
+    plan = method.plan(extractor)
     for stage in plan.stages:
-        restore(stage, _there(folder / f"{stage.name}.safetensors"), extractor)
+        path = _there(folder / f"{stage.name}.safetensors")
+        if isinstance(stage, FitStage):
+            restore(stage, path, extractor)
     plan.scorer.to(device).eval()
-    plan.builder.read(plan.scorer)
+    if plan.bank_stage:
+        fill_banks(plan.bank_stage, folder / f"{plan.bank_stage.name}.safetensors")
     return plan
 
 

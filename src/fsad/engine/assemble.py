@@ -70,12 +70,12 @@ def build_extractor(
     Raises:
         FsadError: A setting is out of range, or the weights cannot be had.
     """
-    own = getattr(method, "own_extractor", None)  # of methods that are about their features
-    if own:
-        extractor: PatchExtractor = own(cfg.data.image_size)
-    else:
+
+    def configured() -> PatchExtractor:
         settings: Any = OmegaConf.to_container(cfg.backbone, resolve=True)
-        extractor = backbone(settings)
+        return backbone(settings)
+
+    extractor = method.build_extractor(cfg.data.image_size, configured)
     precision = check_choice("trainer.precision", cfg.trainer.precision, PRECISIONS)
     extractor.autocast = PRECISIONS[precision]
     return extractor
@@ -114,7 +114,7 @@ def refuse_foreign(config: DictConfig) -> None:
         DataError: It does.
     """
     kinds: dict[str, tuple[str, Callable[[type], bool]]] = {
-        "method": ("a method", lambda it: hasattr(it, "plan")),
+        "method": ("a method", lambda it: issubclass(it, Method)),
         "backbone": ("a backbone", lambda it: issubclass(it, PatchExtractor)),
     }
     for group, (wanted, fits) in kinds.items():

@@ -1,8 +1,7 @@
 """What stage checkpoints hold instead of a frozen backbone, and the check of a loss."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,21 +15,34 @@ def backbone_identity(extractor: PatchExtractor) -> dict[str, str]:
     return {"name": extractor.name, "sha256": extractor.sha256}
 
 
-def leave_out_backbone(checkpoint: dict[str, Any], extractor: PatchExtractor) -> None:
-    """Keep what is trained in a Lightning checkpoint, and name the backbone and the banks.
+def take_network(stored: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
+    """Find the state of what a stage trains in the ``state_dict`` of its checkpoint.
 
-    The banks have a file of their own.
+    Checkpoints of earlier versions hold it under other names, among much else: there a tensor is
+    known by how its name ends.
+
+    Args:
+        stored: The checkpoint's.
+        names: Of the network's tensors.
+
+    Returns:
+        The network's state.
 
     Raises:
-        RunError: The backbone is not frozen, so that leaving it out would lose what it learnt.
+        DataError: The checkpoint is of another network.
     """
-    extractor.refuse_training()
-    checkpoint["backbone"] = backbone_identity(extractor)
-    checkpoint["state_dict"] = {
-        name: value
-        for name, value in checkpoint["state_dict"].items()
-        if not name.startswith(("extractor.extractor.", "source_bank.", "target_bank."))
-    }
+    state = {}
+    for name in names:
+        found = [key for key in stored if key == f"network.{name}"] or [
+            key for key in stored if key.endswith(f".{name}") and "extractor.extractor." not in key
+        ]
+        if len(found) != 1:
+            raise DataError(
+                f"checkpoint: expected '{name}' of the network that the stage trains, got "
+                f"{len(found)} of that name. Delete the stage's .ckpt to have it start again."
+            )
+        state[name] = stored[found[0]]
+    return state
 
 
 def refuse_other_backbone(stored: Mapping[str, str], extractor: PatchExtractor) -> None:

@@ -1,19 +1,20 @@
 """What the shots score, each against the others: all that is known of good images."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from fsad.data.datamodule import DataModule
-from fsad.engine.plan import Plan
-from fsad.engine.stage_module import ScoringModule
+from fsad.engine.plan import HoldOut, Plan
+from fsad.engine.scorer import BankScorer, Control
 from fsad.errors import BankError, ConfigError, ShapeError, message_of
 from fsad.nn.bank_stream import BankStream
 from fsad.runtime.progress import track
-from fsad.scores.scored import DOMAINS, IMAGES, Fusion, Scores, complete, scores_by_domain
+from fsad.scores.combination import MapMaker
+from fsad.scores.score_set import Scores, ScoreSet, complete, from_tensors, to_tensors
 from fsad.scores.threshold import HeldOut, Threshold
 from fsad.storage.tensor_store import TensorStore
 
@@ -35,7 +36,7 @@ def set_threshold(
     plan: Plan,
     again: Callable[[], Plan],
     data: DataModule,
-    fusion: Fusion,
+    maker: MapMaker,
     shelf: Shelf,
     names: Sequence[str],
 ) -> Threshold:
@@ -47,7 +48,7 @@ def set_threshold(
         plan: The run's, to see what it is made of.
         again: Returns the same plan anew, trained, with its banks filled.
         data: One category's data.
-        fusion: How scores become maps, and two domains' one.
+        maker: How patch scores become maps, and the parts of a score one.
         shelf: Where the scores may lie already.
         names: The shots' files.
 
@@ -76,20 +77,18 @@ def set_threshold(
                 return Threshold.none(f"the shots cannot be held out ({message_of(error)})")
         seconds = time.perf_counter() - start
         if shelf.store:
-            shelf.store.put(shelf.key, _columns(scores), {"seconds": str(seconds)})
+            shelf.store.put(shelf.key, to_tensors(scores), {"seconds": str(seconds)})
     else:
-        scores, seconds = scores_by_domain(entry.tensors), float(entry.metadata["seconds"])
-    return Threshold.of(_rows(scores, fusion, names), seconds)
+        scores, seconds = from_tensors(entry.tensors), float(entry.metadata["seconds"])
+    return Threshold.of(_rows(scores, maker, names), seconds)
 
 
 def _why_not(plan: Plan, shots: int) -> str:
     """Tell why nothing can be estimated; empty if it can."""
-    if type(plan.scorer).score is ScoringModule.score:
+    if isinstance(plan.scorer, Control):
         return "the method scores no image by itself"
-    if "target" not in plan.builder.ratios and plan.stages:
+    if plan.held_out == HoldOut.NONE:
         return "the method learns from the shots without a bank of them: none can be held out"
-    if plan.scorer.unit_of_shots:
-        return "scores are in units of what the shots score, which change with each held out"
     if shots < 2:
         return "a single shot cannot be held out and compared with others; pass --threshold"
     return ""
@@ -100,8 +99,8 @@ def leave_one_out(again: Callable[[], Plan], images: Tensor) -> dict[str, Scores
     """Score every shot against a target bank of the others.
 
     The bank is made as :class:`~fsad.engine.bank_builder.MemoryBankBuilder` makes it, with the
-    same ratio, slack and cap, and its own mean and deviation. The source bank and what was trained
-    stay, and have seen the shot. A method without a target bank has not, and scores it as it is.
+    same ratio and cap, and its own mean and deviation. The source bank and what was trained stay,
+    and have seen the shot. A method that never saw the shots scores them as they are.
 
     Args:
         again: Returns a trained plan with its banks filled, another one each time: what a method
@@ -109,7 +108,7 @@ def leave_one_out(again: Callable[[], Plan], images: Tensor) -> dict[str, Scores
         images: The shots, ``(k, 3, S, S)``, k at least 2.
 
     Returns:
-        By domain, in the order of the shots, on the CPU.
+        By part, in the order of the shots, on the CPU.
 
     Raises:
         ConfigError, BankError, ShapeError: The method cannot do with one shot fewer.
@@ -118,48 +117,47 @@ def leave_one_out(again: Callable[[], Plan], images: Tensor) -> dict[str, Scores
     said = []
     for place in track(range(len(images)), "threshold", len(images)):
         plan = again()
-        scorer, builder = plan.scorer, plan.builder
-        if "target" in builder.ratios:
-            rows = _rows_of(scorer, images) if rows is None else rows
+        scorer = plan.scorer
+        if plan.held_out == HoldOut.REBANK:
+            assert plan.bank_stage is not None
+            rows = _rows_of(plan.bank_stage.scorer, images) if rows is None else rows
             others = torch.cat([rows[:, :place], rows[:, place + 1 :]], dim=1).flatten(0, 2)
             stream = BankStream(
                 "target",
-                builder.ratios["target"],
-                builder.slack,
-                builder.max_rows,
+                plan.bank_stage.ratios["target"],
+                max_rows=plan.bank_stage.max_rows,
                 expected_rows=len(others),
             )
             stream.add(others)
-            stream.fill(scorer.target_bank)
-        scorer.on_test_start()
+            stream.fill(plan.bank_stage.scorer.banks["target"])
+        scorer.prepare()
         said.append(complete(scorer.score(images[place : place + 1].to(scorer.device))))
-    return {
-        domain: Scores(
-            torch.cat([each[domain].patches for each in said]).cpu(),
-            torch.cat([each[domain].images for each in said]).cpu(),
-        )
-        for domain in said[0]
-    }
+    return {name: _stacked([each[name] for each in said]) for name in said[0]}
 
 
-def _rows_of(scorer: ScoringModule, images: Tensor) -> Tensor:
+def _stacked(scores: Sequence[Scores]) -> Scores:
+    """Put the scores of single images together, on the CPU."""
+    patches = [each.patches for each in scores if each.patches is not None]
+    return Scores(
+        torch.cat(patches).cpu() if patches else None,
+        torch.cat([each.images for each in scores]).cpu(),
+    )
+
+
+def _rows_of(scorer: BankScorer, images: Tensor) -> Tensor:
     """Return patch features view by view, image by image, ``(views, k, h * w, c)``."""
     views = [
-        scorer.encode(scorer.bank_view(images.to(scorer.device), "target", number), "target")
-        for number in range(scorer.bank_views("target"))
+        scorer.encode(scorer.augment(images.to(scorer.device), "target", number), "target")
+        for number in range(scorer.augmentations("target"))
     ]
     return torch.stack([view.flatten(2).transpose(1, 2) for view in views])
 
 
-def _columns(scores: Mapping[str, Scores]) -> dict[str, Tensor]:
-    patches = {domain: each.patches for domain, each in scores.items()}
-    return patches | {domain + IMAGES: each.images for domain, each in scores.items()}
-
-
-def _rows(scores: Mapping[str, Scores], fusion: Fusion, names: Sequence[str]) -> list[HeldOut]:
-    images, maps = fusion.fuse(scores)
-    known = {domain: each.images.tolist() for domain, each in scores.items()}
-    sources, targets = (known.get(domain, [None] * len(names)) for domain in DOMAINS)
-    highest = maps.amax(dim=(1, 2)).tolist()
-    columns = zip(names, images.tolist(), sources, targets, highest, strict=True)
-    return [HeldOut(*row) for row in columns]
+def _rows(scores: ScoreSet, maker: MapMaker, names: Sequence[str]) -> list[HeldOut]:
+    images, maps = maker.combine(scores)
+    rows = []
+    for place, name in enumerate(names):
+        parts = {part: float(each.images[place]) for part, each in scores.items()}
+        highest = None if maps is None else float(maps[place].max())
+        rows.append(HeldOut(name, float(images[place]), parts, highest))
+    return rows

@@ -15,6 +15,7 @@ from fsad.errors import DataError, FsadError, RunError, message_of
 from fsad.nn.extractor import PatchExtractor
 from fsad.results.record import CategoryResult, ScoreRow, write_result, write_scores
 from fsad.runtime.processes import is_first, is_several
+from fsad.scores.parts import parts_in
 from fsad.storage.csv_cells import plain
 from fsad.storage.regular import refuse_irregular
 
@@ -129,22 +130,24 @@ def _rows(job: Job, name: str) -> list[ScoreRow]:
     try:
         refuse_irregular(path)
         with path.open(encoding="utf-8", newline="") as file:
-            return [
-                ScoreRow(
-                    plain(row["category"]),
-                    plain(row["image"]),
-                    bool(int(row["label"])),
-                    plain(row["defect"]),
-                    float(row["score"]),
-                    *(
-                        float(row[it]) if row[it] else None
-                        for it in ("score_source", "score_target")
-                    ),
-                )
-                for row in csv.DictReader(file)
-            ]
+            return [_score_row(row) for row in csv.DictReader(file)]
     except (OSError, KeyError, ValueError) as error:
         raise DataError(
             f"{path}: expected the scores of a finished category, got a file that cannot be read. "
             "Delete category.json beside it to have the category tested again."
         ) from error
+
+
+def _score_row(row: Mapping[str, str]) -> ScoreRow:
+    """Read a line of ``scores.csv``."""
+    parts = parts_in(row)
+    return ScoreRow(
+        plain(row["category"]),
+        plain(row["image"]),
+        bool(int(row["label"])),
+        plain(row["defect"]),
+        float(row["score"]),
+        parts.pop("source", None),
+        parts.pop("target", None),
+        parts,
+    )

@@ -1,44 +1,29 @@
-"""What a method hands to the pipeline: its stages in order and the module that scores."""
+"""What a method hands to the engine: its stages in order, and what scores after them."""
 
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from enum import Enum
 
-from torch import Tensor
-
-from fsad.data.datamodule import DataModule
-from fsad.engine.bank_builder import MemoryBankBuilder
-from fsad.engine.stage_module import ScoringModule, StageModule
+from fsad.engine.scorer import Scorer
+from fsad.engine.stage import BankStage, FitStage, Settings, Stage
 from fsad.nn.extractor import PatchExtractor
+from fsad.scores.combination import Combination
 
-Settings = Mapping[str, Any]
-Embeddings = Callable[[DataModule], Mapping[str, Tensor]]
-"""(training images and shots) -> sets of features ``(r, c)`` by name, for figures."""
+ALONE = Combination()
+"""Of one part, which is the whole score."""
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One fit.
+class HoldOut(Enum):
+    """How a shot is scored as if it were a new image, for the threshold.
 
-    Attributes:
-        name: Names its files and log keys.
-        module: What trains.
-        epochs: How many.
-        checkpoint_every: Epochs between two checkpoints of the unfinished stage.
-        depends: The settings of the method that decide what it trains, besides the data, the
-            backbone and the stages before it. Runs that agree in these share the result. None is
-            all of the method's settings.
-        embeddings: Called when the category is tested, the banks are filled and the module is on
-            its device; what it returns is kept. None where there is nothing to show.
+    ``REBANK``: against a target bank of the other shots. ``UNSEEN``: as it is, for the method has
+    never seen it. ``NONE``: not at all, for it was trained on.
     """
 
-    name: str
-    module: StageModule
-    epochs: int
-    checkpoint_every: int
-    depends: Settings | None = None
-    embeddings: Embeddings | None = None
+    REBANK = "rebank"
+    UNSEEN = "unseen"
+    NONE = "none"
 
 
 @dataclass(frozen=True)
@@ -46,33 +31,57 @@ class Plan:
     """One category's run.
 
     Attributes:
-        stages: The fits, in order.
-        scorer: The module whose test loop scores; it may also be a stage's.
-        builder: Fills the scorer's banks when its stage, or else the test, starts.
-        beta: Share of the source domain in the fused score.
+        stages: The fits and the banks, in order.
+        scorer: What scores when they are over.
+        combination: How the parts of the score become one.
         sigma: Blur of the anomaly maps in pixels.
-        banks_depend: As ``depends`` of a stage, for the banks.
-        scores_depend: The same for the patch scores; beta and sigma come after them.
+        held_out: How a shot is scored for the threshold.
+        scores_depend: As ``depends`` of a stage, for the patch scores; combination and sigma
+            come after them.
     """
 
-    stages: list[Stage]
-    scorer: ScoringModule
-    builder: MemoryBankBuilder
-    beta: float
+    stages: Sequence[Stage]
+    scorer: Scorer
+    combination: Combination = ALONE
     sigma: float = 4.0
-    banks_depend: Settings | None = None
+    held_out: HoldOut = HoldOut.REBANK
     scores_depend: Settings | None = None
 
+    @property
+    def fits(self) -> list[FitStage]:
+        """The stages that train."""
+        return [stage for stage in self.stages if isinstance(stage, FitStage)]
 
-class Method(Protocol):
-    """A few-shot method.
+    @property
+    def bank_stage(self) -> BankStage | None:
+        """The stage that fills the banks; None where the scorer has none."""
+        return next((stage for stage in self.stages if isinstance(stage, BankStage)), None)
 
-    One that is about features of its own has a method ``own_extractor(image_size)`` besides, and
-    gets what that returns instead of the configured backbone.
-    """
+
+class Method(ABC):
+    """A few-shot method."""
 
     name: str
 
-    def plan(self, extractor: PatchExtractor, banks_path: Path) -> Plan:
-        """Lay out one category's run around a frozen backbone."""
-        ...
+    def build_extractor(
+        self,
+        image_size: int,  # noqa: ARG002
+        backbone: Callable[[], PatchExtractor],
+    ) -> PatchExtractor:
+        """Return the features that the method sees: here the configured backbone.
+
+        A method that is about features of its own returns these, and does not call ``backbone``.
+
+        Args:
+            image_size: Height and width of the images, pixels.
+            backbone: Builds the configured backbone.
+        """
+        return backbone()
+
+    @abstractmethod
+    def plan(self, extractor: PatchExtractor) -> Plan:
+        """Lay out one category's run.
+
+        Args:
+            extractor: What :meth:`build_extractor` returned, shared between categories.
+        """

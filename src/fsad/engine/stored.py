@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, Optional
 
 from hydra.errors import InstantiationException
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from fsad.errors import ConfigError, DataError, FsadError, MissingDataError, message_of
+from fsad.results.retired import RETIRED, retired_in
 from fsad.storage.regular import refuse_irregular
 
 TRAINED = ("data", "protocol", "backbone", "method", "seed")
@@ -70,7 +71,7 @@ class Run:
 
 
 def stored_config(folder: str, kind: str) -> DictConfig:
-    """Read the settings that a run's folder holds.
+    """Read the settings that a run's folder holds, without those that are no more.
 
     Args:
         folder: The run's folder.
@@ -78,7 +79,7 @@ def stored_config(folder: str, kind: str) -> DictConfig:
 
     Raises:
         MissingDataError: There is no such run.
-        DataError: Its ``config.yaml`` cannot be read.
+        DataError: Its ``config.yaml`` cannot be read, or asks for what is no more.
     """
     path = Path(folder) / "config.yaml"
     if not path.is_file():
@@ -101,7 +102,28 @@ def stored_config(folder: str, kind: str) -> DictConfig:
         holds_none = key in OBSERVERS and stored[key] is None
         if not (OmegaConf.is_missing(stored, key) or holds_none or OmegaConf.is_dict(stored[key])):
             raise _damaged(path, f"one where '{key}' holds no settings")
+    with blaming(folder):
+        _drop_retired(stored)
     return stored
+
+
+def _drop_retired(stored: DictConfig) -> None:
+    """Take out settings that are no more; refuse a value that did something else than today."""
+    values: Any = OmegaConf.to_container(stored)
+    for key, value in list(retired_in(values)):
+        if value != RETIRED[key]:
+            raise DataError(
+                f"{CONFIG}: expected {key}={_word(RETIRED[key])}, got {_word(value)}: this version "
+                "no longer has the setting. Use the version that made the run."
+            )
+        above, _, name = key.rpartition(".")
+        with open_dict(stored):
+            OmegaConf.select(stored, above).pop(name)
+
+
+def _word(value: Any) -> str:
+    """Return a value as ``config.yaml`` has it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _rename(node: Any) -> None:

@@ -1,6 +1,5 @@
 """One category of a finished run, read back and ready to score images."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,13 @@ from fsad.engine.assemble import (
 )
 from fsad.engine.checkpoint import refuse_other_backbone
 from fsad.engine.plan import Plan
-from fsad.engine.stage_module import ScoringModule
+from fsad.engine.scorer import Control, Scorer
 from fsad.engine.stored import blaming, stored_config
 from fsad.errors import ConfigError, MissingDataError, RunError, WeightsError
 from fsad.nn.extractor import PatchExtractor
 from fsad.results.record import CATEGORY, read_category, read_result
-from fsad.scores.scored import Fusion, Scores, complete
+from fsad.scores.combination import Combination, MapMaker
+from fsad.scores.score_set import Scores, ScoreSet, complete
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Trained:
         config: The run's settings.
         folder: Where the category's own files lie.
         plan: What the method laid out; its ``scorer`` is in evaluation mode.
-        fusion: How scores become maps, and two domains' one.
+        maker: How patch scores become maps, and the parts of a score one.
     """
 
     category: str
@@ -49,11 +49,11 @@ class Trained:
     config: DictConfig
     folder: Path
     plan: Plan
-    fusion: Fusion
+    maker: MapMaker
 
     @property
-    def scorer(self) -> ScoringModule:
-        """The module that scores."""
+    def scorer(self) -> Scorer:
+        """What scores."""
         return self.plan.scorer
 
     @property
@@ -64,17 +64,17 @@ class Trained:
     @property
     def image_size(self) -> int:
         """Height and width of the images that it scores, and of the maps, in pixels, S."""
-        return self.fusion.size
+        return self.maker.size
 
     @property
-    def beta(self) -> float:
-        """Share of the source domain in the fused score; says nothing with one domain alone."""
-        return self.fusion.beta
+    def combination(self) -> Combination:
+        """How the parts of a score become one."""
+        return self.maker.combination
 
     @property
     def sigma(self) -> float:
         """Blur of the maps in pixels."""
-        return self.fusion.sigma
+        return self.maker.sigma
 
     @property
     def png_holes(self) -> bool:
@@ -84,34 +84,36 @@ class Trained:
 
     @torch.no_grad()
     def score(self, images: Tensor) -> dict[str, Scores]:
-        """Score depth images against each domain that the method has.
+        """Score depth images, part by part.
 
         Args:
             images: ``(n, 3, S, S)``, values in [0, 1], as
                 :func:`~fsad.data.depth.depth_image` makes them.
 
         Returns:
-            Patch scores ``(n, h, w)`` and image scores ``(n,)`` by domain, float32 on the CPU;
+            Patch scores ``(n, h, w)`` and image scores ``(n,)`` by part, float32 on the CPU;
             higher = more anomalous.
 
         Raises:
             ShapeError: ``images`` has another shape.
         """
-        said = complete(self.scorer.score(images.to(self.scorer.device)))
+        parts = complete(self.scorer.score(images.to(self.scorer.device)))
         return {
-            domain: Scores(each.patches.cpu(), each.images.cpu()) for domain, each in said.items()
+            name: Scores(None if each.patches is None else each.patches.cpu(), each.images.cpu())
+            for name, each in parts.items()
         }
 
-    def fused(self, scores: Mapping[str, Scores]) -> tuple[Tensor, Tensor]:
-        """Put the domains together.
+    def combined(self, scores: ScoreSet) -> tuple[Tensor, Tensor | None]:
+        """Put the parts together.
 
         Args:
             scores: What :meth:`score` gave.
 
         Returns:
-            The method's own image scores, ``(n,)``, and anomaly maps, ``(n, S, S)``.
+            The method's own image scores, ``(n,)``, and anomaly maps, ``(n, S, S)``, if it has
+            maps.
         """
-        return self.fusion.fuse(scores)
+        return self.maker.combine(scores)
 
 
 def load_trained(
@@ -161,25 +163,25 @@ def load_trained(
     scorer = plan.scorer
     refuse_control(method.name, scorer)
     with torch.no_grad():
-        scorer.on_test_start()
+        scorer.prepare()
     own = run / "categories" / name
     record = read_category(own)
-    sigma, beta = record.get("sigma", plan.sigma), record.get("beta", plan.beta)
-    fusion = Fusion(extractor.image_size, sigma, beta)
-    return Trained(name, method.name, config, own, plan, fusion)
+    combination = Combination.of(record, plan.combination)
+    maker = MapMaker(extractor.image_size, record.get("sigma", plan.sigma), combination)
+    return Trained(name, method.name, config, own, plan, maker)
 
 
-def refuse_control(method: str, scorer: ScoringModule) -> None:
+def refuse_control(method: str, scorer: Scorer) -> None:
     """Refuse a method whose scores are no function of the image.
 
     Args:
         method: Its name.
-        scorer: The module that scores.
+        scorer: What scores.
 
     Raises:
         RunError: It cannot predict.
     """
-    if type(scorer).score is ScoringModule.score:
+    if isinstance(scorer, Control):
         raise RunError(
             f"method: expected one that scores an image by itself, got {method}. "
             "It is a control: its scores are those of a run's test images."

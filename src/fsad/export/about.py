@@ -37,7 +37,7 @@ def about(
         method=trained.method,
         category=trained.category,
         image_size=trained.image_size,
-        beta=trained.beta,
+        beta=trained.combination.share("source"),
         sigma=trained.sigma,
         backbone={
             "name": extractor.name,

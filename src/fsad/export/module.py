@@ -7,14 +7,14 @@ from torch.export import Dim, ExportedProgram
 from fsad.engine.trained import Trained
 from fsad.errors import ConfigError, RunError, message_of
 from fsad.predict.model_file.metadata import INPUT, MAP, SCORE
-from fsad.scores.scored import complete
+from fsad.scores.score_set import complete
 
 
 class ScoringGraph(nn.Module):
     """A run's backbone, adapters, rectifier and banks, its scores and its map.
 
     Law (``tests/export``): the scores and maps are those of
-    :meth:`fsad.engine.trained.Trained.fused` within rounding, whatever the number of images.
+    :meth:`fsad.engine.trained.Trained.combined` within rounding, whatever the number of images.
 
     Args:
         trained: One category of a finished run.
@@ -22,7 +22,7 @@ class ScoringGraph(nn.Module):
 
     def __init__(self, trained: Trained) -> None:
         super().__init__()
-        self.scorer, self.fusion = trained.scorer, trained.fusion
+        self.scorer, self.maker = trained.scorer, trained.maker
 
     def forward(self, depth: Tensor) -> dict[str, Tensor]:
         """Score depth images.
@@ -39,9 +39,12 @@ class ScoringGraph(nn.Module):
         scores = complete(self.scorer.score(depth.expand(-1, 3, -1, -1)))
         alone = {f"{SCORE}_{domain}": each.images for domain, each in scores.items()}
         # Enlarging and blurring are linear: fused first, they are done once.
-        patches = self.fusion.fused(*(each.patches for each in scores.values()))
-        score = self.fusion.fused(*alone.values())
-        return {SCORE: score, MAP: self.fusion.maps(patches), **alone}
+        patches = {name: each.patches for name, each in scores.items() if each.patches is not None}
+        if len(patches) < len(scores):
+            raise RunError("it scores whole images and has no map")
+        combine = self.maker.combination.combine
+        score = combine({name: each.images for name, each in scores.items()})
+        return {SCORE: score, MAP: self.maker.maps(combine(patches)), **alone}
 
 
 def refuse_half(precision: str) -> None:

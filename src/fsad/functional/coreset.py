@@ -22,7 +22,6 @@ UNSURE = 1e-3  # share of a squared distance; above it, rounding may have chosen
 def k_center_greedy(
     features: Tensor,
     count: int,
-    slack: float = 0.0,
     progress: Callable[[int], object] = lambda done: None,  # noqa: ARG005 (says what it gets)
 ) -> Tensor:
     r"""Pick rows one at a time, each the farthest from those picked before.
@@ -38,29 +37,25 @@ def k_center_greedy(
     among them for as long as the farthest lies beyond every bound outside. Rows near an early pick
     never come up again, and those that do are compared with many picks at once by matrix products.
 
-    With ``slack`` a round goes on while its farthest candidate lies beyond ``1 - slack`` times the
-    bounds outside: every pick is at least ``1 - slack`` times as far as the farthest row.
-
     Laws:
 
     * The cover radius (the largest distance of a row to its nearest pick) never grows.
-    * It is at most ``2 / (1 - slack)`` times that of the best possible choice of ``count`` rows.
+    * It is at most twice that of the best possible choice of ``count`` rows.
     * Picks are unique; ``count`` = all rows gives a permutation.
-    * k picks from k well-separated clusters hit every cluster, if ``1 - slack`` times the clusters'
-      gap exceeds their diameter.
+    * k picks from k well-separated clusters hit every cluster, if the clusters' gap exceeds their
+      diameter.
     * Fewer picks are a prefix of more.
 
     Args:
         features: Rows to choose from, ``(v, c)``.
         count: How many to pick, 1 to ``v``.
-        slack: By what share a pick may be less far than the farthest row, in [0, 1); 0 is exact.
         progress: Called with the number of picks made so far, once per round.
 
     Returns:
         Indices of the picks in the order they were made, ``(count,)``.
 
     Raises:
-        ConfigError: ``count`` or ``slack`` is out of range.
+        ConfigError: ``count`` is out of range.
         NonFiniteError: A feature is NaN or infinite.
 
     Note:
@@ -74,32 +69,17 @@ def k_center_greedy(
 
     Source:
         Sener and Savarese, 2018; as used by PatchCore (Roth et al., 2022). Lazy bounds: Minoux,
-        1978. The factor 2: Gonzalez, 1985; with slack, by the same proof: the picks and the
-        farthest row are ``count + 1`` rows pairwise at least ``1 - slack`` times the radius apart.
+        1978. The factor 2: Gonzalez, 1985.
     """
     rows = check_shape("features", features, "v c")["v"]
     if not 1 <= count <= rows:
         raise ConfigError(f"coreset size: expected a number from 1 to {rows} rows, got {count}")
-    selection = _Selection(features, count, check_slack(slack))
+    selection = _Selection(features, count)
     progress(selection.made)
     while selection.made < count:
         selection.play_round()
         progress(selection.made)
     return selection.picks
-
-
-def check_slack(value: float) -> float:
-    """Return ``value`` if it is a number in [0, 1).
-
-    Raises:
-        ConfigError: It is not.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
-        raise ConfigError(
-            f"method.banks.coreset_slack: expected a number in [0, 1), got {value!r}. "
-            "0 picks the farthest row every time."
-        )
-    return float(value)
 
 
 class _Selection:
@@ -112,8 +92,8 @@ class _Selection:
         seen: How many picks each row's bound takes into account, ``(v,)``.
     """
 
-    def __init__(self, features: Tensor, count: int, slack: float) -> None:
-        self.features, self.count, self.share = features, count, 1 - slack
+    def __init__(self, features: Tensor, count: int) -> None:
+        self.features, self.count = features, count
         self.dtype = torch.promote_types(features.dtype, torch.float32)  # of the products
         self.centre = features.mean(dim=0).double()  # keeps the cancellation in them small
         self.made = 0
@@ -175,7 +155,7 @@ class _Selection:
             part = stale[chunk * ROW_CHUNK : (chunk + 1) * ROW_CHUNK]
             distance = self._to_nearest(features[part], first, self.dtype)
             unsure = self._rounding(features[part], distance) > UNSURE * distance.square()
-            vague[part] = unsure & (distance < self.share * limit)
+            vague[part] = unsure & (distance < limit)
             again = (unsure & ~vague[part]).nonzero()[:, 0]
             if len(again):
                 distance[again] = self._to_nearest(features[part[again]], first, torch.float64)
@@ -231,7 +211,7 @@ class _Selection:
                 distances[step] = _distances(features, features[best])
                 torch.minimum(trial, distances[step], out=trial)
                 trial[best] = -1  # never again, even when only duplicates are left
-            beyond = farthest > self.share * limit
+            beyond = farthest > limit
             beyond |= (farthest == limit) & (rows[order] < outside)  # a tie that the index decides
             valid = int(beyond.long().cumprod(dim=0).sum())
             order = order[:valid]

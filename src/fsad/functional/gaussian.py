@@ -22,7 +22,7 @@ def windows(features: Tensor, size: int) -> Tensor:
         ``(h * w, n * size * size, c)``.
     """
     sizes = check_shape("features", features, "n c h w")
-    margin = check_odd("method.window", size) // 2
+    margin = check_odd("size", size) // 2
     around = pad(features, (margin,) * 4, mode="replicate").unfold(2, size, 1).unfold(3, size, 1)
     samples = around.permute(2, 3, 0, 4, 5, 1)  # (h, w, n, size, size, c)
     return samples.reshape(sizes["h"] * sizes["w"], -1, sizes["c"])
@@ -76,8 +76,7 @@ class PositionGaussians:
             ConfigError: ``shrinkage`` is out of range.
         """
         sizes = check_shape("samples", samples, "p m c")
-        name = "method.shrinkage"
-        check_positive(name, check_fraction(name, shrinkage))
+        check_positive("shrinkage", check_fraction("shrinkage", shrinkage))
         samples = samples.double()
         mean = samples.mean(dim=1)
         centred = samples - mean[:, None]

@@ -41,7 +41,7 @@ def bank_neighbours(
     Raises:
         ConfigError: ``knn`` is odd or below 2.
     """
-    half = check_even("method.knn", knn) // 2
+    half = check_even("knn", knn) // 2
     source, target = prepare(source), prepare(target)
     parts = []
     for own, other, own_first, other_first in (
@@ -68,7 +68,7 @@ def query_neighbours(
     Returns:
         Neighbours, ``(q, knn)``: first those of the target bank.
     """
-    half = check_even("method.knn", knn) // 2
+    half = check_even("knn", knn) // 2
     source, target = prepare(source), prepare(target)
     same = _padded(queries, target, half, len(source.rows))
     cross = _padded(queries, source, half, 0)

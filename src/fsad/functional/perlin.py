@@ -42,50 +42,23 @@ def channel_factors(
     """
     check_at_least("channels", channels, 2)
     side = math.isqrt(channels - 1) + 1
-    field = _fields(2 * images, side, side, std, rng, keep=channels)
+    field = _fields(2 * images, side, std, rng, keep=channels)
     factors = torch.from_numpy(field).reshape(2, images, channels, 1, 1)
     return factors[0], factors[1]
 
 
-def spatial_factors(
-    images: int, height: int, width: int, std: float, rng: np.random.Generator
-) -> tuple[Tensor, Tensor]:
-    """Draw one pair of factors per cell of the patch grid.
-
-    Args:
-        images: Number of independent draws, n.
-        height: Rows of the patch grid, h.
-        width: Columns of the patch grid, w.
-        std: Standard deviation of each draw over its cells.
-        rng: The only source of randomness.
-
-    Returns:
-        ``p_avg`` and ``p_std``, each ``(n, 1, h, w)``, every draw with mean 0 and standard
-        deviation ``std``.
-
-    Raises:
-        ConfigError: A size is too small, or ``std`` is not positive.
-    """
-    check_at_least("patch grid cells", height * width, 2)
-    field = _fields(2 * images, height, width, std, rng, keep=height * width)
-    factors = torch.from_numpy(field).reshape(2, images, 1, height, width)
-    return factors[0], factors[1]
-
-
-def _fields(
-    draws: int, height: int, width: int, std: float, rng: np.random.Generator, keep: int
-) -> np.ndarray:
+def _fields(draws: int, width: int, std: float, rng: np.random.Generator, keep: int) -> np.ndarray:
     """Return ``(draws, keep)`` float32 noise values, each draw standardised."""
     check_at_least("images", draws // 2, 1)
     check_positive("std", std)
     # perlin-numpy needs sizes whose quotient by the periods is a power of two (others fail by a
     # rounding error), so draw a larger grid and crop it.
-    side = max(MIN_SIDE, 1 << (max(height, width) - 1).bit_length())
+    side = max(MIN_SIDE, 1 << (width - 1).bit_length())
     out = np.empty((draws, keep), dtype=np.float32)
     for row in out:
         grid = generate_fractal_noise_2d(
             (side, side), (PERIODS, PERIODS), OCTAVES, PERSISTENCE, LACUNARITY, rng=rng
         )
-        values = grid[:height, :width].reshape(-1)[:keep]
+        values = grid[:width, :width].reshape(-1)[:keep]
         row[:] = (values - values.mean()) * (std / values.std())
     return out

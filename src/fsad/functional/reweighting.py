@@ -39,7 +39,7 @@ def reweighted_scores(
     Source:
         PatchCore (Roth et al., CVPR 2022), eq. (7).
     """
-    check_at_least("method.reweight", neighbours, 2)
+    check_at_least("neighbours", neighbours, 2)
     sizes = check_shape("features", features, "n c h w")
     check_shape("patches", patches, "n h w", n=sizes["n"], h=sizes["h"], w=sizes["w"])
     bank = prepare(bank)

@@ -1,25 +1,24 @@
 """AnomalyDINO: rotated shots, cosine distance, the mean of an image's worst patches."""
 
 import math
-from pathlib import Path
 
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from fsad.engine.bank_builder import MemoryBankBuilder
-from fsad.engine.plan import Plan
-from fsad.engine.stage_module import ScoringModule
+from fsad.engine.plan import Method, Plan
+from fsad.engine.scorer import BankScorer
+from fsad.engine.stage import BankStage
 from fsad.errors import check_at_least, check_fraction, check_not_negative, check_positive
 from fsad.functional.foreground import foreground
 from fsad.functional.prepared import prepare
 from fsad.functional.scoring import patch_scores
 from fsad.functional.turned import turned
-from fsad.nn.adapter import AdaptedExtractor
+from fsad.nn.adapter import CachedExtractor
 from fsad.nn.extractor import PatchExtractor
-from fsad.scores.scored import Scores
+from fsad.scores.score_set import Scores
 
 
-class AnomalyDinoModule(ScoringModule):
+class AnomalyDinoScorer(BankScorer):
     r"""Scores a patch by its cosine distance to the nearest patch of the shots, rotated too.
 
     Unit vectors of distance d are :math:`d^2 / 2` apart in cosine.
@@ -33,19 +32,19 @@ class AnomalyDinoModule(ScoringModule):
 
     def __init__(
         self,
-        extractor: AdaptedExtractor,
+        extractor: CachedExtractor,
         rotations: int,
         top_share: float,
         threshold: float | None,
     ) -> None:
-        super().__init__(extractor)
+        super().__init__(extractor, "target")
         self.rotations, self.top_share, self.threshold = rotations, top_share, threshold
 
-    def bank_views(self, domain: str) -> int:
+    def augmentations(self, domain: str) -> int:
         """Return how many views of each image the banks hold: the turns of a shot."""
         return self.rotations if domain == "target" else 1
 
-    def bank_view(self, images: Tensor, domain: str, number: int) -> Tensor:  # noqa: ARG002
+    def augment(self, images: Tensor, domain: str, number: int) -> Tensor:  # noqa: ARG002
         """Turn images."""
         return turned(images, 360 * number / self.rotations)
 
@@ -53,15 +52,15 @@ class AnomalyDinoModule(ScoringModule):
         """Return patch features of length 1, ``(n, c, h, w)``."""
         return normalize(super().encode(images, domain), dim=1)
 
-    def on_test_start(self) -> None:
+    def prepare(self) -> None:
         """Prepare the bank for many searches."""
-        self._bank = prepare(self.target_bank.rows)
+        self._bank = prepare(self.banks["target"].rows)
 
     def score(self, images: Tensor) -> dict[str, Scores]:
         """Score images, each by the mean of its worst patches."""
         features = super().encode(images, "target")
-        unit = self.target_bank.normalize(normalize(features, dim=1))
-        distances = patch_scores(unit, self._bank) * self.target_bank.std
+        unit = self.banks["target"].normalize(normalize(features, dim=1))
+        distances = patch_scores(unit, self._bank) * self.banks["target"].std
         patches = distances.square() / 2
         if self.threshold is not None:
             patches = patches * foreground(features, self.threshold)
@@ -83,7 +82,7 @@ def top_mean(patches: Tensor, share: float) -> Tensor:
     return flat.topk(count, dim=1).values.mean(dim=1)
 
 
-class AnomalyDino:
+class AnomalyDino(Method):
     """The method and its settings. Published for ``backbone=dinov2_vits14 data.image_size=448``.
 
     Args:
@@ -120,17 +119,14 @@ class AnomalyDino:
         self.sigma = check_not_negative("method.sigma", sigma)
         self.seed = check_at_least("seed", seed, 0)
 
-    def plan(self, extractor: PatchExtractor, banks_path: Path) -> Plan:
+    def plan(self, extractor: PatchExtractor) -> Plan:
         """Lay out one category's run: nothing trains."""
-        module = AnomalyDinoModule(
-            AdaptedExtractor.plain(extractor), self.rotations, self.top_share, self.threshold
+        scorer = AnomalyDinoScorer(
+            CachedExtractor(extractor), self.rotations, self.top_share, self.threshold
         )
         return Plan(
-            [],
-            module,
-            MemoryBankBuilder(banks_path, {"target": 1.0}),
-            beta=0.0,
+            [BankStage(scorer, {"target": 1.0}, depends={"rotations": self.rotations})],
+            scorer,
             sigma=self.sigma,
-            banks_depend={"rotations": self.rotations},
             scores_depend={"top_share": self.top_share, "threshold": self.threshold},
         )

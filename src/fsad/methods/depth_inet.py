@@ -1,5 +1,6 @@
 """Depth iNet: features of an ImageNet CNN on depth images, in a bank."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +32,11 @@ class DepthInet(TargetBank):
     pretrained: bool = True
     weights_path: str | None = None
 
-    def own_extractor(self, image_size: int) -> PatchExtractor:
+    def build_extractor(
+        self,
+        image_size: int,
+        backbone: Callable[[], PatchExtractor],  # noqa: ARG002
+    ) -> PatchExtractor:
         """Return the features that the method is about.
 
         Raises:

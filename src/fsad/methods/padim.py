@@ -1,12 +1,10 @@
 """PaDiM: at every position of the image a Gaussian of what good parts look like there."""
 
-from pathlib import Path
-
 from torch import Tensor
 
-from fsad.engine.bank_builder import MemoryBankBuilder
-from fsad.engine.plan import Plan
-from fsad.engine.stage_module import ScoringModule
+from fsad.engine.plan import Method, Plan
+from fsad.engine.scorer import BankScorer
+from fsad.engine.stage import BankStage
 from fsad.errors import (
     ConfigError,
     check_at_least,
@@ -16,11 +14,11 @@ from fsad.errors import (
     check_positive,
 )
 from fsad.functional.gaussian import PositionGaussians, windows
-from fsad.nn.adapter import AdaptedExtractor
+from fsad.nn.adapter import CachedExtractor
 from fsad.nn.extractor import PatchExtractor
 
 
-class PadimModule(ScoringModule):
+class PadimScorer(BankScorer):
     """Scores a depth patch by its Mahalanobis distance from the shots' patches around its place.
 
     Args:
@@ -30,14 +28,14 @@ class PadimModule(ScoringModule):
         shrinkage: Of the covariance, in (0, 1].
     """
 
-    def __init__(self, extractor: AdaptedExtractor, window: int, shrinkage: float) -> None:
-        super().__init__(extractor)
+    def __init__(self, extractor: CachedExtractor, window: int, shrinkage: float) -> None:
+        super().__init__(extractor, "target")
         self.window, self.shrinkage = window, shrinkage
 
-    def on_test_start(self) -> None:
+    def prepare(self) -> None:
         """Fit the Gaussians: the bank holds the shots' patches, cell by cell, image by image."""
         height, width = self.extractor.extractor.grid
-        rows = self.target_bank.rows
+        rows = self.banks["target"].rows
         if self.window == 1 and len(rows) == height * width:
             raise ConfigError(
                 "method.window: expected 3 or more with a single shot, got 1: one sample at a "
@@ -48,14 +46,14 @@ class PadimModule(ScoringModule):
 
     def score(self, images: Tensor) -> dict[str, Tensor]:
         """Score images."""
-        features = self.target_bank.normalize(self.encode(images, "target"))
+        features = self.banks["target"].normalize(self.encode(images, "target"))
         rows = features.flatten(2).transpose(1, 2)  # (n, h * w, c)
         distances = self._gaussians.distances(rows)
         n, _, height, width = features.shape  # no len(): it would bind a graph to a batch size
         return {"target": distances.view(n, height, width)}
 
 
-class Padim:
+class Padim(Method):
     """The method and its settings.
 
     Args:
@@ -83,14 +81,12 @@ class Padim:
         self.sigma = check_not_negative("method.sigma", sigma)
         self.seed = check_at_least("seed", seed, 0)
 
-    def plan(self, extractor: PatchExtractor, banks_path: Path) -> Plan:
+    def plan(self, extractor: PatchExtractor) -> Plan:
         """Lay out one category's run: nothing trains."""
+        scorer = PadimScorer(CachedExtractor(extractor), self.window, self.shrinkage)
         return Plan(
-            [],
-            PadimModule(AdaptedExtractor.plain(extractor), self.window, self.shrinkage),
-            MemoryBankBuilder(banks_path, {"target": 1.0}),
-            beta=0.0,
+            [BankStage(scorer, {"target": 1.0}, depends={})],
+            scorer,
             sigma=self.sigma,
-            banks_depend={},
             scores_depend={"window": self.window, "shrinkage": self.shrinkage},
         )

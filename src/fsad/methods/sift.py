@@ -1,5 +1,7 @@
 """Dense SIFT on depth, with a bank of the shots' descriptors: no weights, no learning."""
 
+from collections.abc import Callable
+
 from fsad.methods.shared.target_bank import TargetBank
 from fsad.nn.extractor import PatchExtractor
 from fsad.nn.unlearnt import SiftExtractor
@@ -16,6 +18,10 @@ class Sift(TargetBank):
 
     name = "sift"
 
-    def own_extractor(self, image_size: int) -> PatchExtractor:
+    def build_extractor(
+        self,
+        image_size: int,
+        backbone: Callable[[], PatchExtractor],  # noqa: ARG002
+    ) -> PatchExtractor:
         """Return the features that the method is about."""
         return SiftExtractor(image_size)

@@ -1,39 +1,35 @@
 """The source bank alone: how far RGB carries, without a single depth image."""
 
-from pathlib import Path
-
 from torch import Tensor
 
-from fsad.engine.bank_builder import MemoryBankBuilder
-from fsad.engine.plan import Plan
-from fsad.engine.stage_module import ScoringModule
+from fsad.engine.plan import HoldOut, Method, Plan
+from fsad.engine.scorer import BankScorer
+from fsad.engine.stage import BankStage
 from fsad.errors import check_at_least, check_fraction, check_not_negative, check_positive
-from fsad.functional.coreset import check_slack
 from fsad.functional.prepared import prepare
 from fsad.functional.scoring import patch_scores
-from fsad.nn.adapter import AdaptedExtractor
+from fsad.nn.adapter import CachedExtractor
 from fsad.nn.extractor import PatchExtractor
 
 
-class SourceBankModule(ScoringModule):
+class SourceBankScorer(BankScorer):
     """Scores depth patches by their distance to the RGB patches of good parts."""
 
-    def on_test_start(self) -> None:
+    def prepare(self) -> None:
         """Prepare the bank for many searches."""
-        self._bank = prepare(self.source_bank.rows)
+        self._bank = prepare(self.banks["source"].rows)
 
     def score(self, images: Tensor) -> dict[str, Tensor]:
         """Score images; depth is z-scored as RGB is, for lack of another."""
-        features = self.source_bank.normalize(self.encode(images, "target"))
+        features = self.banks["source"].normalize(self.encode(images, "target"))
         return {"source": patch_scores(features, self._bank)}
 
 
-class SourceBank:
+class SourceBank(Method):
     """The method and its settings. The shots are not used: more of them change nothing.
 
     Args:
         ratio: Share of the source patches that the bank keeps, in (0, 1].
-        coreset_slack: As HyperTrans' ``method.banks.coreset_slack``.
         sigma: Blur of the anomaly map in pixels, 0 or more.
         seed: Taken by every method; nothing here is random.
 
@@ -43,22 +39,18 @@ class SourceBank:
 
     name = "source_bank"
 
-    def __init__(
-        self, ratio: float = 0.1, coreset_slack: float = 0.0, sigma: float = 4.0, seed: int = 0
-    ) -> None:
+    def __init__(self, ratio: float = 0.1, sigma: float = 4.0, seed: int = 0) -> None:
         self.ratio = check_positive("method.ratio", check_fraction("method.ratio", ratio))
-        self.slack = check_slack(coreset_slack)
         self.sigma = check_not_negative("method.sigma", sigma)
         self.seed = check_at_least("seed", seed, 0)
 
-    def plan(self, extractor: PatchExtractor, banks_path: Path) -> Plan:
+    def plan(self, extractor: PatchExtractor) -> Plan:
         """Lay out one category's run: nothing trains."""
+        scorer = SourceBankScorer(CachedExtractor(extractor), "source")
         return Plan(
-            [],
-            SourceBankModule(AdaptedExtractor.plain(extractor)),
-            MemoryBankBuilder(banks_path, {"source": self.ratio}, self.slack),
-            beta=1.0,
+            [BankStage(scorer, {"source": self.ratio}, depends={"ratio": self.ratio})],
+            scorer,
             sigma=self.sigma,
-            banks_depend={"ratio": self.ratio, "slack": self.slack},
+            held_out=HoldOut.UNSEEN,
             scores_depend={},
         )

@@ -1,7 +1,7 @@
 """The five numbers of a category's test images, for several scored sets over one ground truth."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from fsad.metrics.pro import check_finite
 
 log = logging.getLogger(__name__)
 
+WHOLE_IMAGES = "the method scores whole images and has no map"
 PART_MARGIN = 6  # pixels around the foreground that still belong to the part
 
 
@@ -51,6 +52,7 @@ class Evaluation:
         names: The scored sets.
         margin: Pixels by which parts are dilated, at least 0.
         exact: Keep every map rather than a histogram.
+        mapless: Those of the sets that have image scores alone; their pixel metrics are ``None``.
 
     Raises:
         ConfigError: ``margin`` is not a whole number of at least 0, or ``exact`` not a bool.
@@ -61,9 +63,14 @@ class Evaluation:
     """
 
     def __init__(
-        self, names: Sequence[str], margin: int = PART_MARGIN, *, exact: bool = False
+        self,
+        names: Sequence[str],
+        margin: int = PART_MARGIN,
+        *,
+        exact: bool = False,
+        mapless: Collection[str] = (),
     ) -> None:
-        self.names = tuple(names)
+        self.names, self.mapless = tuple(names), frozenset(mapless)
         self.margin = check_at_least("margin", margin, 0)
         self.undefined: dict[str, str] = {}
         """Why a metric is ``None``, by metric; filled by :meth:`compute`."""
@@ -71,7 +78,8 @@ class Evaluation:
         """How far a set's metrics can lie from those of the unbinned scores, by set and metric;
         filled by :meth:`compute`."""
         exact = check_bool("exact", exact)
-        self._pixels = ExactPixels(self.names) if exact else BinnedPixels(self.names)
+        mapped = [name for name in names if name not in self.mapless]
+        self._pixels = ExactPixels(mapped) if exact else BinnedPixels(mapped)
         self._size: dict[str, int] = {}  # of the images
         self._anomalous = np.zeros(2, np.int64)  # pixels: everywhere, on the part
         self._total = np.zeros(2, np.int64)
@@ -84,7 +92,7 @@ class Evaluation:
         labels: Tensor,
         masks: Tensor,
         parts: Tensor,
-        scored: Mapping[str, tuple[Tensor, Tensor]],
+        scored: Mapping[str, tuple[Tensor, Tensor | None]],
         masked: Tensor | None = None,
     ) -> None:
         """Add a batch of test images.
@@ -93,8 +101,9 @@ class Evaluation:
             labels: Whether the image shows a defect, ``(n,)``, bool.
             masks: Ground truth, ``(n, H, W)``, bool.
             parts: Where the part is, ``(n, H, W)``, bool, not dilated.
-            scored: For each name the image scores ``(n,)`` and the anomaly maps ``(n, H, W)``;
-                finite, any scale, higher = more anomalous. Maps are taken as float32.
+            scored: For each name the image scores ``(n,)`` and the anomaly maps ``(n, H, W)``, or
+                None of the mapless; finite, any scale, higher = more anomalous. Maps are taken as
+                float32.
             masked: Whether it is known which pixels of the image are defective, ``(n,)``, bool;
                 omitted, of all. The masks of the others say nothing, nor does an empty one of an
                 image with a defect.
@@ -114,9 +123,10 @@ class Evaluation:
         check_mask("parts", parts, **size)
         for name, (image_scores, maps) in scored.items():
             check_shape(f"{name} image scores", image_scores, "n", n=n)
-            check_shape(f"{name} maps", maps, "n H W", **size)
             check_finite(f"{name} image scores", image_scores)
-            check_finite(f"{name} maps", maps)
+            if maps is not None:
+                check_shape(f"{name} maps", maps, "n H W", **size)
+                check_finite(f"{name} maps", maps)
 
         self._size = {axis: size[axis] for axis in ("H", "W")}
         known = torch.ones(n, dtype=torch.bool) if masked is None else masked.cpu()
@@ -130,7 +140,11 @@ class Evaluation:
         self._labels.append(labels.bool().cpu())
         for name, (image_scores, _) in scored.items():
             self._image_scores[name].append(image_scores.detach().cpu())
-        maps_only = {name: maps.detach().float().cpu() for name, (_, maps) in scored.items()}
+        maps_only = {
+            name: maps.detach().float().cpu()
+            for name, (_, maps) in scored.items()
+            if maps is not None
+        }
         self._pixels.update(masks, parts, maps_only)
 
     def compute(self) -> dict[str, dict[str, float | None]]:
@@ -163,6 +177,10 @@ class Evaluation:
             log.warning("%s undefined: %s", ", ".join(metrics), reason)
         defined = [metric for metric in METRICS if metric not in self.undefined]
         measured = self._pixels.compute(defined)  # of none, where nothing was added
+        measured = {name: measured.get(name, {}) for name in self.names}
+        if self.mapless:
+            without = [metric for metric in defined if metric != "image_auroc"]
+            self.undefined |= dict.fromkeys(without, WHOLE_IMAGES)
         if "image_auroc" in defined:
             for name, scores in self._image_scores.items():
                 measured[name]["image_auroc"] = Measured(auroc(torch.cat(scores), labels), 0.0)
@@ -172,7 +190,7 @@ class Evaluation:
         }
         return {
             name: {
-                metric: numbers[metric].value if metric in defined else None for metric in METRICS
+                metric: numbers[metric].value if metric in numbers else None for metric in METRICS
             }
             for name, numbers in measured.items()
         }

@@ -1,4 +1,4 @@
-"""The domain adapter: what the perturbation stage trains (eq. 7)."""
+"""Features of a frozen backbone, from the cache where it has them, with or without adapters."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +20,8 @@ Perturbation = Callable[[str, Tensor], Tensor]  # (layer name, map (n, c, h, w))
 class DomainAdapter(nn.Module):
     """A residual bottleneck on every cell: c to ``hidden``, GELU, back to c, added to the input.
 
-    The up-projection starts at zero, so a new adapter changes nothing.
+    The perturbation stage trains it (eq. 7). The up-projection starts at zero, so a new adapter
+    changes nothing.
 
     Args:
         channels: Channels of the map it acts on, c.
@@ -46,16 +47,59 @@ class DomainAdapter(nn.Module):
         return out.permute(0, 3, 1, 2)
 
 
-class AdaptedExtractor(nn.Module):
-    """A frozen extractor with one adapter after each of its perturbable layers.
+class CachedExtractor(nn.Module):
+    """A frozen extractor, and what its store of features holds.
 
-    What the backbone's store of features holds is not computed again, and what is computed is kept
-    there: the layers up to the first adapter once per image, the features once per image and state
-    of the adapters. Features under a perturbation are never kept.
+    Features that the store holds are not computed again, and computed ones are kept there.
 
     Law (``tests/nn/test_alone.py``): on a CPU an image's features do not depend on the images
     beside it, to the last bit, at any size and number of threads. So it does not matter which were
     kept, in which batch a resumed run meets them, or which process computes them.
+
+    Args:
+        extractor: The frozen backbone.
+    """
+
+    def __init__(self, extractor: PatchExtractor) -> None:
+        super().__init__()
+        self.extractor = extractor
+        self._cache = FeatureCache(extractor)
+
+    def forward(self, images: Tensor, domain: str = "source") -> Tensor:
+        """Extract patch features.
+
+        Args:
+            images: ``(n, 3, H, W)``, values in [0, 1].
+            domain: ``"source"`` or ``"target"``.
+
+        Returns:
+            Patch features, ``(n, c, h, w)``.
+
+        Raises:
+            NonFiniteError: A feature is NaN or infinite.
+        """
+        if torch.compiler.is_exporting():  # a graph looks nothing up, and at no number
+            return self.extractor(images, domain)  # type: ignore[no-any-return]
+
+        def compute(rows: list[int]) -> State:
+            return (self.extractor(images[rows], domain),)
+
+        (features,) = self._look_up("features", "", self._cache.keys(images, domain), compute)
+        return check_finite(features, domain)
+
+    def _look_up(self, kind: str, state: str, keys: Sequence[str], compute: Compute) -> State:
+        device = self.extractor.mean.device
+        if goes_alone(device):
+            compute = one_by_one(compute)
+        found = self._cache.look_up([kind, state], keys, in_fitting_batches(compute), device)
+        return tuple(part.contiguous() for part in found)  # sums depend on the layout
+
+
+class AdaptedExtractor(CachedExtractor):
+    """A frozen extractor with one adapter after each of its perturbable layers.
+
+    The layers up to the first adapter are kept once per image, the features once per image and
+    state of the adapters. Features under a perturbation are never kept.
 
     Args:
         extractor: The frozen backbone.
@@ -64,8 +108,7 @@ class AdaptedExtractor(nn.Module):
     """
 
     def __init__(self, extractor: PatchExtractor, hidden: int = 64, seed: int = 0) -> None:
-        super().__init__()
-        self.extractor = extractor
+        super().__init__(extractor)
         with seeded(seed, "adapters"):
             self.adapters = nn.ModuleDict(
                 {
@@ -74,18 +117,6 @@ class AdaptedExtractor(nn.Module):
                 }
             )
         self.enabled = True
-        self._cache = FeatureCache(extractor)
-
-    @classmethod
-    def plain(cls, extractor: PatchExtractor) -> "AdaptedExtractor":
-        """Return the extractor with its adapters switched off: the frozen backbone, and the cache.
-
-        Args:
-            extractor: The frozen backbone.
-        """
-        adapted = cls(extractor, hidden=1)
-        adapted.enabled = False
-        return adapted
 
     def forward(
         self, images: Tensor, domain: str = "source", perturb: Perturbation | None = None
@@ -155,13 +186,6 @@ class AdaptedExtractor(nn.Module):
         return self._look_up(
             "prefix", "", keys, lambda rows: self.extractor.prefix(images[rows], domain)
         )
-
-    def _look_up(self, kind: str, state: str, keys: Sequence[str], compute: Compute) -> State:
-        device = self.extractor.mean.device
-        if goes_alone(device):
-            compute = one_by_one(compute)
-        found = self._cache.look_up([kind, state], keys, in_fitting_batches(compute), device)
-        return tuple(part.contiguous() for part in found)  # sums depend on the layout
 
     @contextmanager
     def without_adapters(self) -> Iterator[None]:

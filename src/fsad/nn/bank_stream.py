@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fsad.errors import check_at_least, check_fraction, check_positive, check_shape
-from fsad.functional.coreset import check_slack, k_center_greedy
+from fsad.functional.coreset import k_center_greedy
 from fsad.nn.memory_bank import MemoryBank
 
 CHUNK = 4096  # rows measured in float64, or moved, at once
@@ -50,14 +50,13 @@ class BankStream:
     * The radii of the reductions add up: a row given up in the j-th of n lies within
       :math:`\rho_j + \dots + \rho_n + \rho` of the bank, with :math:`\rho_j` the cover radius of
       that reduction and :math:`\rho` that of the final coreset over the rows held.
-    * Each :math:`\rho_j` is at most ``2 / (1 - slack)`` times the smallest radius with which
+    * Each :math:`\rho_j` is at most twice the smallest radius with which
       ``max_rows`` points, rows or not, can cover every row seen; :math:`\rho` likewise, with as
       many points as the bank has rows.
 
     Args:
         domain: ``"source"`` or ``"target"``, for messages.
         ratio: Share of the rows seen that the bank keeps, in (0, 1]; at least one row.
-        slack: As for :func:`k_center_greedy`; 0 is exact.
         max_rows: The most rows that the bank keeps; ``None``: no cap.
         expected_rows: How many rows will come, if known: no room is wasted and no row moved to make
             more. If it is wrong the bank is the same.
@@ -68,7 +67,7 @@ class BankStream:
         reductions: How often the rows held were reduced.
 
     Raises:
-        ConfigError: ``ratio``, ``slack``, ``max_rows`` or ``expected_rows`` is out of range.
+        ConfigError: ``ratio``, ``max_rows`` or ``expected_rows`` is out of range.
 
     Note:
         Memory is the rows held, and one copy of those that a reduction or the bank keeps: at most
@@ -81,15 +80,13 @@ class BankStream:
         self,
         domain: str,
         ratio: float,
-        slack: float = 0.0,
         max_rows: int | None = None,
         expected_rows: int | None = None,
     ) -> None:
-        name = f"method.banks.{domain}_ratio"
+        name = f"{domain} ratio"
         self.ratio = check_positive(name, check_fraction(name, ratio))
-        self.slack = check_slack(slack)
         if max_rows is not None:
-            check_at_least("method.bank_max_rows", max_rows, 1)
+            check_at_least("max_rows", max_rows, 1)
         if expected_rows is not None:
             check_at_least("expected_rows", expected_rows, 1)
         self.max_rows = max_rows
@@ -147,7 +144,7 @@ class BankStream:
         rows = self._rows[: self.held]
         mean, std = (value.to(rows) for value in self.statistics())
         if self.count < self.held:
-            rows = rows[k_center_greedy(rows, self.count, self.slack, progress)]
+            rows = rows[k_center_greedy(rows, self.count, progress)]
         else:
             rows = rows.clone()
         bank.fill(rows.sub_(mean).div_(std), mean, std)
@@ -173,7 +170,7 @@ class BankStream:
     def _reduce(self, count: int) -> None:
         """Keep a coreset of the rows held, in the order they came."""
         self._moments = self._merged()
-        picks = k_center_greedy(self._rows[: self.held], count, self.slack).sort().values
+        picks = k_center_greedy(self._rows[: self.held], count).sort().values
         for start in range(0, count, CHUNK):
             part = picks[start : start + CHUNK]
             # In place: no pick lies before the place it moves to, so none is overwritten early.

@@ -45,7 +45,7 @@ class MemoryBank(nn.Module):
         if not self.is_filled:
             raise BankError(
                 f"bank '{self.domain}': expected features, got none. "
-                "Add MemoryBankBuilder to the stage's callbacks."
+                "Put a BankStage into the plan, before what needs it."
             )
         return self.features
 

@@ -67,10 +67,10 @@ class ResHGNN(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        check_at_least("method.rectify.hidden", hidden, 1)
-        self.alpha = check_fraction("method.alpha", alpha)
-        if check_fraction("method.rectify.dropout", dropout) == 1:
-            raise ConfigError("method.rectify.dropout: expected a number below 1, got 1")
+        check_at_least("hidden", hidden, 1)
+        self.alpha = check_fraction("alpha", alpha)
+        if check_fraction("dropout", dropout) == 1:
+            raise ConfigError("dropout: expected a number below 1, got 1")
         with seeded(seed, "rectifier"):
             # No bias: it would be smoothed too, so it is no constant offset, and eq. (8) has none.
             self.conv_in = HGNNConv(channels, hidden, bias=False, is_last=True)  # c_2

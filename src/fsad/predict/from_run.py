@@ -19,7 +19,7 @@ from fsad.errors import ConfigError, DataError
 from fsad.predict.predictor import Predictor
 from fsad.predict.scorer import Limits, Pixels, Scored
 from fsad.results.record import CATEGORY, read_category
-from fsad.scores.scored import Scores
+from fsad.scores.score_set import ScoreSet
 from fsad.scores.threshold import THRESHOLD, read_threshold
 
 
@@ -45,13 +45,16 @@ class TrainedScorer:
             NonFiniteError: A score or a value of a map is NaN or infinite.
         """
         scores = self.trained.score(torch.from_numpy(images))
-        fused, maps = self.trained.fused(scores)
+        fused, maps = self.trained.combined(scores)
         return Scored(
-            fused.numpy(), _alone(scores, "source"), _alone(scores, "target"), maps.numpy()
+            fused.numpy(),
+            _alone(scores, "source"),
+            _alone(scores, "target"),
+            None if maps is None else maps.numpy(),
         ).checked()
 
 
-def _alone(scores: Mapping[str, Scores], domain: str) -> Pixels | None:
+def _alone(scores: ScoreSet, domain: str) -> Pixels | None:
     values: Pixels | None = scores[domain].images.numpy() if domain in scores else None
     return values
 

@@ -102,7 +102,7 @@ class Outputs:
         Raises:
             OutputError: A file cannot be written.
         """
-        if self.pictures:
+        if self.pictures and prediction.map is not None:
             self._write_pictures(prediction, path)
         known = (
             prediction.score,
@@ -121,7 +121,8 @@ class Outputs:
             write_json(self.folder / SCALE, self._scale.to_json())
         place = self._place(path)
         _save(
-            self._file("maps", place, ".png"), Image.fromarray(self._scale.encode(prediction.map))
+            self._file("maps", place, ".png"),
+            Image.fromarray(self._scale.encode(prediction.pixels)),
         )
         _save(self._file("overlays", place, ".png"), overlay(prediction, self._scale))
         if prediction.map_threshold is not None:
@@ -155,7 +156,7 @@ def base_of(paths: Iterable[Path]) -> Path:
 
 
 def _described(prediction: Prediction, path: Path) -> dict[str, Any]:
-    height, width = prediction.map.shape
+    height, width = prediction.pixels.shape
     return {
         "path": str(path),
         "height": height,

@@ -36,7 +36,7 @@ class MapScale:
     def of(cls, prediction: Prediction) -> "MapScale":
         """Choose the scale when the first image is there."""
         limit = prediction.map_threshold
-        reference = abs(float(prediction.map.max()) if limit is None else limit)
+        reference = abs(float(prediction.pixels.max()) if limit is None else limit)
         return cls(reference if reference > 1e-12 else 1.0)
 
     def to_json(self) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def overlay(prediction: Prediction, scale: MapScale) -> Image.Image:
 
     Below half the reference nothing is coloured; from twice the reference on all is yellow.
     """
-    values = prediction.map
+    values = prediction.pixels
     grey = resized(prediction.seen, values.shape) * 255
     base = np.repeat(grey[..., None], 3, axis=2)
     high = 2 * scale.reference

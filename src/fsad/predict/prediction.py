@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fsad.errors import DataError
 from fsad.predict.outlines import Outline, outlines
 
 
@@ -22,6 +23,7 @@ class Prediction:
         decision: ``good`` or ``defective`` (``score`` above ``threshold``); None without threshold.
         map: Anomaly map at the input's size, ``(H, W)`` float32, in the unit of the scores. It is
             measured at S x S and resized, bilinear, so that it lies on the input pixel by pixel.
+            None where the method scores whole images alone.
         map_threshold: Where the map is above it, :meth:`outlines` draws; None where there is none.
         seen: The depth image that was scored, ``(S, S)`` float32 in {0} or [0.1, 0.9].
         seconds: From the file, or the array, to this.
@@ -34,12 +36,25 @@ class Prediction:
     score_target: float | None
     threshold: float | None
     decision: str | None
-    map: NDArray[np.float32]
+    map: NDArray[np.float32] | None
     map_threshold: float | None
     seen: NDArray[np.float32]
     seconds: float
     notes: tuple[str, ...] = ()
 
+    @property
+    def pixels(self) -> NDArray[np.float32]:
+        """The map, for what can do nothing without.
+
+        Raises:
+            DataError: There is none.
+        """
+        if self.map is None:
+            raise DataError("map: expected one, got a method that scores whole images alone")
+        return self.map
+
     def outlines(self) -> list[Outline]:
-        """Return the outlines of the map's regions above its threshold; none without one."""
-        return [] if self.map_threshold is None else outlines(self.map, self.map_threshold)
+        """Return the outlines of the map's regions above its threshold; none without both."""
+        if self.map is None or self.map_threshold is None:
+            return []
+        return outlines(self.map, self.map_threshold)

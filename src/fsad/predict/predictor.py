@@ -84,7 +84,7 @@ class Predictor:
             score_target=None if scored.target is None else float(scored.target[0]),
             threshold=limits.image,
             decision=decision,
-            map=resized(scored.maps[0], z.shape),
+            map=None if scored.maps is None else resized(scored.maps[0], z.shape),
             map_threshold=limits.map,
             seen=seen,
             seconds=time.perf_counter() - start,

@@ -18,13 +18,13 @@ class Scored(NamedTuple):
         score: The method's own image scores, ``(n,)``.
         source: Scores against the source domain, ``(n,)``; None where the method has none.
         target: Scores against the target domain.
-        maps: Anomaly maps, ``(n, S, S)``.
+        maps: Anomaly maps, ``(n, S, S)``; None where the method has none.
     """
 
     score: Pixels
     source: Pixels | None
     target: Pixels | None
-    maps: Pixels
+    maps: Pixels | None
 
     def checked(self) -> "Scored":
         """Return these scores if all of them are numbers.

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from fsad.functional.scoring import anomaly_maps, fuse
 from fsad.metrics.masks import number_regions
-from fsad.report.scores import CategoryScores
-from fsad.scores.scored import DOMAINS
+from fsad.report.scores import DOMAINS, CategoryScores
 
 BATCH = 16  # images whose maps are made at once
 STEPS = 10  # intervals of beta at whose ends the fused maps are measured

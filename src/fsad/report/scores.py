@@ -4,7 +4,7 @@ import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,13 +18,26 @@ from fsad.results.record import (
     read_category,
     scores_digest,
 )
-from fsad.scores.scored import DOMAINS, Scores, scores_by_domain
+from fsad.scores.score_set import from_tensors
 from fsad.storage.csv_cells import plain
 from fsad.storage.regular import refuse_irregular
 from fsad.storage.tensors import read_tensors
 
+DOMAINS = ("source", "target")
 SIGMA = 4.0  # pixels, where neither the run nor its settings tell
 REPLACE = "Run again to replace the file."
+
+
+class PartScores(NamedTuple):
+    """One part of the scores of a category's test images; higher = more anomalous.
+
+    Attributes:
+        patches: Patch scores, ``(n, h, w)``.
+        images: Image scores, ``(n,)``.
+    """
+
+    patches: Tensor
+    images: Tensor
 
 
 @dataclass(frozen=True)
@@ -48,7 +61,7 @@ class CategoryScores:
     defects: list[str]
     labels: Tensor
     fused: Tensor
-    by_domain: dict[str, Scores]
+    by_domain: dict[str, PartScores]
     beta: float | None
     sigma: float
 
@@ -64,9 +77,16 @@ def read_scores(result: RunResult, name: str) -> CategoryScores:
     path = folder / "categories" / name / "patch_scores.safetensors"
     tensors, _ = read_tensors(path)
     try:
-        by_domain = scores_by_domain(tensors)
+        scores = from_tensors(tensors)
     except KeyError as error:
         raise DataError(f"{path}: expected patch scores, got none of {error}. {REPLACE}") from error
+    by_domain = {
+        name: PartScores(each.patches, each.images)
+        for name, each in scores.items()
+        if each.patches is not None
+    }
+    if not by_domain:
+        raise DataError(f"{path}: expected patch scores, got those of whole images alone")
     table = folder / "scores.csv"
     try:
         refuse_irregular(table)
@@ -81,11 +101,11 @@ def read_scores(result: RunResult, name: str) -> CategoryScores:
             f"{table}: expected the scores of a run, got a file that cannot be read. {REPLACE}"
         ) from error
     _refuse_changed(table, name, path.parent)
-    for scores in by_domain.values():
-        if len(scores.images) != len(images):
+    for part in by_domain.values():
+        if len(part.images) != len(images):
             raise DataError(
                 f"{path}: expected {len(images)} images as in {table.name}, "
-                f"got {len(scores.images)}. {REPLACE}"
+                f"got {len(part.images)}. {REPLACE}"
             )
     said = _said(result, path.parent)
     beta, sigma = _beta(said["beta"], fused, by_domain), said["sigma"]
@@ -111,9 +131,9 @@ def _said(result: RunResult, folder: Path) -> dict[str, Any]:
     return settings | (read_category(folder) if (folder / CATEGORY).is_file() else {})
 
 
-def _beta(beta: Any, fused: Tensor, by_domain: Mapping[str, Scores]) -> float | None:
+def _beta(beta: Any, fused: Tensor, by_domain: Mapping[str, PartScores]) -> float | None:
     """Return the share by which the scores are said to be fused, if they were."""
-    if len(by_domain) < len(DOMAINS) or not isinstance(beta, int | float):
+    if set(by_domain) != set(DOMAINS) or not isinstance(beta, int | float):
         return None
     source, target = (by_domain[domain].images for domain in DOMAINS)
     return float(beta) if torch.equal(fuse(source, target, beta), fused) else None

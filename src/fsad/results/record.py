@@ -162,8 +162,8 @@ def read_category(folder: Path) -> dict[str, Any]:
     """Read ``category.json`` of a finished category's folder back, as it is.
 
     Returns:
-        Its keys; ``sigma`` and ``beta``, by which maps are blurred and domains fused, are not
-        among them in runs of earlier versions.
+        Its keys; ``sigma`` and ``combination``, by which maps are blurred and parts become one,
+        are not among them in runs of earlier versions.
 
     Raises:
         DataError: It cannot be read.
@@ -193,9 +193,20 @@ def _is_category(record: Mapping[str, Any]) -> bool:
     return (
         isinstance(prepared, dict | None)
         and is_fraction(record.get("beta", 0.0))
+        and _is_combination(record.get("combination", {"kind": "", "weights": {}}))
         and is_finite(sigma)
         and sigma >= 0
         and (above is None or is_finite(above))
+    )
+
+
+def _is_combination(value: object) -> bool:
+    """Tell whether it says how the parts of a score become one."""
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("kind"), str)
+        and isinstance(value.get("weights"), dict)
+        and all(is_fraction(weight) for weight in value["weights"].values())
     )
 
 
@@ -226,8 +237,12 @@ def write_scores(path: Path, rows: Iterable[ScoreRow]) -> None:
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(ScoreRow._fields)
-    writer.writerows(
-        [int(cell) if isinstance(cell, bool) else guarded(cell) for cell in row] for row in rows
-    )
+    rows = list(rows)
+    parts = list(dict.fromkeys(name for row in rows for name in row.further))
+    writer.writerow([*ScoreRow._fields[:-1], *(f"score_{name}" for name in parts)])
+    for *cells, further in rows:
+        scores = [further.get(name) for name in parts]
+        writer.writerow(
+            [int(cell) if isinstance(cell, bool) else guarded(cell) for cell in (*cells, *scores)]
+        )
     write_text(path, text.getvalue())

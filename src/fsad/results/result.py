@@ -12,7 +12,20 @@ Metrics = Mapping[str, float | None]
 """Some of the five metrics by name, in [0, 1]; ``None`` where the images do not define one."""
 
 
-LATER = {"reused", "metrics_within", "test_digest", "threshold", "prepared", "input", "undefined"}
+AGREED_BANKS = ("source", "target")
+AGREED_SECONDS = ("perturb", "banks", "rectify", "test", "metrics")
+"""Keys that every entry of ``result.json`` has, for scripts that read it; 0 where a method has no
+such bank or stage."""
+LATER = {
+    "reused",
+    "metrics_within",
+    "test_digest",
+    "threshold",
+    "prepared",
+    "input",
+    "undefined",
+    "parts",
+}
 """What results written by earlier versions do not have."""
 
 
@@ -48,6 +61,8 @@ class CategoryResult:
         undefined: Why a metric is None, by metric, in all sets alike. Written only where one is.
         input: Shape and scale of the shots' depth files, by
             :class:`~fsad.data.profile.InputProfile`; None where nobody noted it.
+        parts: The five metrics of each further part of the score alone, by its name. Written only
+            where there are some.
     """
 
     shots: list[str]
@@ -72,6 +87,22 @@ class CategoryResult:
     prepared: dict[str, Any] | None = None
     input: dict[str, Any] | None = None
     undefined: dict[str, str] = field(default_factory=dict)
+    parts: Mapping[str, Metrics] = field(default_factory=dict)
+
+    @property
+    def sets(self) -> dict[str, Metrics]:
+        """The five metrics of each scored set by name: the method's own, its parts', the control's.
+
+        A part's set is called ``<part>_only``.
+        """
+        further = {f"{name}_only": metrics for name, metrics in self.parts.items()}
+        return {
+            "fused": self.fused,
+            "source_only": self.source_only,
+            "target_only": self.target_only,
+            **further,
+            "part_mask": self.part_mask,
+        }
 
     def to_json(self) -> dict[str, Any]:
         """Return the category's entry in ``result.json``: the fused metrics lie on top."""
@@ -79,8 +110,11 @@ class CategoryResult:
         fused = entry.pop("fused")
         numbers = ("shots", "n_source", "n_test_good", "n_test_defect")
         first = {name: entry.pop(name) for name in numbers}
-        if not entry["undefined"]:
-            del entry["undefined"]
+        for name in ("undefined", "parts"):
+            if not entry[name]:
+                del entry[name]
+        entry["bank_rows"] = dict.fromkeys(AGREED_BANKS, 0) | entry["bank_rows"]
+        entry["seconds"] = dict.fromkeys(AGREED_SECONDS, 0.0) | entry["seconds"]
         plain: dict[str, Any] = as_json({**first, **fused, **entry})
         return plain
 
@@ -114,7 +148,10 @@ class RunResult:
 
 
 class ScoreRow(NamedTuple):
-    """One test image in ``scores.csv``; scores are distances, higher = more anomalous."""
+    """One test image in ``scores.csv``; scores are distances, higher = more anomalous.
+
+    ``further`` are the parts of the score besides ``source`` and ``target``, a column each.
+    """
 
     category: str
     image: str
@@ -123,6 +160,7 @@ class ScoreRow(NamedTuple):
     score: float
     score_source: float | None
     score_target: float | None
+    further: Mapping[str, float] = {}
 
 
 def as_json(value: Any) -> Any:

@@ -133,7 +133,7 @@ def refuse_unexportable(precision: str, job: Job) -> None:
     try:
         refuse_half(precision)
         refuse_unsteady(name, job.extractor.name)
-        refuse_control(name, job.method.plan(job.extractor, job.output / "banks").scorer)
+        refuse_control(name, job.method.plan(job.extractor).scorer)
     except FsadError as error:
         raise ConfigError(
             f"export: expected a run that ONNX can hold, got '{message_of(error).rstrip('.')}'. "

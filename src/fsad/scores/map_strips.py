@@ -1,7 +1,6 @@
 """Pictures of the test images: what came in, what is true, and what each domain says."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,8 @@ from fsad.data.datamodule import DataModule
 from fsad.data.sample import Sample
 from fsad.data.transforms import load_tensors
 from fsad.scores.colormap import coloured
-from fsad.scores.scored import ScoredImages, Scores
+from fsad.scores.score_set import ScoreSet
+from fsad.scores.scored_images import MAIN, ScoredImages, set_of
 from fsad.storage.tensors import atomic
 
 GAP = 4  # pixels between panels
@@ -22,9 +22,9 @@ LONGEST = 255  # bytes of a file's name that file systems take
 
 
 def write_maps(
-    folder: Path, data: DataModule, scored: ScoredImages, scores: Mapping[str, Scores]
+    folder: Path, data: DataModule, scored: ScoredImages, scores: ScoreSet
 ) -> list[Path]:
-    """Write a strip per test image: each modality, truth, each domain's map, and the fused map.
+    """Write a strip per test image: each modality, truth, each part's map, and the combined map.
 
     All maps of a category share one colour scale per kind of score, from its lowest to its highest
     value over the test images, so that strips can be compared.
@@ -34,7 +34,7 @@ def write_maps(
             so long a name, as ``image_<place>.png``.
         data: One category's data.
         scored: Its scores.
-        scores: Those of all test images, by domain.
+        scores: Those of all test images.
 
     Returns:
         The files, most anomalous image first.
@@ -42,24 +42,27 @@ def write_maps(
     if not scored.images:
         return []
     folder.mkdir(parents=True, exist_ok=True)
-    names = [f"{domain}_only" for domain in scored.domains]
-    limits = [scored.limits[name] for name in (names if len(names) == 1 else [*names, "fused"])]
+    names = [set_of(name) for name in scored.parts]
+    kinds = names if len(names) == 1 else [*names, MAIN]
     samples = data.test_samples
     ranked = sorted(
-        range(len(scored.images)), key=lambda place: scored.images[place].fused, reverse=True
+        range(len(scored.images)), key=lambda place: scored.images[place].main, reverse=True
     )
     files = []
     for place in ranked:
         index = scored.images[place].index
         sample = samples[index]
-        seen = load_tensors(data.reader, sample, scored.size, (*sample.files, "mask"))
-        kinds = [scored.maps(scores[of].patches[index : index + 1]) for of in scored.domains]
-        if len(kinds) > 1:
-            kinds.append(scored.fused(*kinds))
+        seen = load_tensors(data.reader, sample, data.image_size, (*sample.files, "mask"))
+        one = {name: each.at(slice(index, index + 1)) for name, each in scores.items()}
+        found = {set_of(name): maps for name, maps in scored.maker.part_maps(one).items()}
+        _, combined = scored.maker.combine(one)
+        if combined is not None:
+            found[MAIN] = combined
+        maps = [(found[name][0].numpy(), scored.limits[name]) for name in kinds if name in found]
         panels = [
             *(_picture(seen[modality]) for modality in sample.files),
             np.repeat(truth_pixels(sample, seen["mask"])[..., None], 3, axis=2),
-            *(coloured(maps[0].numpy(), *limit) for maps, limit in zip(kinds, limits, strict=True)),
+            *(coloured(values, *limit) for values, limit in maps),
         ]
         path = folder / _name(sample, index)
         with atomic(path) as partial:

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fsad.errors import DataError, is_finite, is_fraction, message_of
+from fsad.scores.parts import part_columns, parts_in
 from fsad.storage.atomic import write_json
 from fsad.storage.digests import refuse_changed, with_digest
 from fsad.storage.regular import refuse_irregular
@@ -22,16 +23,30 @@ class HeldOut:
     Attributes:
         image: Its depth file.
         score: The method's own image score.
-        score_source: Score against the source domain; None where the method has none.
-        score_target: Score against the target domain.
-        map_highest: The highest value of its anomaly map.
+        parts: The scores it is made of, by name.
+        map_highest: The highest value of its anomaly map; None where the method has no maps.
     """
 
     image: str
     score: float
-    score_source: float | None
-    score_target: float | None
-    map_highest: float
+    parts: Mapping[str, float]
+    map_highest: float | None
+
+    @property
+    def numbers(self) -> list[float]:
+        """All its scores."""
+        highest = [] if self.map_highest is None else [self.map_highest]
+        return [self.score, *highest, *self.parts.values()]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return an entry of ``threshold.json``."""
+        parts = part_columns(self.parts)
+        return {"image": self.image, "score": self.score, **parts, "map_highest": self.map_highest}
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> "HeldOut":
+        """Read back what :meth:`to_json` wrote."""
+        return cls(entry["image"], entry["score"], parts_in(entry), entry["map_highest"])
 
 
 @dataclass(frozen=True)
@@ -71,7 +86,7 @@ class Threshold:
     def of(cls, held_out: list[HeldOut], seconds: float = 0.0) -> "Threshold":
         """Take the largest of at least two held-out scores; none where one is no number."""
         count = len(held_out)
-        if not all(is_finite(each.score) and is_finite(each.map_highest) for each in held_out):
+        if not all(is_finite(number) for each in held_out for number in each.numbers):
             return cls.none("a shot that is held out scores NaN or infinity")
         image = max(each.score for each in held_out)
         note = (
@@ -79,8 +94,8 @@ class Threshold:
             f"estimated false-alarm rate 1 in {count + 1}, for good images like the shots; a bit "
             "more, as training saw them"
         )
-        highest = max(each.map_highest for each in held_out)
-        return cls(image, highest, 1 / (count + 1), held_out, note, seconds)
+        maps = [each.map_highest for each in held_out if each.map_highest is not None]
+        return cls(image, max(maps, default=None), 1 / (count + 1), held_out, note, seconds)
 
     @classmethod
     def none(cls, why: str) -> "Threshold":
@@ -89,9 +104,15 @@ class Threshold:
 
     def to_json(self) -> dict[str, Any]:
         """Return what a result says of it: all but the seconds, which no two runs share."""
-        entry = {"schema": SCHEMA, "shots": len(self.held_out), **asdict(self)}
-        del entry["seconds"]
-        return entry
+        return {
+            "schema": SCHEMA,
+            "shots": len(self.held_out),
+            "image": self.image,
+            "map": self.map,
+            "false_alarm_rate": self.false_alarm_rate,
+            "held_out": [each.to_json() for each in self.held_out],
+            "note": self.note,
+        }
 
     def write(self, path: Path) -> None:
         """Write ``threshold.json``.
@@ -122,12 +143,10 @@ class Threshold:
         ):
             if entry[name] is not None and not fits(entry[name]):
                 raise ValueError(f"{name} {entry[name]!r}")
-        held_out = [HeldOut(**each) for each in entry["held_out"]]
+        held_out = [HeldOut.from_json(each) for each in entry["held_out"]]
         for each in held_out:
-            alone = (each.score_source, each.score_target)
-            scores = [each.score, each.map_highest, *(it for it in alone if it is not None)]
-            if not all(map(is_finite, scores)):
-                raise ValueError(f"held-out scores {scores}")
+            if not all(map(is_finite, each.numbers)):
+                raise ValueError(f"held-out scores {each.numbers}")
         image, highest, rate = (
             None if entry[name] is None else float(entry[name])
             for name in ("image", "map", "false_alarm_rate")

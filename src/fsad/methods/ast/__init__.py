@@ -1,21 +1,24 @@
 """AST: a flow learns what depth is normal, a student imitates it, and fails where it is not."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from fsad.engine.bank_builder import MemoryBankBuilder
-from fsad.engine.plan import Plan, Stage
+from fsad.engine.plan import HoldOut, Method, Plan
+from fsad.engine.stage import FitStage
 from fsad.errors import check_at_least, check_fraction, check_not_negative, check_positive
-from fsad.methods.ast.modules import StudentModule, TeacherModule
+from fsad.methods.ast.scorer import AstScorer, StudentNetwork, new_teacher
 from fsad.methods.ast.settings import Student, Teacher
-from fsad.nn.adapter import AdaptedExtractor
+from fsad.nn.adapter import CachedExtractor
 from fsad.nn.extractor import PatchExtractor
 from fsad.nn.unlearnt import CellExtractor
 
+if TYPE_CHECKING:
+    from fsad.engine.stage_module import StageModule
 
-class Ast:
+
+class Ast(Method):
     """The method and its settings, for depth alone. The configured backbone is not built.
 
     Args:
@@ -61,16 +64,19 @@ class Ast:
         self.sigma = check_not_negative("method.sigma", sigma)
         self.seed = check_at_least("seed", seed, 0)
 
-    def own_extractor(self, image_size: int) -> PatchExtractor:
+    def build_extractor(
+        self,
+        image_size: int,
+        backbone: Callable[[], PatchExtractor],  # noqa: ARG002
+    ) -> PatchExtractor:
         """Return the features that the method is about."""
         return CellExtractor(image_size)
 
-    def plan(self, extractor: PatchExtractor, banks_path: Path) -> Plan:
+    def plan(self, extractor: PatchExtractor) -> Plan:
         """Lay out one category's run: the teacher learns, then the student."""
-        plain = AdaptedExtractor.plain(extractor)
-        schedule = self.lr, self.weight_decay, self.seed
-        teacher = TeacherModule(plain, self.foreground, self.teacher, *schedule)
-        student = StudentModule(plain, teacher, self.student, *schedule)
+        teacher = new_teacher(extractor, self.teacher, self.seed)
+        student = StudentNetwork(extractor.channels, teacher.position, self.student, self.seed)
+        scorer = AstScorer(CachedExtractor(extractor), teacher, student, self.foreground)
         depends = {
             "lr": self.lr,
             "weight_decay": self.weight_decay,
@@ -79,19 +85,41 @@ class Ast:
         }
         return Plan(
             [
-                Stage(
+                FitStage(
                     "teacher",
                     teacher,
+                    partial(self._teacher, scorer),
                     self.teacher.epochs,
-                    100,
-                    {**depends, **asdict(self.teacher), "kernels": list(self.teacher.kernels)},
+                    checkpoint_every=100,
+                    reads=("shots",),
+                    depends={
+                        **depends,
+                        **asdict(self.teacher),
+                        "kernels": list(self.teacher.kernels),
+                    },
                 ),
-                Stage("student", student, self.student.epochs, 100, depends | asdict(self.student)),
+                FitStage(
+                    "student",
+                    student,
+                    partial(self._student, scorer),
+                    self.student.epochs,
+                    checkpoint_every=100,
+                    reads=("shots",),
+                    depends=depends | asdict(self.student),
+                ),
             ],
-            student,
-            MemoryBankBuilder(banks_path, {}),
-            beta=0.0,
+            scorer,
             sigma=self.sigma,
-            banks_depend={},
+            held_out=HoldOut.NONE,
             scores_depend={},
         )
+
+    def _teacher(self, scorer: AstScorer) -> "StageModule":
+        from fsad.methods.ast.modules import TeacherModule  # Lightning, to train alone
+
+        return TeacherModule(scorer, self.lr, self.weight_decay)
+
+    def _student(self, scorer: AstScorer) -> "StageModule":
+        from fsad.methods.ast.modules import StudentModule
+
+        return StudentModule(scorer, self.lr, self.weight_decay)

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fsad.engine.bank_builder import MemoryBankBuilder
-from fsad.engine.plan import Plan, Stage
+from fsad.engine.plan import Method, Plan
+from fsad.engine.stage import BankStage, FitStage, Stage
 from fsad.errors import (
     ConfigError,
     check_at_least,
@@ -15,14 +14,17 @@ from fsad.errors import (
     check_fraction,
     check_not_negative,
 )
-from fsad.methods.hypertrans.perturbation import DomainPerturbationModule
-from fsad.methods.hypertrans.rectification import HypergraphRectificationModule
+from fsad.methods.hypertrans.scorer import HypergraphScorer
 from fsad.methods.hypertrans.settings import Banks, Perturb, Plus, Rectify, Stages
-from fsad.nn.adapter import AdaptedExtractor
+from fsad.nn.adapter import AdaptedExtractor, CachedExtractor
 from fsad.nn.extractor import PatchExtractor
+from fsad.scores.combination import two_domains
+
+if TYPE_CHECKING:
+    from fsad.engine.stage_module import StageModule
 
 
-class HyperTrans:
+class HyperTrans(Method):
     """The method and its settings; :meth:`plan` lays out one category's run.
 
     Args:
@@ -89,24 +91,20 @@ class HyperTrans:
                 "method.rectify_banks: expected true with method.plus, got false: raw shots would "
                 "be compared with rectified queries. Leave it true."
             )
-        if self.plus.calibrate and (self.banks.target_ratio < 1 or self.bank_max_rows):
-            raise ConfigError(
-                "method.plus.calibrate: expected a target bank of every patch, got "
-                f"method.banks.target_ratio={self.banks.target_ratio}, "
-                f"method.bank_max_rows={self.bank_max_rows}. Set them to 1 and null."
-            )
 
-    def plan(self, extractor: PatchExtractor, banks_path: Path) -> Plan:
-        """Lay out the stages of one category around a frozen backbone.
+    def plan(self, extractor: PatchExtractor) -> Plan:
+        """Lay out the stages of one category.
 
         Args:
             extractor: The frozen backbone, shared between categories.
-            banks_path: Where the banks are kept.
         """
-        adapted = AdaptedExtractor(extractor, self.perturb.hidden, self.seed)
-        adapted.enabled = self.stages.perturb
-        scorer = HypergraphRectificationModule(
-            adapted,
+        stages: list[Stage] = []
+        features = CachedExtractor(extractor)
+        if self.stages.perturb:
+            features = adapted = AdaptedExtractor(extractor, self.perturb.hidden, self.seed)
+            stages.append(self._perturb_stage(adapted))
+        scorer = HypergraphScorer(
+            features,
             self.rectify,
             alpha=self.alpha,
             knn=self.knn,
@@ -115,43 +113,61 @@ class HyperTrans:
             plus=self.plus,
             seed=self.seed,
         )
-        builder = MemoryBankBuilder(
-            banks_path,
-            {"source": self.banks.source_ratio, "target": self.banks.target_ratio},
-            slack=self.banks.coreset_slack,
-            max_rows=self.bank_max_rows,
-        )
-        stages = []
-        if self.stages.perturb:
-            perturb = {"perturb": asdict(self.perturb), "seed": self.seed}
-            module = DomainPerturbationModule(adapted, self.perturb, self.seed)
-            stages.append(
-                Stage("perturb", module, self.perturb.epochs, 1, perturb, module.embeddings)
-            )
-        rectify = {
-            "alpha": self.alpha,
-            "knn": self.knn,
-            "rectify": asdict(self.rectify),
-            "seed": self.seed,
+        ratios = {"source": self.banks.source_ratio, "target": self.banks.target_ratio}
+        banks_depend = {
+            "banks": asdict(self.banks),
+            "max_rows": self.bank_max_rows,
+            "rotations": self.plus.rotations,
         }
+        stages.append(BankStage(scorer, ratios, self.bank_max_rows, banks_depend))
         if self.stages.rectify:
-            stages.append(
-                Stage("rectify", scorer, self.rectify.epochs, 10, rectify, scorer.embeddings)
-            )
+            stages.append(self._rectify_stage(scorer))
         return Plan(
             stages,
             scorer,
-            builder,
-            beta=self.beta if self.stages.cross_domain else 0.0,
+            combination=two_domains(self.beta if self.stages.cross_domain else 0.0),
             sigma=self.sigma,
-            banks_depend={
-                "banks": asdict(self.banks),
-                "max_rows": self.bank_max_rows,
-                "rotations": self.plus.rotations,
-            },
             scores_depend={
                 "excess": self.plus.excess,
-                "calibrate": self.plus.calibrate,
                 **({"rectify_banks": self.rectify_banks} if self.stages.rectify else {}),
             },
+        )
+
+    def _perturb_stage(self, adapted: AdaptedExtractor) -> FitStage:
+        def module() -> "StageModule":
+            from fsad.methods.hypertrans.perturbation import DomainPerturbationModule  # Lightning
+
+            return DomainPerturbationModule(adapted, self.perturb, self.seed)
+
+        return FitStage(
+            "perturb",
+            adapted.adapters,
+            module,
+            self.perturb.epochs,
+            reads=("source",),
+            depends={"perturb": asdict(self.perturb), "seed": self.seed},
+            has_samples=True,
+        )
+
+    def _rectify_stage(self, scorer: HypergraphScorer) -> FitStage:
+        def module() -> "StageModule":
+            from fsad.methods.hypertrans.rectification import (  # Lightning
+                HypergraphRectificationModule,
+            )
+
+            return HypergraphRectificationModule(scorer)
+
+        return FitStage(
+            "rectify",
+            scorer.rectifier,
+            module,
+            self.rectify.epochs,
+            checkpoint_every=10,
+            depends={
+                "alpha": self.alpha,
+                "knn": self.knn,
+                "rectify": asdict(self.rectify),
+                "seed": self.seed,
+            },
+            has_samples=True,
         )

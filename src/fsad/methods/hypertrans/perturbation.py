@@ -13,7 +13,7 @@ from fsad.data.datamodule import DataModule
 from fsad.engine.checkpoint import check_loss
 from fsad.engine.stage_module import StageModule
 from fsad.errors import ConfigError
-from fsad.functional.perlin import channel_factors, spatial_factors
+from fsad.functional.perlin import channel_factors
 from fsad.functional.style import perturb_style
 from fsad.methods.hypertrans.settings import Perturb
 from fsad.nn.adapter import AdaptedExtractor, Perturbation
@@ -50,18 +50,13 @@ class DomainPerturbationModule(StageModule):
         HyperTrans, eq. (7) and Algorithm 1, lines 3-4.
     """
 
-    reads = ("source",)
-
     def __init__(self, extractor: AdaptedExtractor, settings: Perturb, seed: int) -> None:
-        super().__init__(extractor)
+        super().__init__(extractor.adapters, extractor.extractor)
+        self.extractor = extractor
         if not extractor.adapters:
             raise ConfigError("backbone.layers: expected at least one layer to perturb, got none")
         self.settings = settings
         self.seed = seed
-
-    def setup(self, stage: str) -> None:  # noqa: ARG002 (Lightning's signature)
-        """Train the adapters."""
-        self.extractor.adapters.requires_grad_(True)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam over the adapters."""
@@ -83,12 +78,8 @@ class DomainPerturbationModule(StageModule):
         std = self.settings.std
 
         def perturb(_: str, features: Tensor) -> Tensor:
-            n, c, h, w = features.shape
-            p_avg, p_std = (
-                channel_factors(n, c, std, rng)
-                if self.settings.factors == "channel"
-                else spatial_factors(n, h, w, std, rng)
-            )
+            images, channels = features.shape[:2]
+            p_avg, p_std = channel_factors(images, channels, std, rng)
             return perturb_style(features, p_avg.to(features), p_std.to(features))
 
         return perturb
@@ -134,7 +125,7 @@ class DomainPerturbationModule(StageModule):
             float(mse_loss(drifted, clean) / variance),
         )
 
-    def embeddings(self, data: DataModule) -> dict[str, Tensor]:
+    def samples(self, data: DataModule) -> dict[str, Tensor]:
         """Sample the features of some source images and shots, for the paper's Fig. 5.
 
         Args:
@@ -182,14 +173,6 @@ class DomainPerturbationModule(StageModule):
         count = len(next(iter(rows.values())))
         places = choose(count, ROWS, self.seed, "cells", domain)
         return {name: each[places.to(each.device)] for name, each in rows.items()}
-
-    def trained_state(self) -> dict[str, Tensor]:
-        """Return what this stage trained: the adapters."""
-        return dict(self.extractor.adapters.state_dict())
-
-    def load_trained_state(self, state: dict[str, Tensor]) -> None:
-        """Take back what :meth:`trained_state` returned."""
-        self.extractor.adapters.load_state_dict(state)
 
 
 def spread(features: Tensor) -> Tensor:

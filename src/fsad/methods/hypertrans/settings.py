@@ -10,7 +10,6 @@ from fsad.errors import (
     check_fraction,
     check_positive,
 )
-from fsad.functional.coreset import check_slack
 
 AUTO = "auto"
 
@@ -40,21 +39,18 @@ class Perturb:
 
     Attributes:
         std: Standard deviation of the perturbation factors.
-        factors: ``channel`` or ``spatial``.
         hidden: Bottleneck of the adapters.
         lr: Learning rate of Adam.
         epochs: Passes over the source images.
     """
 
     std: float = 0.75
-    factors: str = "channel"
     hidden: int = 64
     lr: float = 1e-4
     epochs: int = 3
 
     def __post_init__(self) -> None:
         check_positive("method.perturb.std", self.std)
-        check_choice("method.perturb.factors", self.factors, ("channel", "spatial"))
         check_at_least("method.perturb.hidden", self.hidden, 1)
         check_positive("method.perturb.lr", self.lr)
         check_at_least("method.perturb.epochs", self.epochs, 1)
@@ -67,19 +63,15 @@ class Banks:
     Attributes:
         source_ratio: Share of the source patches kept by the coreset, in (0, 1].
         target_ratio: Share of the target patches kept, in (0, 1].
-        coreset_slack: How much nearer than the farthest row a pick may be, as a share in [0, 1);
-            0 is the greedy selection itself, more is faster.
     """
 
     source_ratio: float = 0.1
     target_ratio: float = 1.0
-    coreset_slack: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("source_ratio", "target_ratio"):
             check_positive(f"method.banks.{name}", getattr(self, name))
             check_fraction(f"method.banks.{name}", getattr(self, name))
-        check_slack(self.coreset_slack)
 
 
 @dataclass(frozen=True)
@@ -88,7 +80,7 @@ class Rectify:
 
     Attributes:
         hidden: Width of the rectifier's hidden layer.
-        dropout: Dropout on that layer.
+        dropout: Dropout on that layer, in [0, 1).
         scale: Distance at which membership is one half: ``one`` (the paper) or ``median`` (of the
             banks' neighbour distances).
         lr: Learning rate of Adam.
@@ -103,7 +95,8 @@ class Rectify:
 
     def __post_init__(self) -> None:
         check_at_least("method.rectify.hidden", self.hidden, 1)
-        check_fraction("method.rectify.dropout", self.dropout)
+        if check_fraction("method.rectify.dropout", self.dropout) == 1:
+            raise ConfigError("method.rectify.dropout: expected a number below 1, got 1")
         check_choice("method.rectify.scale", self.scale, ("one", "median"))
         check_positive("method.rectify.lr", self.lr)
         check_at_least("method.rectify.epochs", self.epochs, 1)
@@ -116,28 +109,18 @@ class Plus:
     Attributes:
         excess: Take from a patch's distance to the source bank what the shots' patches most like it
             have beyond the shots' upper quartile: there the sensors differ on a good part too.
-        calibrate: Measure both domains' scores in robust deviations of what the shots themselves
-            score, each against the others, before they are fused, so that beta weighs like with
-            like. A shot sees one shot less than a query does: its scores are a little higher.
         rotations: Angles at which the target bank holds each shot, evenly spread over a turn;
             ``auto`` leaves it to the source images: one where they always lie alike and look
             otherwise turned, else four.
     """
 
     excess: bool = False
-    calibrate: bool = False
     rotations: int | str = 1
 
     def __post_init__(self) -> None:
-        for name in ("excess", "calibrate"):
-            check_bool(f"method.plus.{name}", getattr(self, name))
+        check_bool("method.plus.excess", self.excess)
         if self.rotations != AUTO:
             _check_rotations(self.rotations)
-        if self.calibrate and self.rotations != 1:  # a shot's own turns are not held out with it
-            raise ConfigError(
-                "method.plus.calibrate: expected method.plus.rotations=1 with it, "
-                f"got {self.rotations}. Set it to 1, or leave calibrate out."
-            )
 
 
 def _check_rotations(value: int | str) -> None:

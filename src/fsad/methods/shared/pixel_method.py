@@ -1,14 +1,16 @@
 """What methods that score pixels, not features, have in common."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from fsad.engine.plan import Method
 from fsad.errors import check_at_least, check_not_negative
 from fsad.nn.extractor import PatchExtractor
 from fsad.nn.unlearnt import PixelExtractor
 
 
 @dataclass(frozen=True)
-class PixelMethod:
+class PixelMethod(Method):
     """The settings of such a method. The configured backbone is not built.
 
     Attributes:
@@ -26,6 +28,10 @@ class PixelMethod:
         check_not_negative("method.sigma", self.sigma)
         check_at_least("seed", self.seed, 0)
 
-    def own_extractor(self, image_size: int) -> PatchExtractor:
+    def build_extractor(
+        self,
+        image_size: int,
+        backbone: Callable[[], PatchExtractor],  # noqa: ARG002
+    ) -> PatchExtractor:
         """Return the pixels themselves for features."""
         return PixelExtractor(image_size)

@@ -1,30 +1,27 @@
 """A bank of the shots' patches and the distance to it: what several methods are at heart."""
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from fsad.engine.bank_builder import MemoryBankBuilder
-from fsad.engine.plan import Plan
-from fsad.engine.stage_module import ScoringModule
+from fsad.engine.plan import Method, Plan
+from fsad.engine.scorer import BankScorer
+from fsad.engine.stage import BankStage
 from fsad.errors import check_at_least, check_fraction, check_not_negative, check_positive
-from fsad.functional.coreset import check_slack
 from fsad.functional.prepared import prepare
 from fsad.functional.reweighting import reweighted_scores
 from fsad.functional.scoring import image_scores, patch_scores
-from fsad.nn.adapter import AdaptedExtractor
+from fsad.nn.adapter import CachedExtractor
 from fsad.nn.extractor import PatchExtractor
-from fsad.scores.scored import Scores
+from fsad.scores.score_set import Scores
 
 
 @dataclass(frozen=True)
-class TargetBank:
+class TargetBank(Method):
     """The settings of a method that is a target bank.
 
     Attributes:
         ratio: Share of the shots' patches that the bank keeps, in (0, 1].
-        coreset_slack: How much nearer than the farthest row a pick may be, as a share in [0, 1).
         reweight: Neighbours in the image score's weight, 0 or at least 2; 0 leaves it out.
         sigma: Blur of the anomaly map in pixels, 0 or more.
         seed: Taken by every method; nothing here is random.
@@ -34,33 +31,28 @@ class TargetBank:
     """
 
     ratio: float = 1.0
-    coreset_slack: float = 0.0
     reweight: int = 0
     sigma: float = 4.0
     seed: int = 0
 
     def __post_init__(self) -> None:
         check_positive("method.ratio", check_fraction("method.ratio", self.ratio))
-        check_slack(self.coreset_slack)
         check_at_least("method.reweight", self.reweight, 2 if self.reweight else 0)
         check_not_negative("method.sigma", self.sigma)
         check_at_least("seed", self.seed, 0)
 
-    def plan(self, extractor: PatchExtractor, banks_path: Path) -> Plan:
+    def plan(self, extractor: PatchExtractor) -> Plan:
         """Lay out one category's run: nothing trains."""
-        settings = asdict(self)
+        scorer = TargetBankScorer(CachedExtractor(extractor), self.reweight)
         return Plan(
-            [],
-            TargetBankModule(AdaptedExtractor.plain(extractor), self.reweight),
-            MemoryBankBuilder(banks_path, {"target": self.ratio}, self.coreset_slack),
-            beta=0.0,
+            [BankStage(scorer, {"target": self.ratio}, depends={"ratio": self.ratio})],
+            scorer,
             sigma=self.sigma,
-            banks_depend={name: settings[name] for name in ("ratio", "coreset_slack")},
             scores_depend={"reweight": self.reweight},
         )
 
 
-class TargetBankModule(ScoringModule):
+class TargetBankScorer(BankScorer):
     """Scores depth patches by their distance to the shots' patches.
 
     Args:
@@ -69,17 +61,17 @@ class TargetBankModule(ScoringModule):
             patch as it is.
     """
 
-    def __init__(self, extractor: AdaptedExtractor, reweight: int) -> None:
-        super().__init__(extractor)
+    def __init__(self, extractor: CachedExtractor, reweight: int) -> None:
+        super().__init__(extractor, "target")
         self.reweight = reweight
 
-    def on_test_start(self) -> None:
+    def prepare(self) -> None:
         """Prepare the bank for many searches."""
-        self._bank = prepare(self.target_bank.rows)
+        self._bank = prepare(self.banks["target"].rows)
 
     def score(self, images: Tensor) -> dict[str, Scores]:
         """Score images; weighted by the bank around the nearest row, if asked for."""
-        features = self.target_bank.normalize(self.encode(images, "target"))
+        features = self.banks["target"].normalize(self.encode(images, "target"))
         patches = patch_scores(features, self._bank)
         weighted = (
             reweighted_scores(features, patches, self._bank, self.reweight)

@@ -97,7 +97,7 @@ def having(
         name: None
         for results in seeds
         for name, result in results.items()
-        if getattr(result, score).get(metric) is not None
+        if result.sets.get(score, {}).get(metric) is not None
     }
     return list(found)
 
@@ -135,10 +135,16 @@ class _Group:
     def numbers(self, category: str, score: str) -> list[Metrics]:
         """Return one set of metrics per seed that has the category."""
         return [
-            getattr(results[category], score)
+            results[category].sets.get(score, {})
             for results in self.seeds.values()
             if category in results
         ]
+
+    def scores(self) -> list[str]:
+        """Name the scored sets, the control last."""
+        sets = (result.sets for results in self.seeds.values() for result in results.values())
+        names = dict.fromkeys([*SCORES, *(name for each in sets for name in each)])
+        return [*(name for name in names if name != CONTROL), CONTROL]
 
     def whole(self) -> list[dict[str, CategoryResult]]:
         """Return what the seeds have that have all categories."""
@@ -147,12 +153,14 @@ class _Group:
     def means(self, score: str) -> list[Metrics]:
         """Return one mean per seed that has all categories, over those that have the metric."""
         seeds = self.whole()
-        sets = [getattr(result, score) for results in seeds for result in results.values()]
+        sets = [result.sets.get(score, {}) for results in seeds for result in results.values()]
         metrics = [metric for metric in METRICS if any(metric in each for each in sets)]
         have = {metric: having(seeds, metric, score) for metric in metrics}
         return [
             {
-                metric: mean_of(getattr(results[name], score).get(metric) for name in have[metric])
+                metric: mean_of(
+                    results[name].sets.get(score, {}).get(metric) for name in have[metric]
+                )
                 for metric in metrics
             }
             for results in seeds
@@ -204,7 +212,7 @@ def _rows_of(group: _Group, headings: Mapping[str, str], expected: int) -> list[
     for category in [*categories, "mean"] if len(categories) > 1 else categories:
         by_score = {
             score: group.means(score) if category == "mean" else group.numbers(category, score)
-            for score in SCORES
+            for score in group.scores()
         }
         if not by_score[CONTROL]:
             add(category, "all", [])
@@ -213,7 +221,7 @@ def _rows_of(group: _Group, headings: Mapping[str, str], expected: int) -> list[
             # A method of one domain has no score of the other, and that of its own is its score.
             twice = score != "fused" and sets == by_score["fused"]
             if score == CONTROL or (any(sets) and not twice):
-                add(category, SCORES[score], sets)
+                add(category, SCORES.get(score, score.replace("_", " ")), sets)
     return rows
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from fsad.data.depth_rules import DepthRules
 from fsad.results.record import RunResult
+from fsad.results.retired import RETIRED, retired_in
 
 Settings = Mapping[str, Any]
 """A run's settings by dotted name, without its seed, category and places."""
@@ -20,7 +21,7 @@ SEEDS = {"seed", "data.seed", "protocol.seed", "method.seed"}
 OBSERVERS = {"paths", "cache", "logger", "callbacks", "hydra", "maps", "report", "threshold"}
 OBSERVERS |= {"export", "ckpt", "resume"}
 RANDOM = "random weights"
-PLUS = {"method.plus.excess": False, "method.plus.calibrate": False, "method.plus.rotations": 1}
+PLUS = {"method.plus.excess": False, "method.plus.rotations": 1}
 """Switches beyond the paper; all off is as if there were none."""
 EARLIER = {f"data.{name}": value for name, value in DepthRules().to_json().items()}
 """How runs read depth files that do not say so: those of before there was a choice."""
@@ -59,6 +60,9 @@ def settings_of(result: RunResult) -> dict[str, Any]:
         for name, item in _flatten(moving)
         if name not in SEEDS and name.rpartition(".")[2] not in NOT_SETTINGS and not _is_place(item)
     }
+    for key, item in retired_in(result.config):
+        if item == RETIRED[key]:  # as in a run of today, which does not name it
+            flat.pop(key, None)
     flat.pop("data.category", None)
     flat = EARLIER | flat
     weights = result.backbone.get("weights")

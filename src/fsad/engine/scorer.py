@@ -1,0 +1,114 @@
+"""What scores images once a method is trained. It needs no Lightning."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from fsad.errors import RunError
+from fsad.nn.adapter import CachedExtractor
+from fsad.nn.memory_bank import MemoryBank
+from fsad.scores.score_set import Scores
+
+if TYPE_CHECKING:
+    from fsad.data.datamodule import DataModule
+
+
+class Scorer(nn.Module):
+    """Scores images.
+
+    A subclass writes :meth:`score`, and :meth:`prepare` where something is made once for many
+    images; stages are over and banks filled by then.
+
+    Args:
+        extractor: The features it sees.
+    """
+
+    def __init__(self, extractor: CachedExtractor) -> None:
+        super().__init__()
+        self.extractor = extractor
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.extractor.extractor.mean.device
+
+    def prepare(self) -> None:
+        """Make what every query is compared with; here nothing."""
+
+    def score(self, images: Tensor) -> Mapping[str, Tensor | Scores]:
+        """Score images.
+
+        Args:
+            images: ``(n, 3, H, W)``, values in [0, 1].
+
+        Returns:
+            For each part of the score, patch scores ``(n, h, w)``, higher = more anomalous, or
+            :class:`~fsad.scores.score_set.Scores` where an image's score is not that of its worst
+            patch. An image's do not depend on the others.
+        """
+        raise NotImplementedError
+
+
+class Control(Scorer):
+    """What scores the test images of a run by what is known of them, and no other image."""
+
+    def score(self, images: Tensor) -> Mapping[str, Tensor | Scores]:  # noqa: ARG002
+        """Refuse.
+
+        Raises:
+            RunError: Always.
+        """
+        raise RunError(
+            f"method: expected one that scores an image by itself, got {type(self).__name__}"
+        )
+
+    def read(self, data: "DataModule") -> None:
+        """Read what is known of the test images, when a test starts."""
+        raise NotImplementedError
+
+    def score_at(self, index: Tensor) -> Mapping[str, Tensor | Scores]:
+        """Score test images.
+
+        Args:
+            index: Their positions in the test samples, ``(n,)``.
+
+        Returns:
+            As :meth:`Scorer.score`.
+        """
+        raise NotImplementedError
+
+
+class BankScorer(Scorer):
+    """Scores images by memory banks.
+
+    Args:
+        extractor: The features it sees.
+        domains: Of the banks: ``source``, of the source images, and ``target``, of the shots.
+    """
+
+    def __init__(self, extractor: CachedExtractor, *domains: str) -> None:
+        super().__init__(extractor)
+        self._banks = nn.ModuleDict({domain: MemoryBank(domain) for domain in domains})
+
+    @property
+    def banks(self) -> Mapping[str, MemoryBank]:
+        """The memory banks by domain; a :class:`~fsad.engine.stage.BankStage` fills them."""
+        return self._banks  # type: ignore[return-value]  # of banks alone
+
+    def encode(self, images: Tensor, domain: str) -> Tensor:
+        """Return patch features of images in [0, 1], float32 ``(n, c, h, w)``."""
+        features: Tensor = self.extractor(images, domain)
+        return features
+
+    def inspect_training_images(self, data: "DataModule") -> None:
+        """Look at the training images before the banks are built; here at none."""
+
+    def augmentations(self, domain: str) -> int:  # noqa: ARG002
+        """Return how many views of each image the bank holds."""
+        return 1
+
+    def augment(self, images: Tensor, domain: str, number: int) -> Tensor:  # noqa: ARG002
+        """Return one view of images, from 0; here the images themselves."""
+        return images
