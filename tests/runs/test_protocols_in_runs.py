@@ -1,13 +1,28 @@
 """Whole runs with another protocol: what a method needs is there, or is asked for by name."""
 
+import sys
+from dataclasses import replace
+from types import ModuleType
+
 import pytest
 from outcome import numbers
 
 import fsad
+from fsad.data.synthetic import Synthetic
 from fsad.errors import ConfigError, RunError
 
 ALONE = ("method=patchcore", "maps=false")
 NO_METHOD = {"without": "method."}
+
+
+class Photographs(Synthetic):
+    """Generated photographs: a data set without depth."""
+
+    modalities = ("rgb",)
+
+    def samples(self, category, split):
+        whole = super().samples(category, split)
+        return [replace(sample, files={"rgb": sample.files["rgb"]}) for sample in whole]
 
 
 def category(folder):
@@ -44,3 +59,20 @@ def test_a_method_that_needs_shots_says_so_under_open_set(run, tmp_path):
     words = ("protocol=open_set", "protocol.reserve=2", "protocol.anomalies=2")
     with pytest.raises(ConfigError, match="expected one with the role 'shots', got one with norm"):
         run(tmp_path, *ALONE, *words, **NO_METHOD)
+
+
+def test_a_data_set_of_photographs_alone_has_the_numbers_of_the_pairs(run, tmp_path, monkeypatch):
+    module = ModuleType("photographs")
+    module.Photographs = Photographs
+    monkeypatch.setitem(sys.modules, "photographs", module)
+    words = ("method=patchcore", "protocol=few_shot", "protocol.modality=rgb")
+    target = "data.reader._target_=photographs.Photographs"
+    known = category(run(tmp_path / "pairs", *words, **NO_METHOD))
+    found = category(run(tmp_path / "alone", *words, target, **NO_METHOD))
+    assert len(list((tmp_path / "alone/maps/tile").glob("*.png"))) == 6
+    same = ("shots", "test_digest", "bank_rows", "n_test_good", "n_test_defect")
+    assert [found[name] for name in same] == [known[name] for name in same]
+    # What lies on the part, photographs do not tell.
+    measures = ("image_auroc", "pixel_auroc", "aupro30", "aupro05")
+    one, two = (each["target_only"] for each in (found, known))
+    assert [one[name] for name in measures] == [two[name] for name in measures]

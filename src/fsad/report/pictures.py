@@ -17,7 +17,7 @@ QUALITY = 85  # of JPEG
 
 
 def pictures(reader: DatasetReader, sample: Sample, size: int) -> dict[str, str]:
-    """Return RGB, depth and ground truth of a sample as data URIs, as the method sees them.
+    """Return the modalities and the ground truth of a sample as data URIs, as methods see them.
 
     Args:
         reader: The data set.
@@ -25,20 +25,19 @@ def pictures(reader: DatasetReader, sample: Sample, size: int) -> dict[str, str]
         size: Height and width of the run's images, pixels; pictures are at most ``SIDE``.
 
     Returns:
-        By name: ``rgb``, ``depth``, ``truth``; together about 15 kB. The truth is grey where it is
-        not known.
+        By name: each modality, such as ``rgb``, and ``truth``; together about 15 kB. The truth is
+        grey where it is not known.
 
     Raises:
         DataError: A file cannot be used.
     """
-    seen = load_tensors(reader, sample, min(size, SIDE), ("rgb", "depth", "mask"))
-    rgb = (seen["rgb"].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
-    depth = (seen["depth"][0].numpy() * 255).round().astype(np.uint8)
-    return {
-        "rgb": _uri(rgb, "JPEG", quality=QUALITY),
-        "depth": _uri(depth, "JPEG", quality=QUALITY),
-        "truth": _uri(truth_pixels(sample, seen["mask"]), "PNG", optimize=True),
-    }
+    seen = load_tensors(reader, sample, min(size, SIDE), (*sample.files, "mask"))
+    shown = {}
+    for modality in sample.files:
+        image = seen[modality].permute(1, 2, 0).numpy()
+        pixels = ((image[..., 0] if modality == "depth" else image) * 255).round().astype(np.uint8)
+        shown[modality] = _uri(pixels, "JPEG", quality=QUALITY)
+    return shown | {"truth": _uri(truth_pixels(sample, seen["mask"]), "PNG", optimize=True)}
 
 
 def _uri(pixels: NDArray[np.uint8], kind: str, **options: int) -> str:

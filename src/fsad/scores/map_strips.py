@@ -24,7 +24,7 @@ LONGEST = 255  # bytes of a file's name that file systems take
 def write_maps(
     folder: Path, data: DataModule, scored: ScoredImages, scores: ScoreSet
 ) -> list[Path]:
-    """Write one strip per test image: RGB, depth, truth, each part's map, and the combined map.
+    """Write a strip per test image: each modality, truth, each part's map, and the combined map.
 
     All maps of a category share one colour scale per kind of score, from its lowest to its highest
     value over the test images, so that strips can be compared.
@@ -52,7 +52,7 @@ def write_maps(
     for place in ranked:
         index = scored.images[place].index
         sample = samples[index]
-        seen = load_tensors(data.reader, sample, data.image_size, ("rgb", "depth", "mask"))
+        seen = load_tensors(data.reader, sample, data.image_size, (*sample.files, "mask"))
         one = {name: each.at(slice(index, index + 1)) for name, each in scores.items()}
         found = {set_of(name): maps for name, maps in scored.maker.part_maps(one).items()}
         _, combined = scored.maker.combine(one)
@@ -60,8 +60,7 @@ def write_maps(
             found[MAIN] = combined
         maps = [(found[name][0].numpy(), scored.limits[name]) for name in kinds if name in found]
         panels = [
-            _picture(seen["rgb"]),
-            _picture(seen["depth"]),
+            *(_picture(seen[modality]) for modality in sample.files),
             np.repeat(truth_pixels(sample, seen["mask"])[..., None], 3, axis=2),
             *(coloured(values, *limit) for values, limit in maps),
         ]
