@@ -1,12 +1,14 @@
 """AnomalyDINO: rotated shots, cosine distance, the mean of an image's worst patches."""
 
 import math
+from typing import Annotated
 
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from fsad.engine.plan import Method, Plan
 from fsad.engine.scorer import BankScorer
+from fsad.engine.settings import MAPS, SCORES, Affects, affecting
 from fsad.engine.stage import BankStage
 from fsad.errors import check_at_least, check_fraction, check_not_negative, check_positive
 from fsad.functional.foreground import foreground
@@ -104,11 +106,11 @@ class AnomalyDino(Method):
 
     def __init__(
         self,
-        rotations: int = 8,
-        top_share: float = 0.01,
-        threshold: float | None = None,
-        sigma: float = 4.0,
-        seed: int = 0,
+        rotations: Annotated[int, Affects("banks")] = 8,
+        top_share: Annotated[float, Affects(SCORES)] = 0.01,
+        threshold: Annotated[float | None, Affects(SCORES)] = None,
+        sigma: Annotated[float, Affects(MAPS)] = 4.0,
+        seed: Annotated[int, Affects()] = 0,
     ) -> None:
         self.rotations = check_at_least("method.rotations", rotations, 1)
         name = "method.top_share"
@@ -125,8 +127,8 @@ class AnomalyDino(Method):
             CachedExtractor(extractor), self.rotations, self.top_share, self.threshold
         )
         return Plan(
-            [BankStage(scorer, {"target": 1.0}, depends={"rotations": self.rotations})],
+            [BankStage(scorer, {"target": 1.0}, depends=affecting(self, "banks"))],
             scorer,
             sigma=self.sigma,
-            scores_depend={"top_share": self.top_share, "threshold": self.threshold},
+            scores_depend=affecting(self, SCORES),
         )

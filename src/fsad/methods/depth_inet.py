@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+from fsad.engine.settings import FEATURES, Affects
 from fsad.errors import ConfigError, WeightsError
 from fsad.methods.shared.target_bank import TargetBank
 from fsad.nn.backbone import CnnExtractor
@@ -28,9 +30,10 @@ class DepthInet(TargetBank):
 
     name = "depth_inet"
 
-    timm_name: str = "wide_resnet50_2.tv_in1k"
-    pretrained: bool = True
-    weights_path: str | None = None
+    timm_name: Annotated[str, Affects(FEATURES)] = "wide_resnet50_2.tv_in1k"
+    pretrained: Annotated[bool, Affects(FEATURES)] = True
+    weights_path: Annotated[str | None, Affects(FEATURES)] = None
+    seed: Annotated[int, Affects(FEATURES)] = 0  # of random weights
 
     def build_extractor(
         self,

@@ -1,9 +1,12 @@
 """PaDiM: at every position of the image a Gaussian of what good parts look like there."""
 
+from typing import Annotated
+
 from torch import Tensor
 
 from fsad.engine.plan import Method, Plan
 from fsad.engine.scorer import BankScorer
+from fsad.engine.settings import MAPS, SCORES, Affects, affecting
 from fsad.engine.stage import BankStage
 from fsad.errors import (
     ConfigError,
@@ -73,7 +76,11 @@ class Padim(Method):
     name = "padim"
 
     def __init__(
-        self, window: int = 3, shrinkage: float = 0.1, sigma: float = 4.0, seed: int = 0
+        self,
+        window: Annotated[int, Affects(SCORES)] = 3,
+        shrinkage: Annotated[float, Affects(SCORES)] = 0.1,
+        sigma: Annotated[float, Affects(MAPS)] = 4.0,
+        seed: Annotated[int, Affects()] = 0,
     ) -> None:
         self.window = check_odd("method.window", window)
         name = "method.shrinkage"
@@ -85,8 +92,8 @@ class Padim(Method):
         """Lay out one category's run: nothing trains."""
         scorer = PadimScorer(CachedExtractor(extractor), self.window, self.shrinkage)
         return Plan(
-            [BankStage(scorer, {"target": 1.0}, depends={})],
+            [BankStage(scorer, {"target": 1.0}, depends=affecting(self, "banks"))],
             scorer,
             sigma=self.sigma,
-            scores_depend={"window": self.window, "shrinkage": self.shrinkage},
+            scores_depend=affecting(self, SCORES),
         )

@@ -1,12 +1,14 @@
 """The part mask as a method: the control. It scores the shape of the part, and has no model."""
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 from torch import Tensor
 
 from fsad.engine.plan import Plan
 from fsad.engine.scorer import Control
+from fsad.engine.settings import MAPS, SCORES, Affects, affecting
 from fsad.functional.scoring import blur, image_scores
 from fsad.methods.shared.pixel_method import PixelMethod
 from fsad.nn.adapter import CachedExtractor
@@ -39,6 +41,7 @@ class PartMaskScorer(Control):
         return {"target": Scores(parts, image_scores(blur(parts, self.sigma)))}
 
 
+@dataclass(frozen=True)
 class PartMask(PixelMethod):
     """The method: what every other method's table has as its control, number for number.
 
@@ -47,7 +50,9 @@ class PartMask(PixelMethod):
 
     name = "part_mask"
 
+    sigma: Annotated[float, Affects(SCORES, MAPS)] = 4.0  # an image's score is of its blurred mask
+
     def plan(self, extractor: PatchExtractor) -> Plan:
         """Lay out one category's run: nothing trains."""
         scorer = PartMaskScorer(CachedExtractor(extractor), self.sigma)
-        return Plan([], scorer, sigma=self.sigma, scores_depend={"sigma": self.sigma})
+        return Plan([], scorer, sigma=self.sigma, scores_depend=affecting(self, SCORES))

@@ -4,6 +4,7 @@ from torch import Tensor
 
 from fsad.engine.plan import Plan
 from fsad.engine.scorer import BankScorer
+from fsad.engine.settings import SCORES, affecting
 from fsad.engine.stage import BankStage
 from fsad.methods.shared.pixel_method import PixelMethod
 from fsad.nn.adapter import CachedExtractor
@@ -31,5 +32,5 @@ class Raw(PixelMethod):
     def plan(self, extractor: PatchExtractor) -> Plan:
         """Lay out one category's run: nothing trains."""
         scorer = RawScorer(CachedExtractor(extractor), "target")
-        bank = BankStage(scorer, {"target": 1.0}, depends={})
-        return Plan([bank], scorer, sigma=self.sigma, scores_depend={})
+        bank = BankStage(scorer, {"target": 1.0}, depends=affecting(self, "banks"))
+        return Plan([bank], scorer, sigma=self.sigma, scores_depend=affecting(self, SCORES))

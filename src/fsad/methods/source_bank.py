@@ -1,9 +1,12 @@
 """The source bank alone: how far RGB carries, without a single depth image."""
 
+from typing import Annotated
+
 from torch import Tensor
 
 from fsad.engine.plan import HoldOut, Method, Plan
 from fsad.engine.scorer import BankScorer
+from fsad.engine.settings import MAPS, SCORES, Affects, affecting
 from fsad.engine.stage import BankStage
 from fsad.errors import check_at_least, check_fraction, check_not_negative, check_positive
 from fsad.functional.prepared import prepare
@@ -39,7 +42,12 @@ class SourceBank(Method):
 
     name = "source_bank"
 
-    def __init__(self, ratio: float = 0.1, sigma: float = 4.0, seed: int = 0) -> None:
+    def __init__(
+        self,
+        ratio: Annotated[float, Affects("banks")] = 0.1,
+        sigma: Annotated[float, Affects(MAPS)] = 4.0,
+        seed: Annotated[int, Affects()] = 0,
+    ) -> None:
         self.ratio = check_positive("method.ratio", check_fraction("method.ratio", ratio))
         self.sigma = check_not_negative("method.sigma", sigma)
         self.seed = check_at_least("seed", seed, 0)
@@ -48,9 +56,9 @@ class SourceBank(Method):
         """Lay out one category's run: nothing trains."""
         scorer = SourceBankScorer(CachedExtractor(extractor), "source")
         return Plan(
-            [BankStage(scorer, {"source": self.ratio}, depends={"ratio": self.ratio})],
+            [BankStage(scorer, {"source": self.ratio}, depends=affecting(self, "banks"))],
             scorer,
             sigma=self.sigma,
             held_out=HoldOut.UNSEEN,
-            scores_depend={},
+            scores_depend=affecting(self, SCORES),
         )

@@ -1,11 +1,11 @@
 """AST: a flow learns what depth is normal, a student imitates it, and fails where it is not."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fsad.engine.plan import HoldOut, Method, Plan
+from fsad.engine.settings import MAPS, SCORES, Affects, affecting
 from fsad.engine.stage import FitStage
 from fsad.errors import check_at_least, check_fraction, check_not_negative, check_positive
 from fsad.methods.ast.scorer import AstScorer, StudentNetwork, new_teacher
@@ -49,13 +49,13 @@ class Ast(Method):
 
     def __init__(
         self,
-        teacher: Mapping[str, Any],
-        student: Mapping[str, Any],
-        foreground: float,
-        lr: float = 2e-4,
-        weight_decay: float = 1e-5,
-        sigma: float = 4.0,
-        seed: int = 0,
+        teacher: Annotated[Mapping[str, Any], Affects("teacher")],
+        student: Annotated[Mapping[str, Any], Affects("student")],
+        foreground: Annotated[float, Affects("teacher", "student")],
+        lr: Annotated[float, Affects("teacher", "student")] = 2e-4,
+        weight_decay: Annotated[float, Affects("teacher", "student")] = 1e-5,
+        sigma: Annotated[float, Affects(MAPS)] = 4.0,
+        seed: Annotated[int, Affects("teacher", "student")] = 0,
     ) -> None:
         self.teacher, self.student = Teacher(**teacher), Student(**student)
         self.lr = check_positive("method.lr", lr)
@@ -77,12 +77,6 @@ class Ast(Method):
         teacher = new_teacher(extractor, self.teacher, self.seed)
         student = StudentNetwork(extractor.channels, teacher.position, self.student, self.seed)
         scorer = AstScorer(CachedExtractor(extractor), teacher, student, self.foreground)
-        depends = {
-            "lr": self.lr,
-            "weight_decay": self.weight_decay,
-            "foreground": self.foreground,
-            "seed": self.seed,
-        }
         return Plan(
             [
                 FitStage(
@@ -92,11 +86,7 @@ class Ast(Method):
                     self.teacher.epochs,
                     checkpoint_every=100,
                     reads=("shots",),
-                    depends={
-                        **depends,
-                        **asdict(self.teacher),
-                        "kernels": list(self.teacher.kernels),
-                    },
+                    depends=affecting(self, "teacher"),
                 ),
                 FitStage(
                     "student",
@@ -105,13 +95,13 @@ class Ast(Method):
                     self.student.epochs,
                     checkpoint_every=100,
                     reads=("shots",),
-                    depends=depends | asdict(self.student),
+                    depends=affecting(self, "student"),
                 ),
             ],
             scorer,
             sigma=self.sigma,
             held_out=HoldOut.NONE,
-            scores_depend={},
+            scores_depend=affecting(self, SCORES),
         )
 
     def _teacher(self, scorer: AstScorer) -> "StageModule":

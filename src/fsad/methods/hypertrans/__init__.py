@@ -1,10 +1,10 @@
 """HyperTrans (IJCAI 2025): domain perturbation, hypergraph rectification, cross-domain scoring."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fsad.engine.plan import Method, Plan
+from fsad.engine.settings import MAPS, SCORES, Affects, affecting
 from fsad.engine.stage import BankStage, FitStage, Stage
 from fsad.errors import (
     ConfigError,
@@ -51,17 +51,17 @@ class HyperTrans(Method):
 
     def __init__(
         self,
-        alpha: float,
-        beta: float,
-        knn: int,
-        bank_max_rows: int | None,
-        rectify_banks: bool,
-        sigma: float,
+        alpha: Annotated[float, Affects("rectify")],
+        beta: Annotated[float, Affects(MAPS)],
+        knn: Annotated[int, Affects("rectify")],
+        bank_max_rows: Annotated[int | None, Affects("banks")],
+        rectify_banks: Annotated[bool, Affects(SCORES)],
+        sigma: Annotated[float, Affects(MAPS)],
         stages: Mapping[str, Any],
-        perturb: Mapping[str, Any],
-        banks: Mapping[str, Any],
-        rectify: Mapping[str, Any],
-        seed: int,
+        perturb: Annotated[Mapping[str, Any], Affects("perturb")],
+        banks: Annotated[Mapping[str, Any], Affects("banks")],
+        rectify: Annotated[Mapping[str, Any], Affects("rectify")],
+        seed: Annotated[int, Affects("perturb", "rectify")],
         plus: Mapping[str, Any] | None = None,
     ) -> None:
         self.alpha = check_fraction("method.alpha", alpha)
@@ -114,12 +114,8 @@ class HyperTrans(Method):
             seed=self.seed,
         )
         ratios = {"source": self.banks.source_ratio, "target": self.banks.target_ratio}
-        banks_depend = {
-            "banks": asdict(self.banks),
-            "max_rows": self.bank_max_rows,
-            "rotations": self.plus.rotations,
-        }
-        stages.append(BankStage(scorer, ratios, self.bank_max_rows, banks_depend))
+        depends = affecting(self, "banks")
+        stages.append(BankStage(scorer, ratios, self.bank_max_rows, depends))
         if self.stages.rectify:
             stages.append(self._rectify_stage(scorer))
         return Plan(
@@ -127,10 +123,7 @@ class HyperTrans(Method):
             scorer,
             combination=two_domains(self.beta if self.stages.cross_domain else 0.0),
             sigma=self.sigma,
-            scores_depend={
-                "excess": self.plus.excess,
-                **({"rectify_banks": self.rectify_banks} if self.stages.rectify else {}),
-            },
+            scores_depend=affecting(self, SCORES),
         )
 
     def _perturb_stage(self, adapted: AdaptedExtractor) -> FitStage:
@@ -145,7 +138,7 @@ class HyperTrans(Method):
             module,
             self.perturb.epochs,
             reads=("source",),
-            depends={"perturb": asdict(self.perturb), "seed": self.seed},
+            depends=affecting(self, "perturb"),
             has_samples=True,
         )
 
@@ -163,11 +156,6 @@ class HyperTrans(Method):
             module,
             self.rectify.epochs,
             checkpoint_every=10,
-            depends={
-                "alpha": self.alpha,
-                "knn": self.knn,
-                "rectify": asdict(self.rectify),
-                "seed": self.seed,
-            },
+            depends=affecting(self, "rectify"),
             has_samples=True,
         )

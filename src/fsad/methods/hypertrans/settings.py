@@ -1,7 +1,9 @@
 """HyperTrans' settings and their ranges; the values are in ``conf/method/hypertrans.yaml``."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
+from fsad.engine.settings import MAPS, SCORES, STAGES, Affects
 from fsad.errors import (
     ConfigError,
     check_at_least,
@@ -24,9 +26,9 @@ class Stages:
         cross_domain: Fuse source and target scores (eqs. 18-19); off scores by the target alone.
     """
 
-    perturb: bool = True
-    rectify: bool = True
-    cross_domain: bool = True
+    perturb: Annotated[bool, Affects(STAGES)] = True
+    rectify: Annotated[bool, Affects(STAGES)] = True
+    cross_domain: Annotated[bool, Affects(MAPS)] = True
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -114,8 +116,8 @@ class Plus:
             otherwise turned, else four.
     """
 
-    excess: bool = False
-    rotations: int | str = 1
+    excess: Annotated[bool, Affects(SCORES)] = False
+    rotations: Annotated[int | str, Affects("banks")] = 1
 
     def __post_init__(self) -> None:
         check_bool("method.plus.excess", self.excess)

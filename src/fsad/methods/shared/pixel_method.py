@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 from fsad.engine.plan import Method
+from fsad.engine.settings import MAPS, Affects
 from fsad.errors import check_at_least, check_not_negative
 from fsad.nn.extractor import PatchExtractor
 from fsad.nn.unlearnt import PixelExtractor
@@ -21,8 +23,8 @@ class PixelMethod(Method):
         ConfigError: A setting is out of range.
     """
 
-    sigma: float = 4.0
-    seed: int = 0
+    sigma: Annotated[float, Affects(MAPS)] = 4.0
+    seed: Annotated[int, Affects()] = 0
 
     def __post_init__(self) -> None:
         check_not_negative("method.sigma", self.sigma)

@@ -1,11 +1,13 @@
 """A bank of the shots' patches and the distance to it: what several methods are at heart."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor
 
 from fsad.engine.plan import Method, Plan
 from fsad.engine.scorer import BankScorer
+from fsad.engine.settings import MAPS, SCORES, Affects, affecting
 from fsad.engine.stage import BankStage
 from fsad.errors import check_at_least, check_fraction, check_not_negative, check_positive
 from fsad.functional.prepared import prepare
@@ -30,10 +32,10 @@ class TargetBank(Method):
         ConfigError: A setting is out of range.
     """
 
-    ratio: float = 1.0
-    reweight: int = 0
-    sigma: float = 4.0
-    seed: int = 0
+    ratio: Annotated[float, Affects("banks")] = 1.0
+    reweight: Annotated[int, Affects(SCORES)] = 0
+    sigma: Annotated[float, Affects(MAPS)] = 4.0
+    seed: Annotated[int, Affects()] = 0
 
     def __post_init__(self) -> None:
         check_positive("method.ratio", check_fraction("method.ratio", self.ratio))
@@ -45,10 +47,10 @@ class TargetBank(Method):
         """Lay out one category's run: nothing trains."""
         scorer = TargetBankScorer(CachedExtractor(extractor), self.reweight)
         return Plan(
-            [BankStage(scorer, {"target": self.ratio}, depends={"ratio": self.ratio})],
+            [BankStage(scorer, {"target": self.ratio}, depends=affecting(self, "banks"))],
             scorer,
             sigma=self.sigma,
-            scores_depend={"reweight": self.reweight},
+            scores_depend=affecting(self, SCORES),
         )
 
 
