@@ -1,8 +1,9 @@
 """Every command of README and its longest pages does what is said there, in a new user's folder.
 
-They are taken from the pages. "Your own data in five minutes" runs as it stands, in a shell. The rest
-runs in this process and on less: of ``make`` it is the line that it would run, ``python train.py``
-gets the overrides that make a run small, PATH, RUN_DIR, ... are what the folder has of the kind.
+They are taken from the pages. "Your own data in five minutes" runs as it stands, in a shell. The
+rest runs in this process and on less: of ``make`` it is the line that it would run, ``python
+train.py`` gets the overrides that make a run small, PATH, RUN_DIR, ... are what the folder has of
+the kind.
 """
 
 import csv
@@ -186,7 +187,7 @@ def world(tmp_path_factory):
 
 @pytest.fixture
 def do(world, command, small, small_on_disk, cache, monkeypatch):
-    """``do(line)``: give a command of the pages, once, after what it needs; return what it wrote."""
+    """``do(line)``: give a command, once, after what it needs; return what it wrote."""
     monkeypatch.chdir(world.folder)
     monkeypatch.setenv("FSAD_CACHE_DIR", str(cache))
 

@@ -194,7 +194,7 @@ class PairDataModule(LightningDataModule):
                 if oddity.kind == "far":
                     log.warning("%s", problem)
                 elif oddity.kind == "unit":
-                    log.warning("%s. Scores do not depend on it", problem)
+                    log.warning("%s. Scores are not affected", problem)
         return InputProfile.of(arrays, self.rules)
 
     @property

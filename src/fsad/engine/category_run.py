@@ -141,9 +141,9 @@ class CategoryRun:
             result = self._recorded()
             lacking = agree(self._lacking(result))
             if not lacking:
-                log.info("%s: finished before, taken from %s", self.folder.name, self.record)
+                log.info("%s: already finished, read from %s", self.folder.name, self.record)
                 return result
-            log.info("%s: not finished, there is no %s; goes on", self.folder.name, lacking)
+            log.info("%s: not finished (no %s); continuing", self.folder.name, lacking)
         if self.trained and not (self.trained / "banks.safetensors").is_file():
             raise RunError(
                 f"ckpt: expected a finished category in '{self.trained}', got one without banks. "
@@ -471,7 +471,7 @@ class CategoryRun:
             notes=[
                 *doubts.lines(),
                 *(
-                    f"stage {name} has not learnt what it trains for; see diagnostics"
+                    f"stage {name} did not reach its goal (see diagnostics); the run is valid"
                     for name, measured in diagnostics.items()
                     if measured.get("failed")
                 ),

@@ -85,11 +85,11 @@ def set_threshold(
 def _why_not(plan: Plan, shots: int) -> str:
     """Tell why nothing can be estimated; empty if it can."""
     if type(plan.scorer).score is ScoringModule.score:
-        return "the method scores no image by itself"
+        return "the method cannot score a new image"
     if "target" not in plan.builder.ratios and plan.stages:
-        return "the method learns from the shots without a bank of them: none can be held out"
+        return "the method trains on the shots and keeps no bank of them, so none can be held out"
     if plan.scorer.unit_of_shots:
-        return "scores are in units of what the shots score, which change with each held out"
+        return "scores are scaled by those of the shots, which change when one is held out"
     if shots < 2:
         return "a single shot cannot be held out and compared with others; pass --threshold"
     return ""

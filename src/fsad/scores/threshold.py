@@ -72,12 +72,12 @@ class Threshold:
         """Take the largest of at least two held-out scores; none where one is no number."""
         count = len(held_out)
         if not all(is_finite(each.score) and is_finite(each.map_highest) for each in held_out):
-            return cls.none("a shot that is held out scores NaN or infinity")
+            return cls.none("the score of a held-out shot is NaN or infinite")
         image = max(each.score for each in held_out)
         note = (
             f"threshold {image:.6g}: the largest score of {count} shots, each held out in turn\n"
-            f"estimated false-alarm rate 1 in {count + 1}, for good images like the shots; a bit "
-            "more, as training saw them"
+            f"expect about 1 in {count + 1} good parts like the shots to be flagged by mistake, "
+            "or a little more"
         )
         highest = max(each.map_highest for each in held_out)
         return cls(image, highest, 1 / (count + 1), held_out, note, seconds)

@@ -93,8 +93,8 @@ class HypergraphRectificationModule(ScoringModule):
         views = torch.stack([self.encode(view, "source") for view in turns])
         share = upright_share(views.flatten(3).transpose(2, 3))
         count = agree(TURNS if share < ALIKE else 1)  # processes may round a near tie otherwise
-        why = f"match unturned in {100 * share:.0f} % of pairs" if len(places) > 1 else "are one"
-        log.info("rotations: %d, as source images %s", count, why)
+        why = f"{100 * share:.0f} % of image pairs" if len(places) > 1 else "one image only"
+        log.info("rotations: %d (same orientation: %s)", count, why)
         self.target_bank.views = count
 
     def bank_views(self, domain: str) -> int:
@@ -171,7 +171,7 @@ class HypergraphRectificationModule(ScoringModule):
             ),
         }
         log.info(
-            "rectify: gap over norm %.3f before, %.3f after; features shrink to %.2f of their norm",
+            "rectify: gap between domains / norm %.3f before, %.3f after; norm after / before %.2f",
             self.diagnostics["gap_over_norm_before"],
             self.diagnostics["gap_over_norm_after"],
             self.diagnostics["norm_ratio"],
