@@ -213,10 +213,8 @@ def test_new_images_of_another_unit_are_refused_and_named_units_give_the_same_sc
     good, dent = (model.predict(new / f"{kind}_m.tiff") for kind in ("good", "dent"))
     assert (good.decision, good.notes) == ("good", ())
     assert dent.decision == "defective"
-    message = (
-        r"good_mm\.tiff: expected points that reach about 0\.\d+ as in training, got \d+: probably m"
-    )
-    with pytest.raises(DataError, match=message + r"illimetres, .* Say --unit mm"):
+    message = r"good_mm\.tiff: expected points that reach about 0\.\d+ as in training, got \d+: "
+    with pytest.raises(DataError, match=message + "probably millimetres, .* Say --unit mm"):
         model.predict(new / "good_mm.tiff")
     told = CliRunner().invoke(
         app,
