@@ -215,7 +215,7 @@ def test_a_mistake_of_the_program_without_a_message_is_named_by_its_class(
         raise NotImplementedError
 
     monkeypatch.setattr("fsad.data.inspect.check.check", fail)
-    assert "got NotImplementedError. The" in run("data", "check", tmp_path).stderr
+    assert "got NotImplementedError. This" in run("data", "check", tmp_path).stderr
 
 
 def test_a_reader_that_leaves_is_no_mistake(run, tmp_path, monkeypatch):
