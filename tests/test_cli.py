@@ -202,8 +202,8 @@ def test_a_mistake_of_the_program_is_one_line_too_and_debug_shows_where(run, tmp
     result = run("data", "check", tmp_path)
     assert result.exit_code == 1
     assert result.stderr == (
-        "error: fsad: expected no such error, got ZeroDivisionError: division by zero. "
-        "The mistake is the program's; fsad --debug shows where.\n"
+        "error: fsad: expected no error here, got ZeroDivisionError: division by zero. "
+        "This is a bug in fsad; put --debug after fsad to see where.\n"
     )
     assert isinstance(run("--debug", "data", "check", tmp_path).exception, ZeroDivisionError)
 
@@ -215,7 +215,7 @@ def test_a_mistake_of_the_program_without_a_message_is_named_by_its_class(
         raise NotImplementedError
 
     monkeypatch.setattr("fsad.data.inspect.check.check", fail)
-    assert "got NotImplementedError. The" in run("data", "check", tmp_path).stderr
+    assert "got NotImplementedError. This" in run("data", "check", tmp_path).stderr
 
 
 def test_a_reader_that_leaves_is_no_mistake(run, tmp_path, monkeypatch):

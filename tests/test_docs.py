@@ -187,13 +187,41 @@ def test_every_equation_of_the_method_is_explained():
     assert explained == set(range(3, 20))
 
 
-def test_a_borrowed_page_is_the_section_of_its_file():
-    page = borrowed.page("departures.md")
-    assert page.startswith("# Departures from the paper\n")
-    assert page.rstrip() in (ROOT / "README.md").read_text().replace("\n## Dep", "\n# Dep")
-    assert "\n## " not in page
-    with pytest.raises(ValueError, match="expected a section 'Gone', got none"):
-        borrowed.section("## Here\ntext\n", "Gone")
+@pytest.mark.parametrize("name", borrowed.PAGES)
+def test_a_borrowed_page_is_its_file(name):
+    file = ROOT / borrowed.PAGES[name]
+    assert borrowed.page(name).endswith(file.read_text(encoding="utf-8"))
+
+
+def test_every_page_is_in_the_navigation_once():
+    navigation = (ROOT / "mkdocs.yml").read_text().partition("\nnav:")[2].partition("plugins:")[0]
+    names = sorted(re.findall(r"[\w-]+\.md", navigation))
+    written = {"configuration.md", "troubleshooting.md", *borrowed.PAGES}
+    assert names == sorted({page.name for page in (ROOT / "docs").glob("*.md")} | written)
+
+
+def test_readme_is_one_page_and_its_links_lead_somewhere():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 120
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]+)(#[^)]*)?\)", text):
+        assert (ROOT / target).exists(), target
+        if anchor:
+            titles = re.findall(r"^#+ (.*)$", (ROOT / target).read_text(encoding="utf-8"), re.M)
+            assert anchor[1:] in [title.lower().replace(" ", "-") for title in titles]
+
+
+def test_readmes_results_are_those_of_the_results_page():
+    row = re.compile(r"^\| `(\w+)`[^|]*\| (.*) \|$", re.M)
+    readme = row.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+    page = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    measured = {}
+    for name, cells in row.findall(
+        page.partition("**Generated pairs**")[2].partition("**cable")[0]
+    ):
+        _, image, _, in_part, _, region = cells.split(" | ")
+        measured[name] = [image, in_part, region]  # ResNet-18's rows are below those of tiny
+    assert len(readme) == len(measured) == 11
+    assert {name: cells.split(" | ") for name, cells in readme} == measured
 
 
 def test_a_link_to_the_repository_leads_to_its_page_or_becomes_text():
@@ -202,6 +230,6 @@ def test_a_link_to_the_repository_leads_to_its_page_or_becomes_text():
     assert relink(text, "docs/scaling.md", "scaling.md") == (
         "[a](benchmarks.md) [b](methods.md#x) [c](https://x.y) d (`LICENSE`)"
     )
-    assert relink("[m](docs/methods.md)", "README.md", "departures.md") == "[m](methods.md)"
+    assert relink("[m](docs/methods.md)", "CONTRIBUTING.md", "contributing.md") == "[m](methods.md)"
     with pytest.raises(ValueError, match=r"docs/a\.md: expected a file at '\.\./gone', got none"):
         relink("[g](../gone)", "docs/a.md", "a.md")

@@ -13,7 +13,11 @@ from fsad.cli import app
 from fsad.run.config import register
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md"))))
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md"))),
+)
 FENCE = re.compile(r"^```bash\n(.*?)^```", re.S | re.M)
 SPAN = re.compile(r"(?<!`)`((?:fsad|make|python train\.py) [^`]+)`(?!`)")
 WORDS = ("fsad ", "make ", "python train.py")

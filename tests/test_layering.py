@@ -32,7 +32,7 @@ LAYERS = {
     "export": {*BASE, "nn", "data", "scores", "results", "engine", "predict"},
     "report": {*BASE, "functional", "metrics", "data", "scores", "results"},
     "run": {*BASE, "functional", "data", "results", "engine", "predict", "export", "report"},
-    "__init__": {"predict"},  # the public API
+    "__init__": {"functional", "metrics", "data", "results", "methods", "predict"},  # public names
     "cli": {*BASE, "__init__", "data", "results", "pretrain", "predict", "export", "report"},
 }
 # What of a unit alone may import another: the rest of it does without.

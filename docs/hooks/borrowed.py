@@ -6,11 +6,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PAGES = {  # page of the site: file it is taken from
-    "departures.md": "README.md",
     "benchmarks.md": "benchmarks/results/table.md",
     "tiny.md": "src/fsad/shipped/tiny.md",
+    "contributing.md": "CONTRIBUTING.md",
+    "changelog.md": "CHANGELOG.md",
 }
-SECTIONS = {"departures.md": "Departures from the paper"}  # where a page is a part of its file
 UNSEARCHED = "---\nsearch:\n  exclude: true\n---\n\n"
 LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]+)\]\((?P<target>[^)\s#]+)(?P<anchor>#[^)\s]*)?\)")
 
@@ -19,15 +19,7 @@ def page(name: str) -> str:
     """Return a page's Markdown."""
     text = (ROOT / PAGES[name]).read_text(encoding="utf-8")
     head = UNSEARCHED if name == "benchmarks.md" else ""  # its one table answers to every word
-    return head + (section(text, SECTIONS[name]) if name in SECTIONS else text)
-
-
-def section(text: str, title: str) -> str:
-    """Return the section ``## title`` of a Markdown text, as a page of its own."""
-    found = re.search(rf"^## {re.escape(title)}\n.*?(?=^## |\Z)", text, re.S | re.M)
-    if found is None:
-        raise ValueError(f"README.md: expected a section '{title}', got none")
-    return found[0].removeprefix("#")
+    return head + text
 
 
 def relink(markdown: str, origin: str, name: str) -> str:
@@ -43,7 +35,7 @@ def relink(markdown: str, origin: str, name: str) -> str:
         if "://" in link["target"]:
             return link[0]
         path = posixpath.normpath(posixpath.join(posixpath.dirname(origin), link["target"]))
-        pages = {file: page for page, file in PAGES.items() if page not in SECTIONS}
+        pages = {file: page for page, file in PAGES.items()}
         target = pages.get(path)
         if target is None and path.startswith("docs/"):
             target = path.removeprefix("docs/")

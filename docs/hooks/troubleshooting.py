@@ -30,24 +30,24 @@ GENERAL = {  # what to do where a message does not say it
     "RunError": "Start a new run, or give the folder of another.",
     "": "Mend what it names.",
 }
-PARTS = {  # of the program, in the order of the page
-    "run": "Runs and settings",
-    "engine": "Training, banks and scoring",
+PARTS = {  # the package's folders, in the order of the page
     "cli": "The command line",
+    "run": "Runs and settings",
     "data": "Data",
     "nn": "Backbones, weights, banks",
     "methods": "Methods",
-    "functional": "Functions",
+    "engine": "Stages, banks and scores of a run",
+    "scores": "Thresholds and maps",
     "metrics": "Metrics",
+    "results": "Results and tables",
+    "report": "The report",
     "predict": "Predicting",
     "export": "Exporting",
-    "report": "The report",
-    "results": "Results and tables",
-    "scores": "Scores and thresholds",
-    "storage": "Files",
-    "runtime": "Processes",
     "pretrain": "Pretraining",
-    "": "Elsewhere",
+    "functional": "Functions",
+    "storage": "Files and the cache",
+    "runtime": "Processes",
+    "": "Everywhere",
 }
 
 
@@ -75,7 +75,7 @@ def page() -> str:
     parts: dict[str, list[str]] = {name: [] for name in PARTS}
     files = {file.relative_to(SOURCE): file for file in sorted(SOURCE.rglob("*.py"))}
     known = {name: text for file in files.values() for name, text in _constants(file)}
-    parts[""] += _entries("train.py", messages(ROOT / "train.py", known))
+    parts["run"] += _entries("train.py", messages(ROOT / "train.py", known))
     for path, file in files.items():
         name = ".".join(("fsad", *path.with_suffix("").parts)).removesuffix(".__init__")
         parts["" if len(path.parts) == 1 else path.parts[0]] += _entries(

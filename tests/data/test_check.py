@@ -198,7 +198,7 @@ NOTES = {
         lambda root: [
             (root / f"box/train/good/rgb/{name}").touch() for name in ("a.bmp", "._b.png")
         ],
-        "box/train/good: 2 files left out, of no kind that is read (rgb/._b.png, rgb/a.bmp)",
+        "box/train/good: 2 files ignored: not a kind of file that is read (rgb/._b.png, rgb/a.bmp)",
     ),
 }
 

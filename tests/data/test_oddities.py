@@ -144,7 +144,7 @@ def test_a_floor_far_behind_a_hole_is_told_of_and_misleads_nobody():
     z[40:60, 40:60] = 3 + np.random.default_rng(0).normal(0, 1e-3, (20, 20))
     (oddity,) = look(z)
     assert (oddity.kind, oddity.misleads) == ("far", False)
-    assert "and a surface far from them, before which the relief is flat" in oddity.problem
+    assert "and a distant surface, which flattens the relief" in oddity.problem
 
 
 def test_points_without_x_and_y_have_no_order():
@@ -191,15 +191,15 @@ def test_an_image_of_another_aspect_is_told_so():
 def test_a_scene_of_another_size_is_told_so_and_one_that_cannot_be_the_same_is_refused():
     (note,) = PROFILE.compare(scene() * np.float32(3), DepthRules(), "a.tiff")
     assert "a.tiff: expected points that reach about 0.479" in note
-    assert "another part, or seen from elsewhere" in note
+    assert "probably another part, or another viewpoint" in note
     with pytest.raises(DataError, match=r"a\.tiff: .* about 0\.479 .*it cannot be the same part"):
         PROFILE.compare(scene(unit=40), DepthRules(), "a.tiff")
     for unit, named, option in ((1000, "millimetres", "mm"), (0.001, "metres", "m")):
-        message = rf"a\.tiff: .* about 0\.479 .*: {named}, it seems, .*Say --unit {option}$"
+        message = rf"a\.tiff: .* about 0\.479 .*: probably {named}, .*Say --unit {option}$"
         with pytest.raises(DataError, match=message):
             PROFILE.compare(scene(unit=unit), DepthRules(), "a.tiff", unit_matters=True)
         (note,) = PROFILE.compare(scene(unit=unit), DepthRules(), "a.tiff")
-        assert "another unit of length, it seems. Scores do not depend on it" in note
+        assert "probably another unit of length; scores are not affected" in note
     assert PROFILE.compare(scene(unit=1000), DepthRules(unit="mm"), "a.tiff") == []
 
 

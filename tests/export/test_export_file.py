@@ -302,7 +302,7 @@ def test_a_run_that_keeps_its_exported_file_predicts_without_the_training_stack(
     image = str(an_image(kept))
     done = predict_without_training(str(kept), image, "--out", str(tmp_path / "out"), "--no-maps")
     assert done.returncode == 0, done.stderr
-    assert "model.onnx computes, as exported from this run" in done.stdout
+    assert "model.onnx, which was exported from this run" in done.stdout
     said = next(csv.DictReader((tmp_path / "out" / "predictions.csv").read_text().splitlines()))
     known = next(csv.DictReader((kept / "scores.csv").read_text().splitlines()))
     assert float(said["score"]) == pytest.approx(float(known["score"]), rel=1e-4)
@@ -328,7 +328,7 @@ def test_a_kept_file_is_not_used_once_it_or_the_run_is_another(kept, tmp_path, n
     done = CliRunner().invoke(app, words)
     said = " ".join(done.output.split())
     assert done.exit_code == 0, said
-    assert re.search(r"model\.onnx: .*Export it again with: fsad export .*PyTorch computes", said)
+    assert re.search(r"model\.onnx: .*Export it again with: fsad export .*Using PyTorch", said)
     assert "as exported from this run" not in said
     assert ("no threshold: of another test" in said) == (write is None)
 
@@ -339,7 +339,7 @@ def test_without_onnxruntime_a_kept_file_is_left_to_pytorch_and_it_says_so(
     monkeypatch.setattr("fsad.predict.onnx.find_spec", lambda _: None)
     words = ["predict", str(kept), str(an_image(kept)), "--out", str(tmp_path), "--no-maps"]
     said = " ".join(CliRunner().invoke(app, words).output.split())
-    assert "pip install 'fsad[onnx]'. PyTorch computes instead" in said
+    assert "pip install 'fsad[onnx]'. Using PyTorch instead" in said
 
 
 @pytest.mark.parametrize("words", [["--device", "cuda:99"], ["--category", "none"]])

@@ -95,7 +95,7 @@ def test_the_command_says_how_the_file_compares_and_needs_no_data(run_of, tmp_pa
         if name == "here":
             assert "it scores as the run does on 6 of its images: scores within" in said
         else:
-            assert "it scores as the run does on 4 made images instead of the run's own (" in said
+            assert "on 4 generated images instead of the run's own (" in said
             assert "expected the data set of the run, got no such folder" in said
         assert list(path.parent.iterdir()) == [path]
 

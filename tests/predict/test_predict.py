@@ -295,7 +295,7 @@ def test_the_command_predicts_a_runs_test_images_as_the_run_did(finished, cli, t
     good = data / "tile" / "test" / "good" / "xyz"
     result = cli(finished, good, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
-    assert "estimated false-alarm rate 1 in 3" in result.stdout
+    assert "expect about 1 in 3 good parts" in result.stdout
     assert "2 images predicted" in result.stdout
     known = {row["image"]: float(row["score"]) for row in rows}
     for row in rows_in(tmp_path / "out"):
@@ -313,7 +313,7 @@ def test_a_threshold_as_given_decides_and_a_bad_file_ends_with_1(finished, cli, 
     words = (finished, folder, "--threshold", "0", "--no-maps")
     result = cli(*words, "--out", tmp_path / "out")
     assert result.exit_code == 1
-    assert "threshold 0, as given; nothing is known" in result.stdout
+    assert "threshold 0, as given; its false-alarm rate is unknown" in result.stdout
     (error,) = (line for line in result.stderr.splitlines() if not line.startswith("note: "))
     assert error.startswith(f"error: {folder / 'bad.png'}: expected a readable png")
     assert {row["decision"] for row in rows_in(tmp_path / "out")} == {"defective"}

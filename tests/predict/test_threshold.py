@@ -27,8 +27,8 @@ def test_the_largest_score_and_map_are_the_thresholds_and_the_rate_is_1_in_k_plu
     assert (found.image, found.map, found.false_alarm_rate) == (3.0, 0.75, 1 / 3)
     rule, rate = found.note.splitlines()
     assert rule == "threshold 3: the largest score of 2 shots, each held out in turn"
-    assert "estimated false-alarm rate 1 in 3, for good images like the shots" in rate
-    assert "a bit more, as training saw them" in rate
+    assert "expect about 1 in 3 good parts like the shots to be flagged by mistake" in rate
+    assert "a little more" in rate
     assert max(map(len, (rule, rate))) <= 100  # characters of a terminal, with room to spare
 
 
@@ -86,7 +86,7 @@ def test_of_shots_whose_scores_are_no_numbers_there_is_no_threshold(value):
     for row in (replace(ROWS[0], score=value), replace(ROWS[0], map_highest=value)):
         found = Threshold.of([*ROWS, row])
         assert found.image is found.map is None
-        assert found.note == "no threshold: a shot that is held out scores NaN or infinity"
+        assert found.note == "no threshold: the score of a held-out shot is NaN or infinite"
 
 
 @pytest.mark.parametrize("method", ["hypertrans", "raw", "anomalydino", "source_bank"])
@@ -104,8 +104,8 @@ def test_a_run_writes_it_beside_its_banks_and_into_its_result(run_of, method):
 @pytest.mark.parametrize(
     ("method", "why"),
     [
-        ("part_mask", "no threshold: the method scores no image by itself"),
-        ("ast", "no threshold: the method learns from the shots without a bank"),
+        ("part_mask", "no threshold: the method cannot score a new image"),
+        ("ast", "no threshold: the method trains on the shots and keeps no bank"),
     ],
 )
 def test_a_method_whose_shots_cannot_be_held_out_says_so(run_of, method, why):

@@ -125,7 +125,7 @@ def test_a_stand_in_backbone_and_random_weights_are_announced(page, tmp_path):
     random = {"name": "tiny", "weights": "random weights", "sha256": "00"}
     make_run(tmp_path, {"knob": IMAGES}, tmp_path / "nowhere", backbone=random)
     text = text_of(write_report([tmp_path]))
-    assert "Random weights: tiny learnt nothing" in text
+    assert "Random weights: tiny is untrained" in text
     assert "Stand-in backbone" not in text
 
 
@@ -171,7 +171,7 @@ def test_without_the_data_set_the_report_comes_and_says_so_at_the_top(without_da
     path = write_report([without_data])
     text = text_of(path)
     top = text[: text.index("Five metrics")]
-    assert "Without pictures, PRO curves and audit:" in top
+    assert "No pictures, PRO curves and audit:" in top
     assert "expected the data set of the run, got no such folder" in top
     assert read(path).parts == ["results", "images", "provenance"]
 
@@ -180,7 +180,7 @@ def test_the_data_set_can_be_said_to_lie_elsewhere(dataset, tmp_path):
     make_run(tmp_path, {"knob": images_in(dataset, "knob")}, tmp_path / "nowhere")
     path = write_report([tmp_path], data_root=dataset.root.parent)
     assert "audit" in read(path).parts
-    assert "Without pictures" not in text_of(path)
+    assert "No pictures" not in text_of(path)
 
 
 def test_another_data_set_in_its_place_is_refused_by_name(dataset, tmp_path):
@@ -228,7 +228,7 @@ def test_a_damaged_threshold_is_named_and_the_cards_stay(made, tmp_path):
     (folder / "categories/tile" / THRESHOLD).write_text("{}")
     found = images_of(read_result(folder / "result.json"))
     (problem,) = found.problems
-    assert problem.startswith("tile is without its threshold: ")
+    assert problem.startswith("tile has no threshold: ")
     assert THRESHOLD in problem
     assert [it["threshold"] for it in found.payload["categories"]] == [None, None]
 
@@ -239,7 +239,7 @@ def test_a_picture_that_cannot_be_read_leaves_the_card_without_it(dataset, made,
     (copy / "knob/test/dent/rgb/000.png").write_bytes(b"half a file")
     found = images_of(read_result(made[0] / "result.json"), data_root=tmp_path)
     (problem,) = found.problems
-    assert problem.startswith("knob: a card is without pictures")
+    assert problem.startswith("knob: a card has no pictures")
     knob = found.payload["categories"][0]
     place = str(knob["images"].index("knob/test/dent/xyz/000.tiff"))
     assert set(knob["cards"][place]) == {"patches"}
@@ -286,7 +286,7 @@ def compared(tmp_path):
 def test_a_difference_that_chance_explains_is_said_to_be_one(compared, tmp_path):
     text = text_of(write_report([compared], tmp_path / "r.html", reference="patchcore"))
     assert "Differences from patchcore" in text
-    said = "hypertrans (tiny, shots 2): the interval includes 0, so chance alone would explain"
+    said = "hypertrans (tiny, shots 2): the difference is not statistically significant"
     assert said in text
 
 
@@ -302,7 +302,7 @@ def test_images_are_those_of_the_run_named_first_and_the_page_says_whose(compare
 def test_one_draw_has_no_interval(compared, tmp_path):
     folders = [compared / "a0", compared / "b0"]
     text = text_of(write_report(folders, tmp_path / "r.html", reference="patchcore"))
-    assert "one draw of the shots tells nothing of others, so there is no interval" in text
+    assert "because there is only one draw of the shots" in text
 
 
 def test_an_unknown_reference_is_refused(without_data):
@@ -339,11 +339,29 @@ def test_features_come_before_the_provenance(without_data):
     assert read(path).parts == ["results", "images", "rectification-knob", "provenance"]
 
 
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [(0.42, "The adapters learnt to undo"), (3.1, "The adapters did not learn to undo")],
+)
+def test_the_page_says_whether_the_adapters_learnt_to_undo_the_noise(without_data, loss, said):
+    stage = {"loss_over_variance": loss, "loss_over_variance_untrained": 3.3, "clean_drift": 0.002}
+    path = without_data / "result.json"
+    record = json.loads(path.read_text())
+    record["categories"]["knob"]["diagnostics"] = {"perturb": stage}
+    path.write_text(json.dumps(record))
+    names = "source", "perturbed", "adapted", "target", "target_adapted"
+    sets = {f"perturb.{name}": torch.rand(8, 4) for name in names}
+    write_tensors(without_data / "categories/knob/embeddings.safetensors", sets, {})
+    text = text_of(write_report([without_data]))
+    assert f"{said} the noise: their error is {loss:.2f} times the variance" in text
+    assert ("The scores of the run are valid" in text) == (loss > 1)
+
+
 def test_damaged_features_are_left_out_and_named(without_data):
     (without_data / "categories/knob/embeddings.safetensors").write_bytes(b"cut short")
     path = write_report([without_data])
     assert read(path).parts == ["results", "images", "provenance"]
-    assert "Without figures of sweeps and features: " in text_of(path)
+    assert "No figures of sweeps and features: " in text_of(path)
     assert "embeddings.safetensors" in text_of(path)
 
 

@@ -166,7 +166,7 @@ def test_a_curve_over_alpha_lies_at_the_papers_beta_where_that_was_run(run):
     assert traces(html)[0]["y"] == [pytest.approx(a + 0.06) for a in (0.1, 0.3, 0.5)] + [None]
     assert "Category bolt. At β = 0.6." in html
     assert "1 of 4 values have no result: the line is broken there" in html
-    assert "how far chance alone would move a number is not known" in html
+    assert "how much the numbers vary by chance is unknown" in html
 
 
 def test_elsewhere_it_lies_where_most_points_are_and_says_so(run):

@@ -299,7 +299,7 @@ def test_the_mean_is_over_the_categories_that_have_the_metric_and_says_how_many(
         assert lines["mean", score]["image_auroc"] == f"{mean:.3f} ± {spread} (2 of 3)"
     assert lines["bagel", "fused"]["image_auroc"] == "–"
     notes = table(collect([tmp_path])).notes
-    assert sum(note.startswith("(1 of 2): a mean over so many") for note in notes) == 1
+    assert sum(note.startswith("(1 of 2): a mean over 1 of 2") for note in notes) == 1
     rows = csv.DictReader(io.StringIO((tmp_path / "out/table.csv").read_text()))
     numbers = {row["category"]: row["image_auroc"] for row in rows if row["score"] == "fused"}
     assert numbers == {"bagel": "", "dowel": "0.500", "foam": "0.750", "mean": "0.625"}

@@ -152,7 +152,7 @@ def test_what_auto_chose_stays_with_the_banks_and_gives_the_numbers_of_that_many
     with caplog.at_level("INFO", logger="fsad"):
         chosen = run(tmp_path / "chosen", *words)
     views = load_trained(chosen).scorer.augmentations("target")
-    assert f"rotations: {views}, as source images match unturned in " in caplog.text
+    assert f"rotations: {views} (same orientation: " in caplog.text
     told = run(tmp_path / "told", *words, f"method.plus.rotations={views}")
     for ours, theirs in zip(rows_of(chosen), rows_of(told), strict=True):
         assert ours == theirs

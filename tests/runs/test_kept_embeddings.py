@@ -53,7 +53,7 @@ def test_a_run_whose_kept_samples_are_lost_is_not_finished(finished, run, tmp_pa
     (folder / FILE).unlink()
     caplog.set_level("INFO")
     run(folder, f"resume={folder}")
-    assert "tile: not finished, there is no embeddings.safetensors; goes on" in caplog.text
+    assert "tile: not finished (no embeddings.safetensors); continuing" in caplog.text
     assert same(folder, finished)
 
 

@@ -1,8 +1,9 @@
-"""Every command of README does what README says, in a new user's folder.
+"""Every command of README and its longest pages does what is said there, in a new user's folder.
 
-They are taken from README. "Your own data in five minutes" runs as it stands, in a shell. The rest
-runs in this process and on less: of ``make`` it is the line that it would run, ``python train.py``
-gets the overrides that make a run small, PATH, RUN_DIR, ... are what the folder has of the kind.
+They are taken from the pages. "Your own data in five minutes" runs as it stands, in a shell. The
+rest runs in this process and on less: of ``make`` it is the line that it would run, ``python
+train.py`` gets the overrides that make a run small, PATH, RUN_DIR, ... are what the folder has of
+the kind.
 """
 
 import csv
@@ -31,22 +32,25 @@ from fsad.run.config import register
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = ("README.md", "docs/train.md", "docs/results.md", "docs/scaling.md")
+TEXT = "\n\n".join((ROOT / page).read_text(encoding="utf-8") for page in PAGES)
+QUICK_START = (ROOT / "docs/quickstart.md").read_text(encoding="utf-8")
 SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 FENCES = re.compile(r"^```bash\n(.*?)^```", re.S | re.M)
 TABLE = re.compile(r"^\| to \| say \|\n.*?\n\n", re.S | re.M)
 PIECE = re.compile("|".join(each.pattern for each in (FENCES, TABLE, SPAN)), re.S | re.M)
 BARE = re.compile(r"`fsad [a-z ]+`")  # a command's name in a sentence
 WORDS = ("fsad ", "make ", "pip ", "python ", "source ")
-FIVE_MINUTES = next(lines for lines in FENCES.findall(README) if "my_data" in lines)
+FIVE_MINUTES = next(lines for lines in FENCES.findall(TEXT) if "my_data" in lines)
 FILES = [
     name.replace("<category>", "*") + "*" * name.endswith("/")
-    for row in re.findall(r"\| file \| holds \|\n.*?\n\n", README, re.S)[0].splitlines()
+    for row in re.findall(r"\| file \| holds \|\n.*?\n\n", QUICK_START, re.S)[0].splitlines()
     for name in SPAN.findall(row.split("|")[1] if row else "")
 ]
 
 NOT_RUN = {
     r"make (test|check)": "is this suite, the latter with style and types",
+    r"make docs": "is run by tests/test_docs.py",
     r"make bench(-peer)?": "takes long; tests/test_benchmarks.py runs its parts",
     r"make sweep NAME='\[.*\]'": "is 1815 runs; with the next ARGS, which cut its axes, it is two",
     r"make sweep .*launcher=joblib.*": "is run by tests/runs/test_sweep.py",
@@ -87,8 +91,8 @@ SAYS = {"fsad data check": "no problems found", "fsad data audit": "image AUROC 
 
 
 def commands():
-    """Yield README's commands: lines of fences, what is in backticks, what its table says."""
-    for piece in PIECE.finditer(README):
+    """Yield the pages' commands: lines of fences, what is in backticks, what a table says."""
+    for piece in PIECE.finditer(TEXT):
         text = piece[0]
         if TABLE.match(text):
             for row in text.splitlines()[1:-1]:
@@ -183,7 +187,7 @@ def world(tmp_path_factory):
 
 @pytest.fixture
 def do(world, command, small, small_on_disk, cache, monkeypatch):
-    """``do(line)``: give a command of README, once, after what it needs; return what it wrote."""
+    """``do(line)``: give a command, once, after what it needs; return what it wrote."""
     monkeypatch.chdir(world.folder)
     monkeypatch.setenv("FSAD_CACHE_DIR", str(cache))
 
@@ -222,7 +226,7 @@ def do(world, command, small, small_on_disk, cache, monkeypatch):
 
 
 def filled(line, world):
-    """Put what the folder has in place of README's placeholders."""
+    """Put what the folder has in place of the pages' placeholders."""
     has = {
         "PATH…": "new_parts",
         "PATH": "downloads",
@@ -292,7 +296,7 @@ def test_a_command_writes_and_says_what_it_should(do, line):
     assert (first(SAYS, line) or "") in output
 
 
-def test_after_five_minutes_there_is_what_readme_lists_and_a_decision_on_each_new_part(world):
+def test_after_five_minutes_there_is_what_quick_start_lists_and_a_decision_on_each_new_part(world):
     run = world.folder / "outputs/bracket"
     assert len(FILES) > 8
     assert not [name for name in FILES if not list(run.glob(name))]
@@ -303,7 +307,7 @@ def test_after_five_minutes_there_is_what_readme_lists_and_a_decision_on_each_ne
 
 def test_in_python_a_finished_run_predicts(world, monkeypatch):
     monkeypatch.chdir(world.folder)
-    (line,) = (span for span in SPAN.findall(README) if span.startswith("fsad.load"))
+    (line,) = {span for span in SPAN.findall(TEXT) if span.startswith("fsad.load")}
     names = {"fsad": fsad, "RUN_DIR": "outputs/bracket", "array_or_path": "new_parts/000.tiff"}
     assert torch.isfinite(torch.as_tensor(eval(line, names).score))
 
@@ -321,7 +325,7 @@ def test_a_new_command_would_be_found(new):
     assert first(LEAVES, new) is None
 
 
-def test_what_is_not_run_is_still_in_readme_and_most_is_run():
+def test_what_is_not_run_is_still_on_the_pages_and_most_is_run():
     for kind in NOT_RUN:
         assert any(re.fullmatch(kind, line) for line in COMMANDS), kind
     assert sum(not left_out(line) for line in COMMANDS) > 25

@@ -115,7 +115,7 @@ def test_a_record_without_what_was_asked_for_is_not_finished(
     lose(folder)
     caplog.set_level("INFO")
     run(folder, f"resume={folder}")
-    assert re.search(f"tile: not finished, there is no {what}; goes on", caplog.text)
+    assert re.search(rf"tile: not finished \(no {what}\); continuing", caplog.text)
     assert numbers(folder) == numbers(finished)
     left, right = (sorted(it.rglob("*")) for it in (folder, finished))
     again = {"version_1"}  # the logger's own

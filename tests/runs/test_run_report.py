@@ -11,7 +11,7 @@ def test_a_run_writes_its_report(run, tmp_path):
     fused = read_result(folder / "result.json").categories["tile"].fused
     for number in fused.values():
         assert f'data-value="{number!r}"' in text
-    assert "Without pictures" not in text
+    assert "No pictures" not in text
     assert "Random weights: tiny learnt nothing" in text
 
 

@@ -138,7 +138,7 @@ def test_damaged_scores_of_a_category_are_written_anew(finished, run, tmp_path, 
     spoil(copy / CATEGORY / "scores.csv")
     caplog.set_level("INFO")
     run(copy, f"resume={copy}")
-    assert "tile: not finished, there is no scores.csv as it was written; goes on" in caplog.text
+    assert "tile: not finished (no scores.csv as it was written); continuing" in caplog.text
     assert same_scores(copy, finished)
 
 
@@ -191,7 +191,7 @@ def test_another_digit_in_the_threshold_is_refused_by_predict_and_mended_by_resu
         load_run(copy)
     caplog.set_level("INFO")
     run(copy, f"resume={copy}")
-    assert "there is no threshold.json as it was written; goes on" in caplog.text
+    assert "(no threshold.json as it was written); continuing" in caplog.text
     assert load_run(copy).limits == load_run(finished).limits
 
 

@@ -93,7 +93,7 @@ def test_a_killed_sweep_runs_what_is_missing_and_ends_as_an_unbroken_one(
     assert code == 0, said
     assert multirun(tmp_path) == sweep  # and no other
     assert written(sweep / "0") == finished
-    assert "finished before" in (sweep / "0/train.log").read_text()
+    assert "already finished" in (sweep / "0/train.log").read_text()
     trained = sweep / "1/categories/tile/perturb.safetensors"
     assert written(sweep / "1")[trained] == halfway[trained]
     assert all(same(sweep / job, by_two_workers / job) for job in "012")

@@ -320,7 +320,7 @@ def hold(folder: Path, held: object) -> None:
 def wait(folder: Path, waits: object, entered: object) -> None:
     class Tell(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if record.getMessage().startswith("waiting for another process that computes "):
+            if record.getMessage().startswith("waiting for another process to compute "):
                 waits.set()
 
     log = logging.getLogger("fsad")

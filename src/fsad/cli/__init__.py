@@ -27,8 +27,8 @@ class _Group(TyperGroup):
                 name = type(error).__name__
                 about = name if said == name else f"{name}: {said}"
                 said = (
-                    f"fsad: expected no such error, got {about}. "
-                    "The mistake is the program's; fsad --debug shows where."
+                    f"fsad: expected no error here, got {about}. "
+                    "This is a bug in fsad; put --debug after fsad to see where."
                 )
             typer.echo(f"error: {said}", err=True)
             raise typer.Exit(1) from error

@@ -26,22 +26,22 @@ Invalid = Annotated[
 ]
 ZRange = Annotated[
     tuple[float, float] | None,
-    typer.Option(help="Lowest and highest depth that are readings, in the files' numbers."),
+    typer.Option(help="Lowest and highest valid depth, in the files' numbers."),
 ]
 Unit = Annotated[str | None, typer.Option(help="The files' unit, m or mm; if not given, metres.")]
 
 
 @app.command()
 def prepare(
-    source: Annotated[Path, typer.Argument(help="The download; its folders are the categories.")],
-    output: Annotated[Path, typer.Argument(help="The copy; an interrupted one is continued.")],
+    source: Annotated[Path, typer.Argument(help="The dataset: one folder per category.")],
+    output: Annotated[Path, typer.Argument(help="The copy to write, or to continue.")],
     layout: Format = "auto",
     light: Light = 4,
     threshold: Annotated[
         float | None,
         typer.Option(
-            help="Remove points this near the ground: metres for MVTec 3D-AD, renderer's units "
-            "for Eyecandies. 0.005 if omitted."
+            help="Remove points closer to the ground than this: metres for MVTec 3D-AD, the "
+            "renderer's units for Eyecandies. 0.005 if omitted."
         ),
     ] = None,
     category: Annotated[
@@ -89,17 +89,17 @@ def prepare(
 
 @app.command()
 def check(
-    path: Annotated[Path, typer.Argument(help="The dataset; its folders are the categories.")],
+    path: Annotated[Path, typer.Argument(help="The dataset: one folder per category.")],
     layout: Format = "auto",
     light: Light = 4,
     invalid: Invalid = None,
     z_range: ZRange = None,
     unit: Unit = None,
     image_size: Annotated[
-        int, typer.Option(help="The run's images, pixels: smaller defects are named.")
+        int, typer.Option(help="Image size of the run; smaller defects are listed.")
     ] = 224,
 ) -> None:
-    """Tell what a dataset has, lacks and gets wrong; exit code 1 if a run cannot use it.
+    """List what a dataset has, what is missing and wrong; exit code 1 if a run cannot use it.
 
     Options are those of a run: --invalid 65535 is data.invalid=[65535] there.
 
@@ -117,17 +117,17 @@ def check(
 
 @app.command()
 def audit(
-    path: Annotated[Path, typer.Argument(help="The dataset; its folders are the categories.")],
+    path: Annotated[Path, typer.Argument(help="The dataset: one folder per category.")],
     layout: Format = "auto",
     light: Light = 4,
     invalid: Invalid = None,
     z_range: ZRange = None,
     unit: Unit = None,
 ) -> None:
-    """Tell whether trivial statistics alone separate good from defective test images.
+    """Check whether trivial statistics alone separate good from defective test images.
 
-    Where one does, images of both kinds come from different recordings, say: a high image AUROC
-    then need not mean that any defect was seen.
+    If one does, the images differ in more than defects, for example in the recording session. A
+    high image AUROC is then no evidence that a method sees defects.
 
     Example: fsad data audit data/mvtec3d
     """
@@ -151,7 +151,7 @@ def audit(
         if row.solves:
             console.print(
                 f"- {row.category}: {row.statistic} ({row.modality}) alone separates good from "
-                f"defective test images (AUROC {row.auroc:.2f}): do not read an image AUROC here.",
+                f"defective test images (AUROC {row.auroc:.2f}): ignore the image AUROC here.",
                 markup=False,
                 highlight=False,
                 soft_wrap=True,

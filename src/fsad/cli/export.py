@@ -21,8 +21,8 @@ def export(
         typer.Option(
             "-o",
             "--output",
-            help="The file; replaced when the new one is whole. Omitted, it stays in the run's "
-            "folder, where fsad predict takes it.",
+            help="The file to write. If omitted: a file in the run's folder, which fsad predict "
+            "then uses.",
         ),
     ] = None,
     format: Annotated[
@@ -32,10 +32,10 @@ def export(
             help="onnx: opset 18, needs 'fsad\\[export]'; pt2: for torch.export.load.",
         ),
     ] = Format.onnx,
-    category: Annotated[str | None, typer.Option(help="Which, where the run has several.")] = None,
+    category: Annotated[str | None, typer.Option(help="Which one, if the run has several.")] = None,
     weights_path: Annotated[
         Path | None,
-        typer.Option(help="The backbone's file of weights, where it lies elsewhere by now."),
+        typer.Option(help="The backbone's weights, if the file has moved."),
     ] = None,
 ) -> None:
     """Write backbone, banks, scoring and map of a finished run to one file.
@@ -45,11 +45,11 @@ def export(
     the run was, how depth images are made and the licence of the backbone's weights are in the
     file's metadata, as JSON under "fsad".
 
-    Before it is written it scores a few of the run's shots and test images, and must agree with
-    the run. Where the data is gone made images do.
+    Before the file is written it must give the same scores as the run on a few shots and test
+    images. If the data is gone, generated images are used.
 
-    Without -o it stays in the run's folder, and fsad predict RUN starts in a fifth of the time. A
-    run with export=true leaves it there by itself.
+    Without -o the file stays in the run's folder, and fsad predict RUN starts in a fifth of the
+    time. A run with export=true writes it there by itself.
 
     Example: fsad export outputs/RUN -o bolt.onnx && fsad predict bolt.onnx part.tiff
     """

@@ -22,25 +22,23 @@ def predict(
     out: Annotated[Path, typer.Option(help="A new folder for the predictions.")] = Path(
         "predictions"
     ),
-    category: Annotated[
-        str | None, typer.Option(help="Which one, where the run has several.")
-    ] = None,
+    category: Annotated[str | None, typer.Option(help="Which one, if the run has several.")] = None,
     threshold: Annotated[
-        float | None, typer.Option(help="Call images that score above it defective.")
+        float | None, typer.Option(help="Images that score above it are defective.")
     ] = None,
     map_threshold: Annotated[
-        float | None, typer.Option(help="Outline where the map is above it.")
+        float | None, typer.Option(help="Outline regions where the map is above it.")
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, or a GPU as torch names it: cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, or a GPU such as cuda.")] = "cpu",
     weights_path: Annotated[
-        Path | None, typer.Option(help="The backbone's weights, where the file has moved.")
+        Path | None, typer.Option(help="The backbone's weights, if the file has moved.")
     ] = None,
     maps: Annotated[
         bool, typer.Option("--maps/--no-maps", help="Write maps, overlays and outlines.")
     ] = True,
     unit: Annotated[str | None, typer.Option(help="The points' unit: m or mm.")] = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Wait for further images in the folder until Ctrl-C.")
+        bool, typer.Option("--watch", help="Wait for new images in the folder until Ctrl-C.")
     ] = False,
 ) -> None:
     """Score new images with a finished run, and decide which are defective.
@@ -99,7 +97,7 @@ def _ready(
     predictor = _loaded(run_dir, category, device, weights_path)
     limits = predictor.limits
     if threshold is not None:
-        note = f"threshold {threshold:.6g}, as given; nothing is known of its false-alarm rate"
+        note = f"threshold {threshold:.6g}, as given; its false-alarm rate is unknown"
         limits = replace(limits, image=threshold, false_alarm_rate=None, note=note)
     if map_threshold is not None:
         limits = replace(limits, map=map_threshold)
@@ -131,13 +129,13 @@ def _kept(run: Path, category: str | None) -> "Predictor | None":
     try:
         scorer = OnnxScorer(path)
         if scorer.metadata.state == state_of(path.parent):
-            typer.echo(f"{path} computes, as exported from this run; without it PyTorch does")
+            typer.echo(f"using {path}, which was exported from this run")
             return predictor_of(scorer)
         problem = f"{path}: the run has changed since it was exported. "
         problem += f"Export it again with: fsad export {run}"
     except (DataError, PackageError) as error:
         problem = message_of(error)
-    typer.echo(f"{problem}. PyTorch computes instead")
+    typer.echo(f"{problem}. Using PyTorch instead")
     return None
 
 

@@ -11,11 +11,11 @@ def pretrain(
     teacher: Annotated[
         Path, typer.Argument(help="Weights of torchvision's ResNet-18: safetensors or pth.")
     ],
-    out: Annotated[Path, typer.Option(help="A new folder, or one where this was interrupted.")],
-    seed: Annotated[int, typer.Option(help="Of the network, the images, everything.")] = 0,
-    epochs: Annotated[int, typer.Option(help="Of 100 steps; a checkpoint after each.")] = 18,
+    out: Annotated[Path, typer.Option(help="A new folder, or that of an interrupted pretraining.")],
+    seed: Annotated[int, typer.Option(help="Seed of the network and of all images.")] = 0,
+    epochs: Annotated[int, typer.Option(help="Epochs of 100 steps; a checkpoint after each.")] = 18,
     precision: Annotated[
-        str, typer.Option(help="32-true; or bf16-mixed, where the processor is made for it.")
+        str, typer.Option(help="32-true, or bf16-mixed if the processor has bfloat16.")
     ] = "32-true",
     accelerator: Annotated[str, typer.Option(help="cpu or gpu.")] = "cpu",
     workers: Annotated[int, typer.Option(help="Processes that draw images.")] = 1,

@@ -7,22 +7,20 @@ import typer
 
 
 def report(
-    paths: Annotated[list[Path], typer.Argument(help="Folders of runs, searched to any depth.")],
+    paths: Annotated[list[Path], typer.Argument(help="Folders to search for runs.")],
     out: Annotated[
         Path | None,
         typer.Option(help="The file; by default report.html in a single run's folder, or here."),
     ] = None,
-    reference: Annotated[
-        str, typer.Option(help="A method that every other is compared with, pair by pair.")
-    ] = "",
+    reference: Annotated[str, typer.Option(help="Compare every other method with this one.")] = "",
     data_root: Annotated[
         Path | None, typer.Option(help="Where the first run's data set is now, if it was moved.")
     ] = None,
 ) -> None:
     """Write one HTML file about finished runs: numbers, images, curves, sliders, provenance.
 
-    It needs no network and no other file. Tables are about all runs, images about the one named
-    first. What is missing or cannot be read is left out and named in the page.
+    It needs no network and no other file. Tables show all runs, images only the run named first.
+    What is missing or cannot be read is left out, and the page says so.
 
     Example: fsad report outputs/DATE/TIME
     """

@@ -7,13 +7,11 @@ import typer
 
 
 def table(
-    paths: Annotated[list[Path], typer.Argument(help="Folders of runs, searched to any depth.")],
+    paths: Annotated[list[Path], typer.Argument(help="Folders to search for runs.")],
     out: Annotated[
         Path, typer.Option(help="The folder that table.md and table.csv are written into.")
     ] = Path(),
-    reference: Annotated[
-        str, typer.Option(help="A method that every other is compared with, pair by pair.")
-    ] = "",
+    reference: Annotated[str, typer.Option(help="Compare every other method with this one.")] = "",
 ) -> None:
     """Show the results of many runs, mean and spread over seeds, and write them down.
 

@@ -46,6 +46,12 @@ class Eyecandies(FolderReader):
 
     Source:
         Bonfiglioli et al., The Eyecandies dataset, ACCV 2022.
+
+    Examples:
+        >>> import fsad
+        >>> reader = fsad.Eyecandies("candies")
+        >>> [(sample.stem, sample.defect) for sample in reader.samples("CandyCane", "train")]
+        [('000', 'good')]
     """
 
     layout: ClassVar[str] = "eyecandies"

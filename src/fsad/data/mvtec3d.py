@@ -40,6 +40,15 @@ class MVTec3D(FolderReader):
 
     Source:
         Bergmann et al., The MVTec 3D-AD dataset, VISAPP 2022.
+
+    Examples:
+        >>> import fsad
+        >>> reader = fsad.MVTec3D("my_data")
+        >>> reader.categories()
+        ['knob', 'tile']
+        >>> sample = reader.samples("knob", "test")[0]
+        >>> reader.read_depth(sample).shape, reader.read_rgb(sample).shape
+        ((64, 64), (64, 64, 3))
     """
 
     layout: ClassVar[str] = "mvtec3d"

@@ -121,15 +121,15 @@ def _stretched(
     if scattered:
         return Oddity(
             "range",
-            f"{found} and {len(stray)} scattered ones elsewhere. Say where readings can be, as in "
+            f"{found} and {len(stray)} scattered ones elsewhere. Limit the valid readings, as in "
             f"{bounds}, with room for every defect",
         )
     if lowest <= 0:
         return None  # the part stands out of the ground
     return Oddity(
         "far",
-        f"{found} and a surface far from them, before which the relief is flat. If it is no part "
-        f"of what is inspected, say where readings can be, as in {bounds}",
+        f"{found} and a distant surface, which flattens the relief. If it does not belong to the "
+        f"inspected part, limit the valid readings, as in {bounds}",
     )
 
 
@@ -196,7 +196,7 @@ def swapped(array: NDArray[Any]) -> Oddity | None:
         return Oddity(
             "turned",
             "expected x to grow along the columns and y along the rows, got the reverse. Only z is "
-            "looked at, so that scores do not depend on it",
+            "used, so scores are not affected",
         )
     return None
 

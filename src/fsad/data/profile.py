@@ -81,8 +81,8 @@ class InputProfile:
         if self._is_cropped(other):
             notes.append(
                 f"{name}: expected width : height {self.aspect:.3g} : 1 as in training, got "
-                f"{other.aspect:.3g} : 1. Both are made square, so that the part looks stretched; "
-                "crop the image as the training images are"
+                f"{other.aspect:.3g} : 1. Both are resized to a square, so the part looks "
+                "stretched; crop the image as the training images are"
             )
         factor = self._factor(other)
         if _is_near(factor, 1.0):
@@ -92,14 +92,14 @@ class InputProfile:
             f"{other.extent:.3g}"
         )
         if 1 / OTHER_PART < factor < OTHER_PART:
-            return [*notes, f"{got}: another part, or seen from elsewhere"]
+            return [*notes, f"{got}: probably another part, or another viewpoint"]
         if _is_near(factor, THOUSAND) or _is_near(factor, 1 / THOUSAND):
             unit, option = ("millimetres", "mm") if factor > 1 else ("metres", "m")
             if unit_matters:
                 raise DataError(
-                    f"{got}: {unit}, it seems, and not the same unit. Say --unit {option}"
+                    f"{got}: probably {unit}, another unit than in training. Say --unit {option}"
                 )
-            return [*notes, f"{got}: another unit of length, it seems. Scores do not depend on it"]
+            return [*notes, f"{got}: probably another unit of length; scores are not affected"]
         raise DataError(f"{got}: it cannot be the same part. Look at the file, or at its unit")
 
     def to_json(self) -> dict[str, Any]:

@@ -136,9 +136,9 @@ class CategoryRun:
             result = self._finished.result()
             lacking = agree(self._finished.lacking(result, self._shows_something))
             if not lacking:
-                log.info("%s: finished before, taken from %s", self.folder.name, self.record)
+                log.info("%s: already finished, read from %s", self.folder.name, self.record)
                 return result
-            log.info("%s: not finished, there is no %s; goes on", self.folder.name, lacking)
+            log.info("%s: not finished (no %s); continuing", self.folder.name, lacking)
         if self.trained and not self.trained.is_dir():
             raise RunError(
                 f"ckpt: expected a finished category in '{self.trained}', got none. "

@@ -86,9 +86,9 @@ def set_threshold(
 def _why_not(plan: Plan, shots: int) -> str:
     """Tell why nothing can be estimated; empty if it can."""
     if isinstance(plan.scorer, Control):
-        return "the method scores no image by itself"
+        return "the method cannot score a new image"
     if plan.held_out == HoldOut.NONE:
-        return "the method learns from the shots without a bank of them: none can be held out"
+        return "the method trains on the shots and keeps no bank of them, so none can be held out"
     if shots < 2:
         return "a single shot cannot be held out and compared with others; pass --threshold"
     return ""

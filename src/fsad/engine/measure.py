@@ -98,7 +98,7 @@ class Measured:
             notes=[
                 *self.doubts,
                 *(
-                    f"stage {name} has not learnt what it trains for; see diagnostics"
+                    f"stage {name} did not reach its goal (see diagnostics); the run is valid"
                     for name, measured in diagnostics.items()
                     if measured.get("failed")
                 ),

@@ -87,7 +87,7 @@ def refuse_unsteady(method: str, features: str) -> None:
     if features in UNSTEADY:
         raise RunError(
             f"method: expected one that scores alike in another program, got {method}: its "
-            "features magnify rounding where depth is all but flat. Export it with --format pt2."
+            "features amplify rounding errors where depth is flat. Export it with --format pt2."
         )
 
 

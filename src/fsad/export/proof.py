@@ -40,7 +40,7 @@ class Proof:
     map: float
 
     def __str__(self) -> str:
-        of = f"made images instead of the run's own ({self.made})" if self.made else ""
+        of = f"generated images instead of the run's own ({self.made})" if self.made else ""
         return (
             f"as the run does on {self.images} {of or 'of its images'}: scores within "
             f"{self.score:.1e}, maps within {self.map:.1e}"

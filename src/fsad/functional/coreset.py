@@ -70,6 +70,13 @@ def k_center_greedy(
     Source:
         Sener and Savarese, 2018; as used by PatchCore (Roth et al., 2022). Lazy bounds: Minoux,
         1978. The factor 2: Gonzalez, 1985.
+
+    Examples:
+        >>> import torch
+        >>> import fsad
+        >>> features = torch.tensor([[0.0], [1.0], [4.0], [10.0]])
+        >>> fsad.k_center_greedy(features, 3).tolist()
+        [0, 3, 2]
     """
     rows = check_shape("features", features, "v c")["v"]
     if not 1 <= count <= rows:

@@ -83,6 +83,14 @@ def nearest(
         Cost is ``q·b·c`` multiplications in full precision, whatever is allowed elsewhere, or as
         many of 8-bit integers; the transient memory is one block of queries times ``BANK_CHUNK``,
         at most 64 MB on a CPU, whatever the bank's size.
+
+    Examples:
+        >>> import torch
+        >>> import fsad
+        >>> bank = torch.tensor([[0.0, 0.0], [3.0, 4.0]])
+        >>> distances, rows = fsad.nearest(torch.tensor([[3.0, 0.0]]), bank, k=2)
+        >>> distances.tolist(), rows.tolist()
+        ([[3.0, 4.0]], [[0, 1]])
     """
     prepared = bank if isinstance(bank, PreparedBank) else prepare_anew(bank, keep_codes=False)
     sizes = check_shape("queries", queries, "q c")

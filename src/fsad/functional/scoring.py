@@ -31,6 +31,13 @@ def patch_scores(features: Tensor, bank: Tensor | PreparedBank) -> Tensor:
     Source:
         HyperTrans, eqs. (12)-(15). Departure: the equations take the largest *similarity*, by which
         the most normal patch would be the most anomalous; distance has the sign that is meant.
+
+    Examples:
+        >>> import torch
+        >>> import fsad
+        >>> features = torch.tensor([[0.0, 1.0], [2.0, 5.0]]).view(1, 1, 2, 2)  # n c h w
+        >>> fsad.patch_scores(features, bank=torch.tensor([[0.0], [2.0]])).tolist()
+        [[[0.0, 1.0], [0.0, 3.0]]]
     """
     sizes = check_shape("features", features, "n c h w")
     queries = features.permute(0, 2, 3, 1).reshape(-1, sizes["c"])
@@ -62,6 +69,15 @@ def anomaly_maps(patches: Tensor, size: int, sigma: float = 4.0) -> Tensor:
 
     Source:
         HyperTrans, section 4.1; PatchCore (Roth et al., 2022).
+
+    Examples:
+        >>> import torch
+        >>> import fsad
+        >>> patches = torch.zeros(1, 4, 4)
+        >>> patches[0, 1, 2] = 1.0
+        >>> maps = fsad.anomaly_maps(patches, size=32)
+        >>> maps.shape, divmod(int(maps[0].argmax()), 32)  # row and column of the maximum
+        (torch.Size([1, 32, 32]), (11, 20))
     """
     check_shape("patch scores", patches, "n h w")
     maps = interpolate(patches[:, None], size=(size, size), mode="bilinear", align_corners=False)

@@ -11,6 +11,12 @@ class PatchCore(TargetBank):
 
     Source:
         Roth et al., Towards Total Recall in Industrial Anomaly Detection, CVPR 2022.
+
+    Examples:
+        >>> import fsad
+        >>> method = fsad.PatchCore(ratio=0.5, reweight=9)
+        >>> method.name, method.ratio, method.sigma
+        ('patchcore', 0.5, 4.0)
     """
 
     name = "patchcore"

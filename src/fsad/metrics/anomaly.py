@@ -60,6 +60,18 @@ class Evaluation:
     Note:
         State is 3.8 MB per set whatever the number of images, besides their image scores (4 bytes
         per set and image). With ``exact`` it is 0.2 MB per set and image of 224 × 224.
+
+    Examples:
+        >>> import torch
+        >>> import fsad
+        >>> masks = torch.zeros(2, 16, 16, dtype=torch.bool)  # a good image, a defective one
+        >>> masks[1, 4:8, 4:8] = True
+        >>> scores = torch.tensor([0.1, 0.9])
+        >>> evaluation = fsad.Evaluation(["mine"])
+        >>> labels, maps = masks.any(dim=(1, 2)), masks.float()
+        >>> evaluation.update(labels, masks, masks, {"mine": (scores, maps)})
+        >>> evaluation.compute()["mine"]["image_auroc"]
+        1.0
     """
 
     def __init__(

@@ -44,7 +44,7 @@ class Summary:
             median, worst = statistics.median(self.seconds), max(self.seconds)
             said.append(
                 f"latency {1000 * median:.0f} ms an image (median; worst {1000 * worst:.0f} ms), "
-                f"{count / self.elapsed:.1f} images a second with writing"
+                f"{count / self.elapsed:.1f} images a second including writing"
             )
         return said
 

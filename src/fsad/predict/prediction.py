@@ -28,6 +28,12 @@ class Prediction:
         seen: The depth image that was scored, ``(S, S)`` float32 in {0} or [0.1, 0.9].
         seconds: From the file, or the array, to this.
         notes: How the image is unlike the training images, one sentence each; mostly none.
+
+    Examples:
+        >>> import fsad
+        >>> prediction = fsad.load("outputs/hypertrans").predict("part.tiff")
+        >>> (prediction.decision == "defective") == (prediction.score > prediction.threshold)
+        True
     """
 
     path: Path | None

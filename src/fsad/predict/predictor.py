@@ -33,6 +33,14 @@ class Predictor:
         png_holes: Whether 0 in a depth png is a pixel without depth; in Eyecandies' it is not.
         rules: How images are read; as the training images were.
         profile: What the training images looked like; None where nobody noted it.
+
+    Examples:
+        >>> import numpy as np
+        >>> import fsad
+        >>> model = fsad.load("outputs/hypertrans")
+        >>> depth = 0.5 + 0.01 * np.random.default_rng(0).random((60, 80))
+        >>> model.predict(depth).map.shape
+        (60, 80)
     """
 
     def __init__(

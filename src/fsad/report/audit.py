@@ -31,7 +31,7 @@ def warnings(found: Iterable[Trivial]) -> list[str]:
             solved.setdefault(each.category, []).append(about)
     return [
         f"{name}: {', '.join(statistics)} alone separate{'s' if len(statistics) == 1 else ''} good "
-        "from defective test images. Do not read an image AUROC here."
+        "from defective test images. Ignore the image AUROC there."
         for name, statistics in solved.items()
     ]
 
@@ -44,9 +44,9 @@ def audit(found: list[Trivial], categories: Iterable[str] = ()) -> Section:
         categories: Those that were looked at; one whose test images define no AUROC is named.
     """
     html = paragraph(
-        "Image AUROC of statistics that know nothing of defects. Near 0 or 1, good and defective "
-        "images differ by more than defects, as from other recording sessions; a high image AUROC "
-        "then need not mean that any defect was seen."
+        "Image AUROC of simple statistics that know nothing of defects. A value near 0 or 1 means "
+        "that good and defective images differ in something else, for example the recording "
+        "session. A high image AUROC of a method is then no evidence that it sees defects."
     )
     by_category: dict[str, list[Trivial]] = {}
     for each in found:

@@ -58,8 +58,8 @@ def images_of(result: RunResult, data_root: Path | None = None, budget: int = BU
         found.reader = open_dataset(result, data_root)
     except FsadError as error:
         found.problems.append(
-            f"Without pictures, PRO curves and audit: {message_of(error)}. "
-            "If it lies elsewhere now, say --data-root."
+            f"No pictures, PRO curves and audit: {message_of(error)}. "
+            "If the data set has moved, pass --data-root."
         )
     size = int(result.config["data"]["image_size"])
     categories: list[tuple[CategoryScores, list[Sample] | None]] = []
@@ -108,7 +108,7 @@ def _limits(found: Images, folder: Path, name: str) -> Threshold:
     try:
         return read_threshold(folder / THRESHOLD)
     except FsadError as error:
-        found.problems.append(f"{name} is without its threshold: {message_of(error)}")
+        found.problems.append(f"{name} has no threshold: {message_of(error)}")
         return Threshold.none("it cannot be read")
 
 
@@ -164,7 +164,7 @@ def _add_cards(
             except FsadError as error:
                 if number not in broken:
                     found.problems.append(
-                        f"{scores.name}: a card is without pictures: {message_of(error)}"
+                        f"{scores.name}: a card has no pictures: {message_of(error)}"
                     )
                 broken.add(number)
         budget -= sum(len(text) for text in card["patches"].values())

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from fsad.report.feature_figures import perturbation_html, rectification_html
+from fsad.report.markup import paragraph
 from fsad.report.section import Section
 from fsad.report.sweeps import AXES, SAID, curve_html, grids, heat_map_html, held, names_of, varies
 from fsad.results.feature_samples import read_embeddings
@@ -67,7 +68,8 @@ def _features(results: Sequence[RunResult]) -> Iterator[Section]:
         perturb, rectify = _of_stage(sets, "perturb"), _of_stage(sets, "rectify")
         if perturb:
             name = f"perturbation-{slug}"
-            html = behind + perturbation_html(perturb, f"{name}-tsne")
+            html = behind + _verdict(shown.categories[category].diagnostics)
+            html += perturbation_html(perturb, f"{name}-tsne")
             yield Section(name, f"{category}: features under perturbation (t-SNE)", html)
         if rectify:
             name = f"rectification-{slug}"
@@ -82,6 +84,28 @@ def _of_stage(sets: Mapping[str, Tensor], stage: str) -> dict[str, Any]:
     return {
         name.removeprefix(of): rows.numpy() for name, rows in sets.items() if name.startswith(of)
     }
+
+
+def _verdict(measured: Mapping[str, Any]) -> str:
+    """Say whether the adapters learnt to undo the noise, if the run measured it."""
+    stage = measured.get("perturb", {})
+    keys = ("loss_over_variance", "loss_over_variance_untrained", "clean_drift")
+    loss, untrained, drift = (stage.get(key) for key in keys)
+    if loss is None or untrained is None or drift is None:
+        return ""
+    failed = loss > 1
+    said = (
+        f"The adapters {'did not learn' if failed else 'learnt'} to undo the noise: their error is "
+        f"{loss:.2f} times the variance of the features ({untrained:.2f} before training). Above 1 "
+        f"a constant would predict better. They change features without noise by {drift:.3f} of "
+        "their variance."
+    )
+    if failed:
+        said += (
+            " The scores of the run are valid: the backbone is unchanged, and the less the "
+            "adapters change, the closer the scores are to those of method.stages.perturb=false."
+        )
+    return paragraph(said)
 
 
 def _gap(measured: Mapping[str, Any]) -> tuple[float, float] | None:

@@ -76,11 +76,11 @@ def _perturbation_said(sets: Mapping[str, Rows]) -> str:
     left = moved(sets["source"], sets["adapted"])
     chance = mixed(len(sets["source"]), len(sets["target"]))
     return (
-        f"<p>The noise moves a source patch by {noise:.2f} of the mean norm; through the adapters "
-        f"{left:.2f} are left. Each image has a noise of its own. A layout in a plane hides gaps: "
-        "trust the table, which measures all channels. If the domains were one, "
-        f"{chance:.0%} of the nearest neighbours would lie in the other. "
-        "The panels of a row share one layout; its axes have no unit.</p>" + _table(head, rows)
+        f"<p>The noise moves the features of a source patch by {noise:.2f} of their mean norm; "
+        f"behind the adapters {left:.2f} remain. Each image has its own noise. A t-SNE plot can "
+        "hide gaps: trust the table, which is measured on all channels. If both domains had the "
+        f"same distribution, {chance:.0%} of the nearest neighbours would be in the other domain. "
+        "The panels of a row share one layout; the axes have no unit.</p>" + _table(head, rows)
     )
 
 
@@ -145,10 +145,11 @@ def _rectification_said(
         else ""
     )
     return (
-        f"<p>The plane is fitted to the rows before R and holds {plane.explained.sum():.0%} of "
-        f"their variance; the table measures all channels. If the domains were one, "
-        f"{mixed(len(before[0]), len(before[1])):.0%} of the nearest neighbours would lie in the "
-        f"other.{whole}</p>" + _table(head, rows)
+        f"<p>The plane is fitted to the bank rows before rectification (R) and shows "
+        f"{plane.explained.sum():.0%} of their variance; the table is measured on all channels. If "
+        "both domains had the same distribution, "
+        f"{mixed(len(before[0]), len(before[1])):.0%} of the nearest neighbours would be in the "
+        f"other domain.{whole}</p>" + _table(head, rows)
     )
 
 

@@ -20,10 +20,10 @@ def forest(comparison: Comparison) -> Section:
     """Show how much every method differs from the reference."""
     reference = comparison.reference
     html = paragraph(
-        f"Each method less {reference}, on the same shots and test images; right of 0 it is "
-        "better. Bars are 95 % bootstrap intervals over draws of the shots, for the image AUROC "
-        "over the test images too; in pixel metrics they hold the choice of shots alone. The "
-        "categories are these: others may differ."
+        f"Each method minus {reference} on the same shots and test images; right of 0 it is "
+        "better. Bars are 95 % bootstrap intervals: for the image AUROC over the choice of shots "
+        "and of test images, for pixel metrics over the choice of shots only. They hold for these "
+        "categories; others may differ."
     )
     if comparison.differences:
         html += _figure(comparison) + _table(comparison)
@@ -107,13 +107,13 @@ def _said(comparison: Comparison) -> list[str]:
             unclear.setdefault(label(each), []).append(NAMES[each.metric])
     return [
         *(
-            f"{name}: the interval includes 0, so chance alone would explain the difference, in "
+            f"{name}: the difference is not statistically significant (the interval includes 0) in "
             f"{', '.join(metrics)}."
             for name, metrics in unclear.items()
         ),
         *(
-            f"{name}: one draw of the shots tells nothing of others, so there is no interval, in "
-            f"{', '.join(metrics)}."
+            f"{name}: no interval in {', '.join(metrics)}, because there is only one draw of the "
+            "shots."
             for name, metrics in single.items()
         ),
         *(f"{why}." for why in comparison.left_out),

@@ -21,8 +21,8 @@ NAMES = {
 }
 """What people call the five metrics."""
 NOTE = (
-    "The paper's numbers are image AUROC of the whole test set, DINO ViT-B/8, its own draw of the "
-    "shots and data prepared in a way it does not tell: the last two always differ."
+    "The paper's numbers are image AUROC on the whole test set with DINO ViT-B/8. Its draw of the "
+    "shots is unknown and its preparation of the data is not described, so these two always differ."
 )
 
 

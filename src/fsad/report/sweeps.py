@@ -274,7 +274,7 @@ def _seeds(grid: Grid, places: Iterable[Place]) -> str:
         return "No seed has every category."
     least, most = min(counts), max(counts)
     if most == 1:
-        return "One seed each: how far chance alone would move a number is not known."
+        return "One seed each: how much the numbers vary by chance is unknown."
     seeds = f"{most}" if least == most else f"{least} to {most}"
     return f"Mean ± sample standard deviation over {seeds} seeds."
 

@@ -76,14 +76,14 @@ def _page(runs: Runs, first: RunResult, reference: str, data_root: Path | None) 
     try:
         sections += diagnostics(runs.results)
     except FsadError as error:
-        banners.append(f"Without figures of sweeps and features: {message_of(error)}")
+        banners.append(f"No figures of sweeps and features: {message_of(error)}")
     if images.reader is not None:
         try:
             found = audited(images.reader, first.categories)
             banners += warnings(found)
             sections += [audit(found, first.categories)] if found else []
         except FsadError as error:
-            banners.append(f"Without audit of trivial statistics: {message_of(error)}")
+            banners.append(f"No audit of trivial statistics: {message_of(error)}")
     banners += [f"Not read: {problem}" for problem in runs.problems]
     banners += [f"Without a result: {name}" for name in runs.missing]
     sections.append(provenance(runs.results))
@@ -107,7 +107,7 @@ def _about_backbones(runs: Sequence[RunResult]) -> list[str]:
     random = sorted({str(it.backbone.get("name")) for it in runs if is_random(it)})
     others = {str(it.backbone.get("name")) for it in runs if is_stand_in(it) and not is_random(it)}
     found = [
-        f"Random weights: {name} learnt nothing; its numbers show that the program runs, no more."
+        f"Random weights: {name} is untrained. Its numbers only show that the program runs."
         for name in random
     ]
     return found + [
@@ -127,6 +127,6 @@ def _intro(runs: Runs, images: Images) -> str:
     left = images.images - images.cards
     omitted = (
         f"{left} of {images.images} images have no card, to keep the page small: those with the "
-        "smallest mistakes. Scores and curves hold them all."
+        "smallest mistakes. Scores and curves include them."
     )
     return (whose if several > 1 else "") + (omitted if left else "All test images are here.")

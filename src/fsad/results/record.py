@@ -114,6 +114,15 @@ def read_result(path: Path) -> RunResult:
     Raises:
         MissingDataError: There is no such file.
         DataError: It is cut short, no regular file, or not a result of this schema.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> import fsad
+        >>> result = fsad.read_result(Path("outputs/hypertrans/result.json"))
+        >>> result.method, result.seed
+        ('hypertrans', 0)
+        >>> sorted(result.mean)
+        ['aupro05', 'aupro30', 'image_auroc', 'pixel_auroc', 'pixel_auroc_part']
     """
     refuse_irregular(path)
     try:

@@ -172,7 +172,7 @@ def spoiling_nothing(name: str, remedy: str) -> Iterator[None]:
         yield
     except Exception as error:
         log.error(
-            "%s: expected to write one, got '%s'. After mending that: %s",
+            "%s: expected to write one, got '%s'. Correct that, then: %s",
             name,
             message_of(error),
             remedy,

@@ -60,8 +60,9 @@ class Combination:
         """
         if len(parts) == 1:
             return next(iter(parts.values()))
-        shapes = {name: tuple(part.shape) for name, part in parts.items()}
-        if len(set(shapes.values())) > 1:
+        first, *others = parts.values()
+        if any(part.shape != first.shape for part in others):  # no set of them: a graph's are open
+            shapes = {name: tuple(part.shape) for name, part in parts.items()}
             raise ShapeError(f"parts: expected one shape, got {shapes}")
         if self.kind == "max":
             return reduce(torch.maximum, parts.values())

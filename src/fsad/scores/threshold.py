@@ -87,12 +87,12 @@ class Threshold:
         """Take the largest of at least two held-out scores; none where one is no number."""
         count = len(held_out)
         if not all(is_finite(number) for each in held_out for number in each.numbers):
-            return cls.none("a shot that is held out scores NaN or infinity")
+            return cls.none("the score of a held-out shot is NaN or infinite")
         image = max(each.score for each in held_out)
         note = (
             f"threshold {image:.6g}: the largest score of {count} shots, each held out in turn\n"
-            f"estimated false-alarm rate 1 in {count + 1}, for good images like the shots; a bit "
-            "more, as training saw them"
+            f"expect about 1 in {count + 1} good parts like the shots to be flagged by mistake, "
+            "or a little more"
         )
         maps = [each.map_highest for each in held_out if each.map_highest is not None]
         return cls(image, max(maps, default=None), 1 / (count + 1), held_out, note, seconds)

@@ -55,5 +55,5 @@ class Memo:
     def _taken(self) -> bool:
         if self.store is None or not self.store.fetch(self.key, self.path):
             return False
-        log.info("%s: taken from the cache, another run made it", self.path)
+        log.info("%s: taken from the cache", self.path)
         return True

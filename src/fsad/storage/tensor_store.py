@@ -187,7 +187,7 @@ class TensorStore:
             try:
                 lock.acquire(timeout=0)
             except Timeout:
-                log.info("waiting for another process that computes %s", path)
+                log.info("waiting for another process to compute %s", path)
                 lock.acquire()
         except OSError as error:
             log.warning(

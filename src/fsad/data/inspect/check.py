@@ -147,7 +147,7 @@ def _left_out(folder: Folder) -> list[str]:
         return []
     names = [f"{path.parent.name}/{path.name}" for path in folder.left_out]
     files = "1 file" if len(names) == 1 else f"{len(names)} files"
-    return [f"{folder.place}: {files} left out, of no kind that is read ({listed(names)})"]
+    return [f"{folder.place}: {files} ignored: not a kind of file that is read ({listed(names)})"]
 
 
 def _tiny_defects(row: Row, image_size: int) -> list[str]:
@@ -172,7 +172,7 @@ def _other_scenes(rows: list[Row]) -> list[str]:
         if other:
             notes.append(
                 f"{row.folder.place}: {other} of {len(row.profiles)} images have another width : "
-                "height than the first training image, or show twice or half as much"
+                "height than the first training image, or show twice or half as much of the scene"
             )
     return notes
 

@@ -42,14 +42,15 @@ class Doubts:
         lines = []
         if self.misleading:
             lines.append(
-                f"{len(self.misleading)} of {len(self.samples)} test images cannot be what they "
-                f"seem, {self._named(self.misleading)}: a range that leaves no relief, or points "
-                "in another order. Their scores say little; fsad data check tells more"
+                f"{len(self.misleading)} of {len(self.samples)} test images look wrong, "
+                f"{self._named(self.misleading)}: stray readings that flatten the relief, or "
+                "points in another order. Do not trust their scores; fsad data check tells more"
             )
         if self.unlike:
             lines.append(
                 f"{len(self.unlike)} of {len(self.samples)} test images have another width : "
-                f"height than the shots, or show twice or half as much, {self._named(self.unlike)}"
+                "height than the shots, or show twice or half as much of the scene, "
+                f"{self._named(self.unlike)}"
             )
         if self.tiny:
             defects = sum(sample.is_anomalous for sample in self.samples)
@@ -61,7 +62,7 @@ class Doubts:
         if self.covered:
             lines.append(
                 f"{len(self.covered)} masks mark more than half of the image, "
-                f"{self._named(self.covered)}: if they are inverted, pixel metrics are too"
+                f"{self._named(self.covered)}: if they are inverted, the pixel metrics are wrong"
             )
         return lines
 

@@ -40,5 +40,5 @@ def inspect(reader: DatasetReader, role: Role) -> InputProfile:
             if oddity.kind == "far":
                 log.warning("%s", problem)
             elif oddity.kind == "unit":
-                log.warning("%s. Scores do not depend on it", problem)
+                log.warning("%s. Scores are not affected", problem)
     return InputProfile.of(arrays, reader.rules)

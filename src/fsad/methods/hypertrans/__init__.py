@@ -45,6 +45,14 @@ class HyperTrans(Method):
 
     Raises:
         ConfigError: A setting is out of range.
+
+    Examples:
+        >>> import fsad
+        >>> settings = dict(alpha=0.3, beta=0.6, knn=10, bank_max_rows=None, rectify_banks=True)
+        >>> parts = dict(stages={}, perturb={}, banks={}, rectify={"epochs": 50})  # {}: defaults
+        >>> method = fsad.HyperTrans(**settings, **parts, sigma=4.0, seed=0)
+        >>> method.name, method.rectify.epochs, method.rectify.dropout
+        ('hypertrans', 50, 0.5)
     """
 
     name = "hypertrans"

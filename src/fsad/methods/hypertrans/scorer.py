@@ -86,8 +86,8 @@ class HypergraphScorer(BankScorer):
         views = torch.stack([self.encode(view, "source") for view in turns])
         share = upright_share(views.flatten(3).transpose(2, 3))
         count = agree(TURNS if share < ALIKE else 1)  # processes may round a near tie otherwise
-        why = f"match unturned in {100 * share:.0f} % of pairs" if len(places) > 1 else "are one"
-        log.info("rotations: %d, as source images %s", count, why)
+        why = f"{100 * share:.0f} % of image pairs" if len(places) > 1 else "one image only"
+        log.info("rotations: %d (same orientation: %s)", count, why)
         self.banks["target"].views = count
 
     def augmentations(self, domain: str) -> int:

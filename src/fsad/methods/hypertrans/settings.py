@@ -109,11 +109,10 @@ class Plus:
     """What goes beyond the paper; all off is the paper's method.
 
     Attributes:
-        excess: Take from a patch's distance to the source bank what the shots' patches most like it
-            have beyond the shots' upper quartile: there the sensors differ on a good part too.
-        rotations: Angles at which the target bank holds each shot, evenly spread over a turn;
-            ``auto`` leaves it to the source images: one where they always lie alike and look
-            otherwise turned, else four.
+        excess: Subtract the part of the RGB distance that similar normal depth patches also show:
+            there the sensors differ on a good part too.
+        rotations: Rotated copies of each shot in the target bank, evenly spread over a turn;
+            ``auto``: one if the source images always have the same orientation, else four.
     """
 
     excess: Annotated[bool, Affects(SCORES)] = False

@@ -96,6 +96,13 @@ def collect(paths: Sequence[Path]) -> Runs:
 
     Raises:
         MissingDataError: A path is not there, or no run was found below any.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> import fsad
+        >>> runs = fsad.collect([Path("outputs")])
+        >>> sorted(result.method for result in runs.results)
+        ['hypertrans', 'patchcore']
     """
     runs = Runs()
     seen: set[Path] = set()

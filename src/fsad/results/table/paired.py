@@ -88,6 +88,13 @@ def compare(runs: Runs, reference: str) -> Comparison:
         ConfigError: No run is of that method.
         DataError: A run's ``scores.csv`` cannot be read, or two runs that are to be compared had
             other shots or other test images.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> import fsad
+        >>> comparison = fsad.compare(fsad.collect([Path("outputs")]), reference="patchcore")
+        >>> {each.labels["method"] for each in comparison.differences}
+        {'hypertrans'}
     """
     groups: dict[str, _Group] = {}
     for result in runs.results:

@@ -10,9 +10,9 @@ DATASET = "mvtec3d"
 """The data set that the table is about."""
 TITLE = "the paper's Table 1, image AUROC"
 NOTE = (
-    "The paper's numbers are of the whole test set, its own draw of the shots, DINO ViT-B/8 and "
-    "data prepared in a way it does not tell. Ours are not comparable where any of these differs; "
-    "a mean of 10 categories has a standard error of about 0.013."
+    "The paper's numbers are of the whole test set and DINO ViT-B/8. Its draw of the shots is "
+    "unknown and its preparation of the data is not described. Ours are not comparable where any "
+    "of these differs; a mean of 10 categories has a standard error of about 0.013."
 )
 
 

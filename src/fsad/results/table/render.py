@@ -97,7 +97,7 @@ def comma_separated(content: Table) -> str:
     return text.getvalue()
 
 
-CHANCE = "~"  # before a difference that chance would explain
+CHANCE = "~"  # before a difference that is not statistically significant
 
 
 def _differences(comparison: Comparison) -> list[list[str]]:
@@ -128,10 +128,10 @@ def _difference(difference: Difference | None) -> str:
 def _difference_notes(comparison: Comparison) -> list[str]:
     """Return what a reader of the differences must know."""
     notes = [
-        f"Difference from {comparison.reference} on the same shots and test images, above 0: "
-        "better; in brackets the 95 % bootstrap interval over draws of the shots, for image_auroc "
-        "over the test images too. The categories are these: others may differ. [?]: one draw "
-        "alone tells nothing of the others."
+        f"Difference from {comparison.reference} on the same shots and test images; above 0 is "
+        "better. In brackets the 95 % bootstrap interval over the choice of shots, for image_auroc "
+        "of test images too. It holds for these categories; others may differ. [?]: only one "
+        "draw of the shots, so no interval."
     ]
     unclear: dict[str, list[Difference]] = {}
     for each in comparison.differences:
@@ -140,8 +140,8 @@ def _difference_notes(comparison: Comparison) -> list[str]:
     for found in unclear.values():
         labels = found[0].labels
         notes.append(
-            f"{CHANCE} {labels['method']} ({labels['backbone']}), {labels['shots']} shots: chance "
-            f"alone would explain the difference in {', '.join(each.metric for each in found)}."
+            f"{CHANCE} {labels['method']} ({labels['backbone']}), {labels['shots']} shots: not "
+            f"statistically significant in {', '.join(each.metric for each in found)}."
         )
     return notes + [f"{why}." for why in comparison.left_out]
 

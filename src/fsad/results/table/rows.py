@@ -20,10 +20,10 @@ SCORES = {
 CONTROL = "part_mask"
 LEGEND = (
     "Mean ± sample standard deviation over n seeds. "
-    "The part mask is the control: it scores the shape of the part, without a model; "
-    "its image_auroc is about 0.5 by construction (a blurred mask reaches 1, but for thin parts)."
+    "The part mask is the control without a model: its map is the blurred shape of the part, so "
+    "its image_auroc is about 0.5 by construction."
 )
-PARTIAL = "(1 of 2): a mean over so many of the categories, those in which the metric is defined."
+PARTIAL = "(1 of 2): a mean over 1 of 2 categories; in the others the metric is undefined."
 
 
 @dataclass(frozen=True)
