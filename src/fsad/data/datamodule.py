@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +20,7 @@ from fsad.data.profile import InputProfile
 from fsad.data.protocols.draws import check_selection, choose_shots
 from fsad.data.record import prepared_as
 from fsad.errors import ConfigError, DataError, check_at_least
-from fsad.storage.tensor_store import TensorStore
+from fsad.storage.tensor_store import TensorStore, digest
 
 T = TypeVar("T")
 Share = tuple[int, int]
@@ -184,18 +185,12 @@ class PairDataModule(LightningDataModule):
             DataError: A file cannot be used, or would mislead whatever is learnt from it: its
                 range is collapsed, or its points are in another order.
         """
-        arrays = [self.reader.read_stored(sample) for sample in self.shot_samples]
-        for sample, array in zip(self.shot_samples, arrays, strict=True):
-            z = self.rules.depth(array, str(sample.depth))
-            for oddity in oddities(array, z, self.rules):
-                problem = f"{sample.depth}: {oddity.problem}"
-                if oddity.misleads:
-                    raise DataError(problem)
-                if oddity.kind == "far":
-                    log.warning("%s", problem)
-                elif oddity.kind == "unit":
-                    log.warning("%s. Scores do not depend on it", problem)
-        return InputProfile.of(arrays, self.rules)
+        files = tuple(sample.depth for sample in self.shot_samples)
+        about = type(self.reader).__qualname__, digest(self.rules.to_json())
+        profile, lines = _inspected(_Shots(files, self.digest("depth", "shots"), about, self))
+        for line in lines:
+            log.warning("%s", line)
+        return profile
 
     @property
     def n_source(self) -> int:
@@ -316,3 +311,34 @@ class PairDataModule(LightningDataModule):
                 "Use for_category(name)."
             )
         return self.categories[0]
+
+
+@dataclass(frozen=True)
+class _Shots:
+    """Shots to look at; equal to those of another job that are the same files."""
+
+    files: tuple[Path, ...]
+    content: str
+    read_as: tuple[str, str]
+    data: PairDataModule = field(compare=False)
+
+
+@lru_cache(maxsize=16)
+def _inspected(shots: _Shots) -> tuple[InputProfile, list[str]]:
+    """Return what new images will be held against, and what a user shall be warned of.
+
+    Of the jobs of a grid in one process, the first looks at the files.
+    """
+    data, lines = shots.data, []
+    arrays = [data.reader.read_stored(sample) for sample in data.shot_samples]
+    for sample, array in zip(data.shot_samples, arrays, strict=True):
+        z = data.rules.depth(array, str(sample.depth))
+        for oddity in oddities(array, z, data.rules):
+            problem = f"{sample.depth}: {oddity.problem}"
+            if oddity.misleads:
+                raise DataError(problem)
+            if oddity.kind == "far":
+                lines.append(problem)
+            elif oddity.kind == "unit":
+                lines.append(f"{problem}. Scores do not depend on it")
+    return InputProfile.of(arrays, data.rules), lines

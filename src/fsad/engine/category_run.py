@@ -19,6 +19,7 @@ from fsad.data.inspect.doubts import Doubts
 from fsad.data.profile import InputProfile
 from fsad.engine.artifacts import StageArtifact, restore, trained_plan
 from fsad.engine.checkpoint import backbone_identity, check_readable
+from fsad.engine.last_tests import LastTests
 from fsad.engine.leave_one_out import Shelf, set_threshold
 from fsad.engine.plan import Method, Plan, Settings, Stage
 from fsad.engine.stage_checkpoint import StageCheckpoint
@@ -77,6 +78,8 @@ class Surroundings:
         settings: All of the method's settings.
         exact_metrics: Keep and sort every pixel for the metrics.
         threshold: Set a threshold from the shots when the test is over.
+        tests: What the process's last tests yielded, and what this run's will be kept in; used
+            where files are shared.
     """
 
     make_trainer: MakeTrainer
@@ -86,6 +89,7 @@ class Surroundings:
     settings: Settings = field(default_factory=dict)
     exact_metrics: bool = False
     threshold: bool = False
+    tests: LastTests = field(default_factory=LastTests)
 
 
 class CategoryRun:
@@ -410,16 +414,19 @@ class CategoryRun:
     ) -> CategoryResult:
         scorer = plan.scorer
         start = time.perf_counter()
+        tests, key = self.around.tests, self._test_key(plan, scores)
         scored = ScoredImages(
             self.extractor.image_size,
             plan.sigma,
             plan.beta,
             self.around.exact_metrics,
             tuple(scores),
+            unmixed=tests.get(key),
+            keep=tests.max_bytes if key else -1,
         )
         doubts = Doubts(self.data.test_samples, self.data.image_size, profile)
         truths = self.data.truth_dataloader()
-        for truth in track(truths, "metrics", len(truths)):
+        for truth in track(scored.truths(truths), "metrics", len(truths)):
             batch = {
                 domain: Scores(*(column[truth.index] for column in each))
                 for domain, each in scores.items()
@@ -429,6 +436,7 @@ class CategoryRun:
         for line in doubts.lines():
             log.warning("%s: %s", self.folder.name, line)
         metrics = scored.compute()
+        tests.keep(key, scored.unmixed())
         share = source_share(scores, plan.beta)
         seconds["metrics"] = time.perf_counter() - start
         fused = {name: value for name, value in metrics["fused"].items() if value is not None}
@@ -462,7 +470,7 @@ class CategoryRun:
             reused=self.reused,
             test_digest=self.data.digest("depth", "test"),
             metrics_within=max(
-                (bound for it in scored.evaluation.bounds.values() for bound in it.values()),
+                (bound for it in scored.bounds.values() for bound in it.values()),
                 default=0.0,
             ),
             prepared=self.data.prepared,
@@ -476,6 +484,18 @@ class CategoryRun:
                     if measured.get("failed")
                 ),
             ],
+        )
+
+    def _test_key(self, plan: Plan, scores: Mapping[str, Scores]) -> str:
+        """Digest all that decides what the test yields besides beta; empty if nothing is shared."""
+        if self.around.store is None:
+            return ""
+        return digest(
+            {domain: list(each) for domain, each in scores.items()},
+            [plan.sigma, self.around.exact_metrics, self.extractor.image_size],
+            [self.data.batch_size, self.data.image_size, self.data.rules.to_json()],
+            [self.data.digest(read, "test") for read in ("depth", "mask")],
+            [[sample.is_anomalous, sample.is_masked] for sample in self.data.test_samples],
         )
 
     def _threshold(self, plan: Plan, memos: Mapping[str, Memo]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What a test yields: both domains' patch scores, then the fused ones and their metrics."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -168,6 +168,35 @@ class ImageScore:
     target: float | None
 
 
+@dataclass(frozen=True)
+class Unmixed:
+    """What test images yield whatever the share of the domains, kept for a run of another share.
+
+    Attributes:
+        batches: By the place of a batch's first image, the ground truth and each domain's image
+            scores ``(n,)`` and maps ``(n, S, S)``.
+        metrics: Of each domain alone and of the part mask, as :meth:`ScoredImages.compute` has it.
+        bounds: How far these can be from the exact ones, as
+            :attr:`fsad.metrics.anomaly.Evaluation.bounds` has it.
+        limits: As :attr:`ScoredImages.limits`.
+    """
+
+    batches: dict[int, tuple[Truth, dict[str, tuple[Tensor, Tensor]]]]
+    metrics: dict[str, dict[str, float | None]]
+    bounds: dict[str, dict[str, float]]
+    limits: dict[str, tuple[float, float]]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors."""
+        return sum(_nbytes(*batch) for batch in self.batches.values())
+
+
+def _nbytes(truth: Truth, alone: Mapping[str, tuple[Tensor, Tensor]]) -> int:
+    maps = sum(each.nbytes for pair in alone.values() for each in pair)
+    return maps + sum(each.nbytes for each in truth)
+
+
 class ScoredImages:
     """Scores of a category's test images, and the metrics over them.
 
@@ -181,6 +210,9 @@ class ScoredImages:
         beta: Share of the source domain in the fused score.
         exact: Keep and sort every pixel, instead of counting scores in fine bins.
         domains: Those that the method scores against.
+        unmixed: What was found of the same images and scores with another beta; the batches come
+            from there then, and the fused score alone is measured.
+        keep: How many bytes may be kept for :meth:`unmixed`.
     """
 
     def __init__(
@@ -190,15 +222,27 @@ class ScoredImages:
         beta: float,
         exact: bool = False,
         domains: Sequence[str] = DOMAINS,
+        unmixed: Unmixed | None = None,
+        keep: int = 0,
     ) -> None:
         self.size, self.sigma = size, sigma
         self.fusion = Fusion(size, sigma, beta)
         self.domains = tuple(domains)
         sets = ("fused", *(f"{domain}_only" for domain in domains), "part_mask")
-        self.evaluation = Evaluation(sets, exact=exact)
+        self.evaluation = Evaluation(sets[:1] if unmixed else sets, exact=exact)
         self.images: list[ImageScore] = []
+        self._known = unmixed
+        self._batches: dict[int, tuple[Truth, dict[str, tuple[Tensor, Tensor]]]] = {}
+        self._room = keep  # bytes; below 0, nothing is kept
+        self._metrics: dict[str, dict[str, float | None]] = {}
         self.limits: dict[str, tuple[float, float]] = {}
         """The lowest and the highest value of each set's maps."""
+        if unmixed:
+            self.limits |= unmixed.limits
+
+    def truths(self, loader: Iterable[Truth]) -> Iterable[Truth]:
+        """Give the ground truth batch by batch, from what is known of it if there is something."""
+        return [truth for truth, _ in self._known.batches.values()] if self._known else loader
 
     def update(self, truth: Truth, scores: Mapping[str, Scores]) -> None:
         """Add a batch.
@@ -207,18 +251,14 @@ class ScoredImages:
             truth: Ground truth of the images.
             scores: Theirs, by domain.
         """
-        alone = {
-            domain: (scores[domain].images, self.maps(scores[domain].patches))
-            for domain in self.domains
-        }
+        alone = self._alone(truth, scores)
         images, maps = zip(*alone.values(), strict=True)
         score, fused = self.fused(*images), self.fused(*maps)  # eqs. (18), (19)
-        part = blur(truth.part.to(fused.dtype), self.sigma)
-        scored = {
-            "fused": (score, fused),
-            **{f"{domain}_only": each for domain, each in alone.items()},
-            "part_mask": (image_scores(part), part),
-        }
+        scored = {"fused": (score, fused)}
+        if not self._known:
+            part = blur(truth.part.to(fused.dtype), self.sigma)
+            scored |= {f"{domain}_only": each for domain, each in alone.items()}
+            scored["part_mask"] = image_scores(part), part
         self.evaluation.update(truth.label, truth.mask, truth.part, scored, truth.masked)
         for name, (_, values) in scored.items():
             low, high = self.limits.get(name, (float("inf"), float("-inf")))
@@ -227,6 +267,24 @@ class ScoredImages:
         for place, (index, value) in enumerate(zip(truth.index, score.tolist(), strict=True)):
             source, target = (by_domain[it][place] if it in by_domain else None for it in DOMAINS)
             self.images.append(ImageScore(int(index), value, source, target))
+
+    def _alone(
+        self, truth: Truth, scores: Mapping[str, Scores]
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return each domain's image scores and maps of a batch, and keep them if they fit."""
+        place = int(truth.index[0])
+        if self._known:
+            return self._known.batches[place][1]
+        alone = {
+            domain: (scores[domain].images, self.maps(scores[domain].patches))
+            for domain in self.domains
+        }
+        self._room -= _nbytes(truth, alone)
+        if self._room >= 0:
+            self._batches[place] = truth, alone
+        else:
+            self._batches.clear()
+        return alone
 
     def fused(self, *of_domains: Tensor) -> Tensor:
         """See :meth:`Fusion.fused`."""
@@ -238,7 +296,30 @@ class ScoredImages:
 
     def compute(self) -> dict[str, dict[str, float | None]]:
         """Return the five metrics of each set, over everything added."""
-        return self.evaluation.compute()
+        self._metrics = self.evaluation.compute()
+        if self._known:
+            self._metrics |= self._known.metrics
+        return self._metrics
+
+    @property
+    def bounds(self) -> dict[str, dict[str, float]]:
+        """How far each set's metrics can be from the exact ones; filled by :meth:`compute`."""
+        return self.evaluation.bounds | (self._known.bounds if self._known else {})
+
+    def unmixed(self) -> Unmixed | None:
+        """Return what another beta does not change, after :meth:`compute`; None if it is too much.
+
+        What was known before is that already.
+        """
+        if self._known or self._room < 0:
+            return self._known
+        others = [name for name in self.evaluation.names if name != "fused"]
+        return Unmixed(
+            batches=self._batches,
+            metrics={name: self._metrics[name] for name in others},
+            bounds={name: self.evaluation.bounds[name] for name in others},
+            limits={name: it for name, it in self.limits.items() if name != "fused"},
+        )
 
 
 def source_share(scores: Mapping[str, Scores], beta: float) -> float | None:
