@@ -1,5 +1,6 @@
 """The data of a run: which categories, which shots, and the loaders of each domain."""
 
+import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from fsad.data.profile import InputProfile
 from fsad.data.protocols.draws import check_selection, choose_shots
 from fsad.data.record import prepared_as
 from fsad.errors import ConfigError, DataError, check_at_least
-from fsad.storage.tensor_store import TensorStore, digest
+from fsad.storage.tensor_store import TensorStore
 
 T = TypeVar("T")
 Share = tuple[int, int]
@@ -185,9 +186,11 @@ class PairDataModule(LightningDataModule):
             DataError: A file cannot be used, or would mislead whatever is learnt from it: its
                 range is collapsed, or its points are in another order.
         """
-        files = tuple(sample.depth for sample in self.shot_samples)
-        about = type(self.reader).__qualname__, digest(self.rules.to_json())
-        profile, lines = _inspected(_Shots(files, self.digest("depth", "shots"), about, self))
+        about = type(self.reader).__qualname__, json.dumps(self.rules.to_json())
+        shots = _Shots(
+            tuple(self.shot_samples), self.digest("depth", "shots"), about, self.reader, self.rules
+        )
+        profile, lines = _inspected(shots)
         for line in lines:
             log.warning("%s", line)
         return profile
@@ -317,10 +320,11 @@ class PairDataModule(LightningDataModule):
 class _Shots:
     """Shots to look at; equal to those of another job that are the same files."""
 
-    files: tuple[Path, ...]
+    samples: tuple[Sample, ...]
     content: str
     read_as: tuple[str, str]
-    data: PairDataModule = field(compare=False)
+    reader: PairReader = field(compare=False)
+    rules: DepthRules = field(compare=False)
 
 
 @lru_cache(maxsize=16)
@@ -329,11 +333,11 @@ def _inspected(shots: _Shots) -> tuple[InputProfile, list[str]]:
 
     Of the jobs of a grid in one process, the first looks at the files.
     """
-    data, lines = shots.data, []
-    arrays = [data.reader.read_stored(sample) for sample in data.shot_samples]
-    for sample, array in zip(data.shot_samples, arrays, strict=True):
-        z = data.rules.depth(array, str(sample.depth))
-        for oddity in oddities(array, z, data.rules):
+    rules, lines = shots.rules, []
+    arrays = [shots.reader.read_stored(sample) for sample in shots.samples]
+    for sample, array in zip(shots.samples, arrays, strict=True):
+        z = rules.depth(array, str(sample.depth))
+        for oddity in oddities(array, z, rules):
             problem = f"{sample.depth}: {oddity.problem}"
             if oddity.misleads:
                 raise DataError(problem)
@@ -341,4 +345,4 @@ def _inspected(shots: _Shots) -> tuple[InputProfile, list[str]]:
                 lines.append(problem)
             elif oddity.kind == "unit":
                 lines.append(f"{problem}. Scores do not depend on it")
-    return InputProfile.of(arrays, data.rules), lines
+    return InputProfile.of(arrays, rules), lines

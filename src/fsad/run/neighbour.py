@@ -13,6 +13,7 @@ from hydra.core.override_parser.types import OverrideType
 from hydra.plugins.config_source import ConfigSource
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from fsad.run.overrides import key_of
 
@@ -131,7 +132,10 @@ def _changed(cfg: DictConfig, before: Sequence[str], now: Sequence[str]) -> Dict
         value = override.value()
         if override.type is not OverrideType.CHANGE or not _is_plain(value):
             return None
-        OmegaConf.update(cfg, override.key_or_group, value, merge=True)
+        try:
+            OmegaConf.update(cfg, override.key_or_group, value, merge=True)
+        except OmegaConfBaseException:  # of a wrong kind, of which Hydra says more
+            return None
     job = cfg.hydra.job
     naming = job.config.override_dirname
     named = sorted(word for word in now if key_of(word) not in naming.exclude_keys)
