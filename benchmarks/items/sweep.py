@@ -16,12 +16,13 @@ ROOT = Path(__file__).parents[2]
 def run(bench: Bench) -> None:
     """Run one job without a cache, all alphas at one beta, then the other betas.
 
-    The grid's time is that of the last two together: what the alphas left in the cache is what the
-    grid would have left there by then. That counts one more start-up against it.
+    As ``sweep=alpha_beta`` runs them, without pictures, reports and thresholds. The grid's time is
+    that of the last two together: what the alphas left in the cache is what the grid would have
+    left there by then. That counts one more start-up, and the alphas' own cells, against it.
     """
     steps = bench.pick(full=11, quick=2, tiny=2)
     values = ",".join(f"{step / (steps - 1):.3g}" for step in range(steps))
-    common = ["data.category=tile", "maps=false", "logger=none"]
+    common = ["sweep=alpha_beta", "data.category=tile", "logger=none"]
     if bench.scale != "full":
         common += ["data.shots=1", "data.image_size=64", "method.rectify.epochs=5"]
     beta = "0.6" if steps == 11 else "0"
@@ -46,7 +47,8 @@ def run(bench: Bench) -> None:
             "×",
             1.3,
             f"whole commands from an empty cache: {seconds_in_words(alphas[0])} for the alphas, "
-            f"{seconds_in_words(rest[0])} more for the grid",
+            f"{seconds_in_words(rest[0])} more for the grid, "
+            f"{seconds_in_words(rest[0] / steps**2)} a cell",
         ),
         limit(
             item,

@@ -215,6 +215,13 @@ class DataModule(LightningDataModule):
         labels = [sample.is_anomalous for sample in role.samples]
         return digest(files, labels) if role.labels else files
 
+    def test_content(self) -> str:
+        """Digest all that the ground truth of the test images is made of."""
+        samples = self.test_samples
+        reads = dict.fromkeys([self.task.test.modality, *self.reader.modalities, MASK])
+        labels = [[sample.is_anomalous, sample.is_masked] for sample in samples]
+        return digest(files_digest(samples, *reads), labels)
+
     def relative(self, path: Path) -> str:
         """Return a path as seen from the dataset's folder, with forward slashes."""
         return path.relative_to(self.reader.root).as_posix()

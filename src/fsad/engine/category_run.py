@@ -18,6 +18,7 @@ from fsad.engine.artifacts import StageArtifact, restore, trained_plan
 from fsad.engine.bank_builder import MemoryBankBuilder
 from fsad.engine.checkpoint import backbone_identity, check_readable
 from fsad.engine.finished import FinishedCategory
+from fsad.engine.last_tests import LastTests
 from fsad.engine.leave_one_out import Shelf, set_threshold
 from fsad.engine.measure import Measured, banks_of, measure
 from fsad.engine.plan import Method, Plan
@@ -40,7 +41,7 @@ from fsad.runtime.processes import agree, is_first
 from fsad.runtime.randomness import seeded
 from fsad.scores.combination import MapMaker
 from fsad.scores.map_strips import write_maps
-from fsad.scores.score_set import Scores, ScoreSet, from_tensors
+from fsad.scores.score_set import Scores, ScoreSet, from_tensors, to_tensors
 from fsad.scores.threshold import THRESHOLD
 from fsad.storage.digests import with_digest
 from fsad.storage.memo import Memo
@@ -68,6 +69,8 @@ class Surroundings:
         settings: All of the method's settings.
         exact_metrics: Keep and sort every pixel for the metrics.
         threshold: Set a threshold from the shots when the test is over.
+        tests: What the process's last tests yielded, and what this run's will be kept in; used
+            where files are shared.
     """
 
     make_trainer: MakeTrainer
@@ -77,6 +80,7 @@ class Surroundings:
     settings: Settings = field(default_factory=dict)
     exact_metrics: bool = False
     threshold: bool = False
+    tests: LastTests = field(default_factory=LastTests)
 
 
 class CategoryRun:
@@ -386,7 +390,15 @@ class CategoryRun:
     ) -> CategoryResult:
         """Measure the scores, write and draw them."""
         start = time.perf_counter()
-        measured = measure(self.data, plan, scores, profile, self.around.exact_metrics)
+        measured = measure(
+            self.data,
+            plan,
+            scores,
+            profile,
+            self.around.exact_metrics,
+            self.around.tests,
+            self._test_key(plan, scores),
+        )
         seconds["metrics"] = time.perf_counter() - start
         for line in measured.doubts:
             log.warning("%s: %s", self.folder.name, line)
@@ -402,6 +414,19 @@ class CategoryRun:
             backbone_seconds=self.extractor.seconds - backbone_before,
             diagnostics=diagnostics,
             reused=self.reused,
+        )
+
+    def _test_key(self, plan: Plan, scores: ScoreSet) -> str:
+        """Digest all that decides what the test yields before the parts of the score are combined.
+
+        Empty if nothing is shared.
+        """
+        if self.around.store is None:
+            return ""
+        return digest(
+            to_tensors(scores),
+            [plan.sigma, self.around.exact_metrics, self.data.image_size, self.data.batch_size],
+            [self.data.rules.to_json(), self.data.test_content()],
         )
 
     def _draw(self, measured: Measured, scores: ScoreSet) -> None:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from fsad.data.datamodule import DataModule
 from fsad.data.inspect.doubts import Doubts
 from fsad.data.profile import InputProfile
+from fsad.engine.last_tests import LastTests
 from fsad.engine.plan import Plan
 from fsad.nn.memory_bank import MemoryBank
 from fsad.results.record import CategoryResult, ScoreRow, peak_rss_mb
@@ -71,8 +72,7 @@ class Measured:
         reused: list[str],
     ) -> CategoryResult:
         """Put together the category's result; the arguments are its attributes."""
-        evaluation = self.scored.evaluation
-        bounds = [bound for it in evaluation.bounds.values() for bound in it.values()]
+        bounds = [bound for it in self.scored.bounds.values() for bound in it.values()]
         return CategoryResult(
             shots=data.shot_files,
             n_source=data.n_source,
@@ -93,7 +93,7 @@ class Measured:
             test_digest=data.digest("test"),
             metrics_within=max(bounds, default=0.0),
             prepared=data.prepared,
-            undefined=dict(evaluation.undefined),
+            undefined=dict(self.scored.evaluation.undefined),
             input=profile.to_json(),
             notes=[
                 *self.doubts,
@@ -112,6 +112,8 @@ def measure(
     scores: ScoreSet,
     profile: InputProfile,
     exact: bool,
+    tests: LastTests,
+    key: str,
 ) -> Measured:
     """Hold the scores of a category's test images against the truth.
 
@@ -121,15 +123,20 @@ def measure(
         scores: Of the test images; empty where there are none.
         profile: What the training images look like.
         exact: Keep and sort every pixel for the metrics.
+        tests: What the process's last tests yielded.
+        key: Digest of all that decides what this one yields before parts are combined; empty where
+            nothing is shared.
     """
     maker = MapMaker(data.image_size, plan.sigma, plan.combination)
-    scored = ScoredImages(maker, scores, exact)
+    keep = tests.max_bytes if key else -1
+    scored = ScoredImages(maker, scores, exact, tests.get(key), keep)
     doubts = Doubts(data.test_samples, data.image_size, profile)
     truths = data.truth_dataloader()
-    for truth in track(truths, "metrics", len(truths)):
+    for truth in track(scored.truths(truths), "metrics", len(truths)):
         scored.update(truth, {name: each.at(truth.index) for name, each in scores.items()})
         doubts.update(truth)
     metrics = scored.compute()
+    tests.keep(key, scored.part_results())
     return Measured(
         scored, metrics, source_share(scores, plan.combination.share("source")), doubts.lines()
     )

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from fsad.data.datamodule import DataModule
 from fsad.engine.assemble import build_extractor, build_method, shared_backbone, weights_setting
 from fsad.engine.category_run import Surroundings
+from fsad.engine.last_tests import LastTests
 from fsad.engine.pipeline import Job, run
 from fsad.engine.stored import blaming
 from fsad.engine.trained import refuse_control
@@ -31,7 +32,13 @@ from fsad.functional.screen import int8_is_fast
 from fsad.results.record import read_result
 from fsad.results.run_folder import alone_in, begin, refuse_used
 from fsad.results.table import collect, print_table, write_table
-from fsad.run.trainer import TrainerMaker, check_devices, device, instantiate_all
+from fsad.run.trainer import (
+    TrainerMaker,
+    check_devices,
+    device,
+    instantiate_all,
+    refuse_trainer,
+)
 from fsad.runtime.fingerprint import PACKAGE, code_digest, machine
 from fsad.runtime.launch import threads_of_each, together
 from fsad.runtime.lightning_warnings import quieten_lightning
@@ -43,6 +50,8 @@ log = logging.getLogger(__name__)
 ELSEWHERE = ("_target_", "accelerator", "devices", "strategy", "precision", "default_root_dir")
 """Keywords of the Trainer that change no number, or are known otherwise."""
 METRICS = ("histogram", "exact")
+TESTS = LastTests(max_bytes=2**28)
+"""Of this process, for the cells of a grid: 256 MB hold 500 test images of 224 x 224."""
 
 
 def run_job(cfg: DictConfig) -> float | None:
@@ -65,7 +74,7 @@ def run_job(cfg: DictConfig) -> float | None:
     # What cannot be built shows before any work, and before the folder counts as a run.
     with blaming(cfg.resume):
         sweep(Path(cfg.paths.cache_dir))
-        TrainerMaker(cfg, [])(callbacks=[])
+        refuse_trainer(cfg)
     if cfg.export:
         from fsad.export.onnx import refuse_without_packages
 
@@ -76,13 +85,16 @@ def run_job(cfg: DictConfig) -> float | None:
     if cfg.export and not cfg.resume:  # what has begun shall end
         refuse_unexportable(cfg.trainer.precision, job)
     _ = job.data.categories
+    settings = OmegaConf.to_yaml(cfg)  # not resolved: a resumed run may lie elsewhere
     if not cfg.resume:
-        begin(output, OmegaConf.to_yaml(cfg))  # not resolved: a resumed run may lie elsewhere
+        begin(output, settings)
     with alone_in(output):
-        return _run_in(output, cfg, job, logs)
+        return _run_in(output, cfg, settings, job, logs)
 
 
-def _run_in(output: Path, cfg: DictConfig, job: Job, logs: list[Logger]) -> float | None:
+def _run_in(
+    output: Path, cfg: DictConfig, settings: str, job: Job, logs: list[Logger]
+) -> float | None:
     """Run a job that is built, in its folder, and write what it has to show."""
     log.info("writing to %s", output)
     with loggers(cfg.logger) as opened:
@@ -91,7 +103,7 @@ def _run_in(output: Path, cfg: DictConfig, job: Job, logs: list[Logger]) -> floa
             logger.log_hyperparams(dict(job.config))
         backend = "nccl" if device(cfg).type == "cuda" else "gloo"
         try:
-            with together(check_devices(cfg), backend, run_beside, OmegaConf.to_yaml(cfg)):
+            with together(check_devices(cfg), backend, run_beside, settings):
                 path = run(job)
         except (KeyboardInterrupt, SystemExit):  # Lightning turns the first into the second
             log.error("interrupted. Go on with: python train.py resume=%s", output)
@@ -218,6 +230,7 @@ def build(cfg: DictConfig, logs: Sequence[Logger]) -> Job:
             settings=config["method"],
             exact_metrics=check_choice("metrics", cfg.metrics, METRICS) == "exact",
             threshold=cfg.threshold,
+            tests=TESTS,
         ),
         output=Path(cfg.paths.output_dir),
         config=config,

@@ -4,6 +4,11 @@ import re
 import shlex
 
 
+def key_of(override: str) -> str:
+    """Return what an override is about: a setting's dotted name, or a group's."""
+    return override.lstrip("+~").partition("=")[0]
+
+
 def quoted(value: str) -> str:
     """Return a text so that Hydra reads it as it is, whatever is in it.
 

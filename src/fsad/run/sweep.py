@@ -13,7 +13,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from fsad.errors import ConfigError, DataError, FsadError, MissingDataError, message_of
 from fsad.run.config import FREE_TO_RESUME
-from fsad.run.overrides import quoted
+from fsad.run.neighbour import compose_from_neighbours
+from fsad.run.overrides import key_of, quoted
 
 if TYPE_CHECKING:  # so that the command line's help need not wait for torch
     from fsad.results.record import RunResult
@@ -35,6 +36,7 @@ class SweepStart(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Refuse a launcher that is not installed; make the jobs write to the resumed sweep."""
+        compose_from_neighbours()
         try:
             check_launcher(config)
             if config.resume:
@@ -87,7 +89,7 @@ def go_on(config: DictConfig) -> None:
     config.resume = str(folder)
     with open_dict(config.hydra):
         overrides.task = [
-            f"resume={quoted(str(folder))}" if _key(word) == "resume" else word
+            f"resume={quoted(str(folder))}" if key_of(word) == "resume" else word
             for word in overrides.task
         ]
 
@@ -204,8 +206,4 @@ def _stored(folder: Path) -> DictConfig:
 
 def _arguments(config: DictConfig) -> list[str]:
     """List the overrides that decide what the jobs are, and in which order."""
-    return [word for word in config.hydra.overrides.task if _key(word) not in FREE_TO_RESUME]
-
-
-def _key(override: str) -> str:
-    return override.lstrip("+~").partition("=")[0]
+    return [word for word in config.hydra.overrides.task if key_of(word) not in FREE_TO_RESUME]

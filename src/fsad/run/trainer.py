@@ -1,6 +1,8 @@
 """The Trainers of a job, and what they run on."""
 
+import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -8,7 +10,7 @@ from hydra.utils import instantiate
 from lightning import Callback, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from fsad.errors import RunError, check_at_least, check_choice, message_of
 from fsad.runtime.launch import InStep
@@ -77,6 +79,26 @@ class TrainerMaker:
                 ) from error
             raise
         return trainer
+
+
+def refuse_trainer(cfg: DictConfig) -> None:
+    """Refuse settings of which no Trainer can be made.
+
+    Raises:
+        RunError, ConfigError: As :class:`TrainerMaker`.
+    """
+    settings: Any = OmegaConf.to_container(cfg, resolve=True)
+    asked = {name: settings.get(name) for name in ("trainer", "callbacks")}
+    if asked["trainer"].get("default_root_dir") == settings["paths"]["output_dir"]:
+        del asked["trainer"]["default_root_dir"]  # the job's own, which is there by now
+    _try(json.dumps(asked, sort_keys=True))
+
+
+@lru_cache(maxsize=1)  # the jobs of a grid have the same, and a try takes as long as their metrics
+def _try(settings: str) -> None:
+    cfg = OmegaConf.create(json.loads(settings))
+    assert isinstance(cfg, DictConfig)
+    TrainerMaker(cfg, [])(callbacks=[])
 
 
 def instantiate_all(nodes: DictConfig | None) -> list[Any]:

@@ -4,8 +4,11 @@ import platform
 import resource
 import subprocess
 import sys
+from collections.abc import Mapping
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 
 PACKAGES = ("fsad", "torch", "lightning", "timm", "torchmetrics", "dhg", "kornia", "numpy")
 
@@ -32,7 +35,8 @@ def revision_of(file: Path) -> str | None:
     return _git(file.parent, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
 
 
-def versions() -> dict[str, str | None]:
+@lru_cache
+def versions() -> Mapping[str, str | None]:
     """Return the version of Python and of each package that can move a number, importing none."""
     found: dict[str, str | None] = {"python": platform.python_version()}
     for package in PACKAGES:
@@ -40,7 +44,7 @@ def versions() -> dict[str, str | None]:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             found[package] = None
-    return found
+    return MappingProxyType(found)
 
 
 def peak_rss_mb() -> float:

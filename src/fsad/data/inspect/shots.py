@@ -1,10 +1,16 @@
 """What a method is about to learn from, looked at before anything is computed from it."""
 
+import json
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 
+from fsad.data.identity import files_digest
 from fsad.data.oddities import oddities
 from fsad.data.profile import InputProfile
 from fsad.data.reader import DatasetReader
+from fsad.data.sample import Sample
 from fsad.data.task import Role
 from fsad.errors import DataError
 
@@ -29,8 +35,35 @@ def inspect(reader: DatasetReader, role: Role) -> InputProfile:
     if role.modality != "depth":
         height, width = reader.read(role.samples[0], role.modality).shape[:2]
         return InputProfile(width / height)
-    arrays = [reader.read_stored(sample) for sample in role.samples]
-    for sample, array in zip(role.samples, arrays, strict=True):
+    names = tuple(str(sample.files["depth"]) for sample in role.samples)
+    content = files_digest(role.samples, "depth")
+    about = f"{type(reader).__qualname__} {json.dumps(reader.rules.to_json())}"
+    profile, lines = _depth_profile(_Shots(names, content, about, role.samples, reader))
+    for line in lines:
+        log.warning("%s", line)
+    return profile
+
+
+@dataclass(frozen=True)
+class _Shots:
+    """Depth images to look at; equal to those of another job that are the same files."""
+
+    names: tuple[str, ...]
+    content: str
+    read_as: str
+    samples: Sequence[Sample] = field(compare=False)
+    reader: DatasetReader = field(compare=False)
+
+
+@lru_cache(maxsize=16)
+def _depth_profile(shots: _Shots) -> tuple[InputProfile, list[str]]:
+    """Return what new images will be held against, and what a user shall be warned of.
+
+    Of the jobs of a grid in one process, the first looks at the files.
+    """
+    reader, lines = shots.reader, []
+    arrays = [reader.read_stored(sample) for sample in shots.samples]
+    for sample, array in zip(shots.samples, arrays, strict=True):
         path = sample.files["depth"]
         z = reader.rules.depth(array, str(path))
         for oddity in oddities(array, z, reader.rules):
@@ -38,7 +71,7 @@ def inspect(reader: DatasetReader, role: Role) -> InputProfile:
             if oddity.misleads:
                 raise DataError(problem)
             if oddity.kind == "far":
-                log.warning("%s", problem)
+                lines.append(problem)
             elif oddity.kind == "unit":
-                log.warning("%s. Scores are not affected", problem)
-    return InputProfile.of(arrays, reader.rules)
+                lines.append(f"{problem}. Scores are not affected")
+    return InputProfile.of(arrays, reader.rules), lines
