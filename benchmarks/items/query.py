@@ -14,7 +14,7 @@ from benchmarks.record import faster, limit, seconds_in_words
 from benchmarks.reference import nearest_cdist
 from benchmarks.timing import Contender, Timing, timed
 from fsad.methods.hypertrans.scorer import HypergraphScorer
-from fsad.methods.hypertrans.settings import Plus, Rectify
+from fsad.methods.hypertrans.settings import Extensions, Rectify
 from fsad.nn.backbone import VitExtractor
 
 GRID = 28
@@ -51,7 +51,7 @@ def scorer(source: Tensor, target: Tensor, features: Tensor) -> HypergraphScorer
         knn=KNN,
         rectify=True,
         rectify_banks=True,
-        plus=Plus(),
+        plus=Extensions(),
         seed=0,
     )
     zero, one = torch.tensor(0.0), torch.tensor(1.0)

@@ -1,4 +1,4 @@
-"""Trivial statistics: what they measure, and when a category is called solved."""
+"""ShortcutStatistic statistics: what they measure, and when a category is called solved."""
 
 from pathlib import Path
 

@@ -137,14 +137,14 @@ def test_the_hard_setting_sees_one_class_and_tests_none_of_it(reader, count):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"anomalies": 0}, "protocol.anomalies: expected a whole number of at least 1, got 0"),
+        ({"n_anomalies": 0}, "protocol.n_anomalies: expected a whole number of at least 1, got 0"),
         ({"reserve": 0}, "protocol.reserve: expected a whole number of at least 1, got 0"),
         ({"setting": "easy"}, "protocol.setting: expected one of general, hard, got 'easy'"),
-        ({"setting": "hard"}, "protocol.known_class: expected the class of defects that is seen"),
-        ({"known_class": "cut"}, "protocol.known_class: expected none in the general setting"),
+        ({"setting": "hard"}, "protocol.known_defect: expected the class of defects that is seen"),
+        ({"known_defect": "cut"}, "protocol.known_defect: expected none in the general setting"),
         (
-            {"anomalies": 11},
-            "protocol.anomalies: expected at most protocol.reserve=10, got 11. Raise protocol.res",
+            {"n_anomalies": 11},
+            "protocol.n_anomalies: expected at most protocol.reserve=10, got 11. Raise protocol.",
         ),
     ],
 )
@@ -161,12 +161,12 @@ def test_an_open_set_that_makes_no_sense_is_refused(options, message):
             "protocol.reserve: expected at least 15 anomalous images of bolt to draw from, got 14",
         ),
         (
-            {"anomalies": 7, "setting": "hard", "known_class": "dent"},
-            "protocol.anomalies: expected at least 7 anomalous images of bolt to draw from, got 6",
+            {"n_anomalies": 7, "setting": "hard", "known_defect": "dent"},
+            "protocol.n_anomalies: expected at least 7 anomalous images of bolt to draw from, got",
         ),
         (
-            {"setting": "hard", "known_class": "hole"},
-            "protocol.known_class: expected one of several classes of defects of bolt, which has "
+            {"setting": "hard", "known_defect": "hole"},
+            "protocol.known_defect: expected one of several classes of defects of bolt, which has "
             "cut, dent, got 'hole'",
         ),
     ],

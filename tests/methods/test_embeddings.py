@@ -10,7 +10,7 @@ from fsad.data.batch import ImageBatch
 from fsad.methods.hypertrans.perturbation import SHOWN_IMAGES, DomainPerturbationModule
 from fsad.methods.hypertrans.rectification import HypergraphRectificationModule
 from fsad.methods.hypertrans.scorer import HypergraphScorer
-from fsad.methods.hypertrans.settings import Perturb, Plus, Rectify
+from fsad.methods.hypertrans.settings import Extensions, Perturb, Rectify
 from fsad.nn.adapter import AdaptedExtractor
 from fsad.results.feature_samples import ROWS, choose, read_embeddings
 
@@ -93,7 +93,7 @@ def test_rectified_rows_are_what_banks_as_queries_makes_of_the_bank_rows(data):
         knn=4,
         rectify=True,
         rectify_banks=True,
-        plus=Plus(),
+        plus=Extensions(),
         seed=3,
     )
     draw = torch.Generator().manual_seed(0)

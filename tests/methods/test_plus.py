@@ -7,8 +7,8 @@ from torch.testing import assert_close
 from fsad.errors import ConfigError
 from fsad.functional.prepared import prepare
 from fsad.functional.scoring import patch_scores
-from fsad.methods.hypertrans.normal import NormalScores
-from fsad.methods.hypertrans.settings import Plus
+from fsad.methods.hypertrans.normal import CorrectedScores
+from fsad.methods.hypertrans.settings import Extensions
 
 C, ROWS = 6, 126  # channels, and patches of the shots
 
@@ -20,7 +20,7 @@ def banks(normal):
 
 def scores(banks, **plus):
     source, target = (prepare(bank) for bank in banks)
-    return NormalScores(source, target, Plus(**plus))
+    return CorrectedScores(source, target, Extensions(**plus))
 
 
 def test_with_all_off_they_are_the_nearest_distances(banks, normal):
@@ -64,9 +64,9 @@ def test_the_excess_is_never_above_the_plain_distance(banks, normal):
 def test_a_shot_has_at_least_one_view(value):
     said = rf"method\.plus\.rotations: expected auto or a whole number of at least 1, got {value!r}"
     with pytest.raises(ConfigError, match=said):
-        Plus(rotations=value)
+        Extensions(rotations=value)
 
 
 def test_switches_are_true_or_false():
     with pytest.raises(ConfigError, match=r"method\.plus\.excess: expected true or false"):
-        Plus(excess="maybe")
+        Extensions(excess="maybe")

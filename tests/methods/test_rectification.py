@@ -10,7 +10,7 @@ from fsad.errors import BankError
 from fsad.methods.hypertrans.graph import BankGraph, gap_over_norm
 from fsad.methods.hypertrans.rectification import HypergraphRectificationModule
 from fsad.methods.hypertrans.scorer import HypergraphScorer
-from fsad.methods.hypertrans.settings import Plus, Rectify
+from fsad.methods.hypertrans.settings import Extensions, Rectify
 from fsad.nn.adapter import AdaptedExtractor
 
 
@@ -20,7 +20,7 @@ def make(**changes):
         "knn": 4,
         "rectify": True,
         "rectify_banks": True,
-        "plus": Plus(),
+        "plus": Extensions(),
     } | changes
     return HypergraphScorer(
         AdaptedExtractor(small_backbone(), hidden=8),
@@ -68,7 +68,7 @@ def test_without_rectifier_a_shots_own_patches_score_zero():
 def test_with_turned_shots_a_shot_turned_by_a_quarter_scores_zero():
     quarter = torch.rot90(images(6, seed=2), 1, (2, 3))
     once, often = (
-        with_banks(make(rectify=False, plus=Plus(rotations=turns))).score(quarter)
+        with_banks(make(rectify=False, plus=Extensions(rotations=turns))).score(quarter)
         for turns in (1, 4)
     )
     assert float(once["target"].max()) > 0.1
@@ -78,7 +78,7 @@ def test_with_turned_shots_a_shot_turned_by_a_quarter_scores_zero():
 @torch.no_grad()
 def test_turned_shots_make_the_hypergraph_no_larger_and_score_zero_beside_it():
     once = with_banks(make())
-    often = with_banks(make(plus=Plus(rotations=4)))
+    often = with_banks(make(plus=Extensions(rotations=4)))
     assert len(often.graph().target) == len(once.graph().target)
     assert len(often._target.rows) == 4 * len(once._target.rows)
     beside = ~often._members(len(often._target.rows))
@@ -104,13 +104,13 @@ def test_auto_turns_the_shots_where_source_images_lie_as_they_come(turns, views)
     base = images(1)[0]
     dataset = [SimpleNamespace(image=torch.rot90(base, turn, (1, 2))) for turn in turns]
     data = SimpleNamespace(source_dataloader=lambda: SimpleNamespace(dataset=dataset))
-    module = make(plus=Plus(rotations="auto"))
+    module = make(plus=Extensions(rotations="auto"))
     module.inspect_training_images(data)
     assert (module.augmentations("target"), module.augmentations("source")) == (views, 1)
 
 
 def test_a_number_of_turns_needs_no_look():
-    module = make(plus=Plus(rotations=3))
+    module = make(plus=Extensions(rotations=3))
     module.inspect_training_images(None)
     assert module.augmentations("target") == 3
 

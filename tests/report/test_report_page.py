@@ -11,7 +11,7 @@ from made_run import READER, SIZE, images_in, make_run
 from typer.testing import CliRunner
 
 from fsad.cli import app
-from fsad.data.inspect.audit import Trivial
+from fsad.data.inspect.audit import ShortcutStatistic
 from fsad.errors import ConfigError, DataError, MissingDataError
 from fsad.metrics import METRICS
 from fsad.report import write_report
@@ -263,10 +263,10 @@ def test_the_worst_mistakes_keep_their_cards_when_the_page_is_full(made):
 
 
 def test_a_solved_category_is_warned_of():
-    solved = Trivial("knob", "rgb", "mean brightness", 0.02, 20, 10)
+    solved = ShortcutStatistic("knob", "rgb", "mean brightness", 0.02, 20, 10)
     html = audit([solved]).html
     assert "knob: mean brightness (rgb, AUROC 0.02) alone separates good from defective" in html
-    open_ = Trivial("knob", "rgb", "mean brightness", 0.5, 20, 10)
+    open_ = ShortcutStatistic("knob", "rgb", "mean brightness", 0.5, 20, 10)
     html = audit([open_], ["knob", "tile"]).html
     assert "No trivial statistic separates the test images." in html
     assert "Not measured in tile: there are no good, or no defective test images." in html

@@ -74,4 +74,4 @@ def test_where_there_are_no_shots_none_are_shown():
     open_set = {"_target_": "fsad.data.protocols.open_set.OpenSet", "anomalies": 10}
     found = settings(open_set)
     assert found["shots"] is None
-    assert (found["protocol"], found["protocol.anomalies"]) == ("open_set", 10)
+    assert (found["protocol"], found["protocol.n_anomalies"]) == ("open_set", 10)

@@ -174,7 +174,7 @@ def columns(folder):
         return list(csv.DictReader(file))
 
 
-OPEN_SET = ("protocol=open_set", "protocol.reserve=2", "protocol.anomalies=2")
+OPEN_SET = ("protocol=open_set", "protocol.reserve=2", "protocol.n_anomalies=2")
 
 
 def test_image_scores_learnt_from_labelled_anomalies(start, tmp_path):

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from small_runs import ROOT, SMALL
 
 from fsad.errors import ConfigError, RunError
-from fsad.runtime.launch import together
-from fsad.runtime.processes import agree, gather, is_first, share
+from fsad.runtime.launch import spawn_workers
+from fsad.runtime.processes import broadcast_from_first, gather, is_rank_zero, share
 
 TWO = ("trainer.devices=2", "trainer.strategy=ddp", "trainer.accelerator=cpu")
 
@@ -25,7 +25,7 @@ def in_one_of(part, rows):
     """What every process of the test below does."""
     number, _ = share()
     gathered = gather(torch.arange(number * 10, number * 10 + part[number]), rows)
-    said = agree(f"process {number}")
+    said = broadcast_from_first(f"process {number}")
     assert said == "process 0"
     assert (gathered is None) == (number > 0)
     return gathered
@@ -42,9 +42,9 @@ def failing_process(_):
 @pytest.mark.slow
 def test_processes_agree_and_the_first_gets_every_row_once():
     arguments = ([2, 3, 0], 3)
-    with together(3, "gloo", other_process, arguments):
+    with spawn_workers(3, "gloo", other_process, arguments):
         parts = in_one_of(*arguments)
-        assert is_first()
+        assert is_rank_zero()
     assert [part.tolist() for part in parts] == [[0, 1], [10, 11, 12], []]
     assert not torch.distributed.is_initialized()
 
@@ -52,7 +52,7 @@ def test_processes_agree_and_the_first_gets_every_row_once():
 @pytest.mark.slow
 def test_what_stopped_another_process_is_told():
     message = r"another process: the other: expected nothing, got all of it"
-    with pytest.raises(RunError, match=message), together(2, "gloo", failing_process, None):
+    with pytest.raises(RunError, match=message), spawn_workers(2, "gloo", failing_process, None):
         gather(torch.ones(1), 1)
 
 
@@ -68,7 +68,7 @@ def test_a_killed_process_is_told_and_not_what_others_say_of_its_silence():
         r"trainer\.devices: expected process 2 of 0 to 2 to go on, got it killed by SIGKILL\. The "
         r"system kills where memory runs out: take fewer processes\. Go on with resume=RUN_DIR\."
     )
-    with pytest.raises(RunError, match=message), together(3, "gloo", killed_process, None):
+    with pytest.raises(RunError, match=message), spawn_workers(3, "gloo", killed_process, None):
         gather(torch.ones(1), 1)
 
 
@@ -81,7 +81,7 @@ def killed_at_its_end(_):
 def test_a_process_killed_behind_its_last_word_is_told_too():
     with (
         pytest.raises(RunError, match="process 1 of 0 to 1 to go on, got it killed by SIGKILL"),
-        together(2, "gloo", killed_at_its_end, None),
+        spawn_workers(2, "gloo", killed_at_its_end, None),
     ):
         gather(torch.ones(1), 1)
 
@@ -128,11 +128,11 @@ def is_there(pid):
 
 
 def test_one_process_needs_no_others():
-    with together(1, "gloo", failing_process, None):
+    with spawn_workers(1, "gloo", failing_process, None):
         assert share() == (0, 1)
-        assert agree("word") == "word"
+        assert broadcast_from_first("word") == "word"
         assert torch.equal(gather(torch.ones(2), 2)[0], torch.ones(2))
-        assert is_first()
+        assert is_rank_zero()
 
 
 @pytest.mark.slow

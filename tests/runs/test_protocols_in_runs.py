@@ -56,7 +56,7 @@ def test_a_method_that_needs_source_images_says_which_protocol_has_them(run, tmp
 
 
 def test_a_method_that_needs_shots_says_so_under_open_set(run, tmp_path):
-    words = ("protocol=open_set", "protocol.reserve=2", "protocol.anomalies=2")
+    words = ("protocol=open_set", "protocol.reserve=2", "protocol.n_anomalies=2")
     with pytest.raises(ConfigError, match="expected one with the role 'shots', got one with norm"):
         run(tmp_path, *ALONE, *words, **NO_METHOD)
 

@@ -87,7 +87,7 @@ def weights_setting(cfg: DictConfig) -> str:
 
 
 @contextmanager
-def plainly() -> Iterator[None]:
+def unwrap_hydra_errors() -> Iterator[None]:
     """Let a constructor's own complaint through, without what Hydra wraps around it.
 
     Raises:

@@ -17,7 +17,7 @@ from fsad.engine.banks import fill_banks, write_banks
 from fsad.engine.scorer import BankScorer
 from fsad.engine.stage import BankStage
 from fsad.nn.bank_stream import BankStream
-from fsad.runtime.processes import agree, gather, is_first, share
+from fsad.runtime.processes import broadcast_from_first, gather, is_rank_zero, share
 from fsad.runtime.progress import Bar, track
 from fsad.storage.memo import Memo
 
@@ -96,17 +96,17 @@ class MemoryBankBuilder(Callback):
                 domain,
                 self.stage.ratios[domain],
                 max_rows=self.stage.max_rows,
-                expected_rows=patches if is_first() else None,
+                expected_rows=patches if is_rank_zero() else None,
             )
             for features in features_in_turn(scorer, loaders[domain], domain):
                 stream.add(features)
-            if is_first():
+            if is_rank_zero():
                 bar = Bar(f"{domain} coreset", stream.count)
                 stream.fill(bank, partial(_show, bar))
                 bar.stop()
         self.seconds = time.perf_counter() - start
         self.built = True
-        if is_first():
+        if is_rank_zero():
             write_banks(self.memo.path, self.banks, self.seconds)
             sizes = ", ".join(f"{len(bank.rows)} {bank.domain} rows" for bank in self.banks)
             log.info("banks: %s", sizes)
@@ -140,7 +140,7 @@ def features_in_turn(
     number, count = share()
     batches = loader(share=(number, count))
     views = scorer.augmentations(domain)
-    rounds = agree(len(batches))  # of the first process, which has the most batches
+    rounds = broadcast_from_first(len(batches))  # of the first process, which has the most batches
     own = iter(track(batches, f"{domain} features", len(batches)))
     for _ in range(rounds):
         batch = next(own, None)

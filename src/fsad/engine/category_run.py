@@ -19,7 +19,7 @@ from fsad.engine.bank_builder import MemoryBankBuilder
 from fsad.engine.checkpoint import backbone_identity, check_readable
 from fsad.engine.finished import FinishedCategory
 from fsad.engine.last_tests import LastTests
-from fsad.engine.leave_one_out import Shelf, set_threshold
+from fsad.engine.leave_one_out import CacheSlot, set_threshold
 from fsad.engine.measure import Measured, banks_of, measure
 from fsad.engine.plan import Method, Plan
 from fsad.engine.scorer import Scorer
@@ -37,7 +37,7 @@ from fsad.results.record import (
     scores_digest,
     write_scores,
 )
-from fsad.runtime.processes import agree, is_first
+from fsad.runtime.processes import broadcast_from_first, is_rank_zero
 from fsad.runtime.randomness import seeded
 from fsad.scores.combination import MapMaker
 from fsad.scores.map_strips import write_maps
@@ -56,7 +56,7 @@ MakeTrainer = Callable[..., Trainer]
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class RunContext:
     """What all categories of a run share.
 
     Attributes:
@@ -112,7 +112,7 @@ class CategoryRun:
         extractor: PatchExtractor,
         data: DataModule,
         run_data: DataModule,
-        around: Surroundings,
+        around: RunContext,
         folder: Path,
         trained: Path | None = None,
         maps: Path | None = None,
@@ -136,9 +136,9 @@ class CategoryRun:
 
     def run(self) -> CategoryResult:
         """Run what is not done yet and return the result."""
-        if agree(self.record.exists()):
+        if broadcast_from_first(self.record.exists()):
             result = self._finished.result()
-            lacking = agree(self._finished.lacking(result, self._shows_something))
+            lacking = broadcast_from_first(self._finished.lacking(result, self._shows_something))
             if not lacking:
                 log.info("%s: already finished, read from %s", self.folder.name, self.record)
                 return result
@@ -169,15 +169,15 @@ class CategoryRun:
         scores, seconds["test"] = self._score(plan.scorer, builder, memos[SCORES])
         if builder:
             seconds[builder.stage.name] = builder.seconds
-        if is_first():
+        if is_rank_zero():
             result = self._measured(plan, scores, seconds, diagnostics, backbone_before, profile)
         self._keep_samples(plan, memos[EMBEDDINGS])
-        if is_first():
+        if is_rank_zero():
             if self.around.threshold:  # after everything else, of which it must change nothing
                 result = replace(result, threshold=self._threshold(plan, memos))
             self._end(result, plan)  # last: a category with this file is taken for finished
-        agree(None)  # the others wait until it is there
-        return result if is_first() else self._finished.result()
+        broadcast_from_first(None)  # the others wait until it is there
+        return result if is_rank_zero() else self._finished.result()
 
     def _memos(self, plan: Plan) -> dict[str, Memo]:
         """Tell each file of the category, and the digest of all that decides what is in it.
@@ -205,7 +205,9 @@ class CategoryRun:
         about = (self.around.identity, self.method.name, self.extractor.identity(), data)
         key = digest(self.extractor.name, about)
         # What lies here already may be of other code or another machine: it is this run's alone.
-        begun = agree(any(self.folder.glob("*.safetensors")) or any(self.folder.glob("*.ckpt")))
+        begun = broadcast_from_first(
+            any(self.folder.glob("*.safetensors")) or any(self.folder.glob("*.ckpt"))
+        )
         store = None if begun or self.trained else self.around.store
         memos = {}
         for path, depends, content in steps:
@@ -216,7 +218,7 @@ class CategoryRun:
 
     def _content(self, data: DataModule, *roles: str) -> list[str]:
         """Digest the images that a step reads."""
-        if self.around.store is None or not is_first():
+        if self.around.store is None or not is_rank_zero():
             return []
         return [data.digest(role) for role in roles]
 
@@ -239,13 +241,13 @@ class CategoryRun:
         with memo.making() as needed:
             if needed:
                 artifact = self._train(stage, builder, unfinished)
-                if is_first():
+                if is_rank_zero():
                     artifact.write(memo.path)
         if not needed:
             artifact = restore(stage, memo.path, self.extractor)
             log.info("%s: taken from %s", stage.name, memo.path)
             self.reused.append(stage.name)
-        if is_first():
+        if is_rank_zero():
             unfinished.unlink(missing_ok=True)
         return artifact
 
@@ -256,7 +258,7 @@ class CategoryRun:
         callbacks: list[Callback] = [checkpoint, StageProgress(stage.name)]
         if builder:
             callbacks.append(builder)
-        goes_on = agree(unfinished.exists())
+        goes_on = broadcast_from_first(unfinished.exists())
         if goes_on:
             log.info("%s: goes on from %s", stage.name, unfinished)
         module = stage.module()
@@ -361,7 +363,7 @@ class CategoryRun:
             return
         start = time.perf_counter()
         with memo.making() as needed:
-            if needed and is_first():
+            if needed and is_rank_zero():
                 write_tensors(memo.path, self._samples(plan))
                 log.info("embeddings: kept in %.1f s", time.perf_counter() - start)
 
@@ -448,7 +450,7 @@ class CategoryRun:
 
         key = digest(memos[SCORES].key, "held out")  # with what is trained and how it scores
         threshold = set_threshold(
-            plan, again, self.data, maker, Shelf(memos[SCORES].store, key), self.data.shot_files
+            plan, again, self.data, maker, CacheSlot(memos[SCORES].store, key), self.data.shot_files
         )
         self.extractor.to("cpu")
         for line in threshold.note.splitlines():

@@ -20,7 +20,7 @@ from fsad.storage.tensor_store import TensorStore
 
 
 @dataclass(frozen=True)
-class Shelf:
+class CacheSlot:
     """Where the scores of the same shots may lie already.
 
     Attributes:
@@ -37,7 +37,7 @@ def set_threshold(
     again: Callable[[], Plan],
     data: DataModule,
     maker: MapMaker,
-    shelf: Shelf,
+    shelf: CacheSlot,
     names: Sequence[str],
 ) -> Threshold:
     """Score every shot as a query against the others, and set the threshold at the largest score.

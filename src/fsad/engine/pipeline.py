@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from fsad.data.datamodule import DataModule
-from fsad.engine.category_run import CategoryRun, Surroundings
+from fsad.engine.category_run import CategoryRun, RunContext
 from fsad.engine.plan import Method
 from fsad.errors import DataError, FsadError, RunError, message_of
 from fsad.nn.extractor import PatchExtractor
 from fsad.results.record import CategoryResult, ScoreRow, write_result, write_scores
-from fsad.runtime.processes import is_first, is_several
+from fsad.runtime.processes import is_rank_zero, is_several
 from fsad.scores.parts import parts_in
 from fsad.storage.csv_cells import plain
 from fsad.storage.regular import refuse_irregular
@@ -42,7 +42,7 @@ class Job:
     method: Method
     extractor: PatchExtractor
     data: DataModule
-    around: Surroundings
+    around: RunContext
     output: Path
     config: Mapping[str, Any]
     seed: int
@@ -80,7 +80,7 @@ def run(job: Job) -> Path:
             # to collect them, but they hold banks (100 MB per job of a sweep, measured).
             if name not in done or "test" not in done[name].reused:
                 gc.collect()
-        if done and is_first():
+        if done and is_rank_zero():
             _write(job, done, failed)  # after every category, so that a killed run keeps them
     if failed:
         raise RunError(

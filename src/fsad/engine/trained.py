@@ -13,8 +13,8 @@ from fsad.engine.artifacts import trained_plan
 from fsad.engine.assemble import (
     build_extractor,
     build_method,
-    plainly,
     refuse_foreign,
+    unwrap_hydra_errors,
     weights_setting,
 )
 from fsad.engine.checkpoint import refuse_other_backbone
@@ -29,7 +29,7 @@ from fsad.scores.score_set import Scores, ScoreSet, complete
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedModel:
     """A category's trained scorer, with its banks filled.
 
     Law (``tests/predict/test_trained.py``): the run's own test images get the scores of its
@@ -121,7 +121,7 @@ def load_trained(
     category: str | None = None,
     device: str = "cpu",
     weights_path: Path | None = None,
-) -> Trained:
+) -> TrainedModel:
     """Read one category of a finished run back. The dataset is not needed.
 
     Args:
@@ -155,7 +155,7 @@ def load_trained(
         _set_weights(config, weights_path)
     with blaming(str(run)):
         refuse_foreign(config)
-        with plainly():
+        with unwrap_hydra_errors():
             method = build_method(config)
         extractor = _extractor(config, method)
     refuse_other_backbone(backbone, extractor)
@@ -168,7 +168,7 @@ def load_trained(
     record = read_category(own)
     combination = Combination.of(record, plan.combination)
     maker = MapMaker(extractor.image_size, record.get("sigma", plan.sigma), combination)
-    return Trained(name, method.name, config, own, plan, maker)
+    return TrainedModel(name, method.name, config, own, plan, maker)
 
 
 def refuse_control(method: str, scorer: Scorer) -> None:
@@ -251,7 +251,7 @@ def _set_weights(config: DictConfig, path: Path) -> None:
 
 def _extractor(config: DictConfig, method: Any) -> PatchExtractor:
     try:
-        with plainly():
+        with unwrap_hydra_errors():
             return build_extractor(config, method)
     except WeightsError as error:
         said = str(error).rstrip(".")

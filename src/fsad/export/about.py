@@ -4,7 +4,7 @@ from importlib.metadata import version
 
 from fsad.data.depth_rules import DepthRules
 from fsad.data.profile import InputProfile
-from fsad.engine.trained import Trained
+from fsad.engine.trained import TrainedModel
 from fsad.nn.extractor import PatchExtractor
 from fsad.predict.model_file.kept import state_of
 from fsad.predict.model_file.metadata import Metadata
@@ -15,7 +15,7 @@ UNKNOWN = "not known: they were read from a file"
 
 
 def about(
-    trained: Trained,
+    trained: TrainedModel,
     limits: Limits,
     part_above: float | None = None,
     rules: DepthRules | None = None,

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from fsad.engine.trained import Trained
+from fsad.engine.trained import TrainedModel
 from fsad.errors import ConfigError, RunError, message_of
 from fsad.predict.model_file.metadata import INPUT, MAP, SCORE
 from fsad.scores.score_set import complete
@@ -14,13 +14,14 @@ class ScoringGraph(nn.Module):
     """A run's backbone, adapters, rectifier and banks, its scores and its map.
 
     Law (``tests/export``): the scores and maps are those of
-    :meth:`fsad.engine.trained.Trained.combined` within rounding, whatever the number of images.
+    :meth:`fsad.engine.trained.TrainedModel.combined` within rounding, whatever the number of
+    images.
 
     Args:
         trained: One category of a finished run.
     """
 
-    def __init__(self, trained: Trained) -> None:
+    def __init__(self, trained: TrainedModel) -> None:
         super().__init__()
         self.scorer, self.maker = trained.scorer, trained.maker
 
@@ -60,7 +61,7 @@ def refuse_half(precision: str) -> None:
         )
 
 
-def traced(trained: Trained) -> ExportedProgram:
+def traced(trained: TrainedModel) -> ExportedProgram:
     """Record the graph, for any number of images.
 
     Args:

@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from fsad.data.transforms import load_tensors
-from fsad.engine.trained import Trained
+from fsad.engine.trained import TrainedModel
 from fsad.errors import FsadError, MissingDataError, RunError, message_of
 from fsad.predict.from_run import TrainedScorer
 from fsad.predict.scorer import Limits, Pixels, Scored
@@ -48,7 +48,7 @@ class Proof:
 
 
 def prove(
-    trained: Trained, limits: Limits, kind: str
+    trained: TrainedModel, limits: Limits, kind: str
 ) -> Callable[[Callable[[Pixels], Scored]], Proof]:
     """Score images by the run, for exported files to be compared with.
 
@@ -71,7 +71,7 @@ def prove(
     return compare
 
 
-def proving_images(trained: Trained) -> tuple[Pixels, str]:
+def proving_images(trained: TrainedModel) -> tuple[Pixels, str]:
     """Choose images to compare on: shots and test images of the run, spread over the test split.
 
     They choose nothing and change nothing: neither labels nor scores are looked at.
@@ -91,7 +91,7 @@ def proving_images(trained: Trained) -> tuple[Pixels, str]:
         return made_images(trained.image_size), message_of(error).rstrip(".")
 
 
-def _images_of(trained: Trained) -> Pixels:
+def _images_of(trained: TrainedModel) -> Pixels:
     result = read_result(trained.folder.parents[1] / "result.json")
     reader = open_dataset(result)
     shots = set(result.categories[trained.category].shots[:SHOTS])

@@ -7,7 +7,7 @@ from fsad.errors import check_shape
 from fsad.functional.distance import nearest
 
 
-def upright_share(views: Tensor) -> float:
+def upright_match_rate(views: Tensor) -> float:
     r"""Measure how often an image matches another better as that lies than turned.
 
     With :math:`d_k(i, j)` the mean distance of image i's patches, unturned, to the nearest patch of

@@ -14,7 +14,7 @@ from fsad.data.depth_rules import DepthRules
 from fsad.data.profile import InputProfile
 from fsad.data.record import PREPARED, prepared_as
 from fsad.engine.stored import blaming
-from fsad.engine.trained import Trained, load_trained
+from fsad.engine.trained import TrainedModel, load_trained
 from fsad.errors import ConfigError, DataError
 from fsad.predict.predictor import Predictor
 from fsad.predict.scorer import Limits, Pixels, Scored
@@ -30,7 +30,7 @@ class TrainedScorer:
         trained: The category.
     """
 
-    def __init__(self, trained: Trained) -> None:
+    def __init__(self, trained: TrainedModel) -> None:
         self.trained = trained
 
     @property
@@ -86,7 +86,7 @@ def load_run(
     )
 
 
-def _preparation(run: Path, trained: Trained) -> tuple[float | None, DepthRules]:
+def _preparation(run: Path, trained: TrainedModel) -> tuple[float | None, DepthRules]:
     """Tell how the images that the run saw were prepared and read.
 
     Earlier runs did not note the preparation; their data may still say it.
@@ -120,7 +120,7 @@ def _refuse_unknown(settings: Mapping[str, Any]) -> None:
         raise ConfigError(f"data.{min(unknown)}: expected a setting of the data, got another name")
 
 
-def _profile(trained: Trained) -> InputProfile | None:
+def _profile(trained: TrainedModel) -> InputProfile | None:
     try:
         return InputProfile.from_json(read_category(trained.folder).get("input"))
     except (KeyError, TypeError, ValueError) as error:

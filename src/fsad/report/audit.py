@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable
 
-from fsad.data.inspect.audit import STATISTICS, Trivial, audit_samples
+from fsad.data.inspect.audit import STATISTICS, ShortcutStatistic, audit_samples
 from fsad.data.reader import DatasetReader
 from fsad.report.markup import cell, paragraph, table
 from fsad.report.section import Section
 
 
-def audited(reader: DatasetReader, categories: Iterable[str]) -> list[Trivial]:
+def audited(reader: DatasetReader, categories: Iterable[str]) -> list[ShortcutStatistic]:
     """Measure the trivial statistics of some categories' test images.
 
     Raises:
@@ -22,7 +22,7 @@ def audited(reader: DatasetReader, categories: Iterable[str]) -> list[Trivial]:
     ]
 
 
-def warnings(found: Iterable[Trivial]) -> list[str]:
+def warnings(found: Iterable[ShortcutStatistic]) -> list[str]:
     """Name each category that a statistic solves, with the statistics that do."""
     solved: dict[str, list[str]] = {}
     for each in found:
@@ -36,7 +36,7 @@ def warnings(found: Iterable[Trivial]) -> list[str]:
     ]
 
 
-def audit(found: list[Trivial], categories: Iterable[str] = ()) -> Section:
+def audit(found: list[ShortcutStatistic], categories: Iterable[str] = ()) -> Section:
     """Show the image AUROC of statistics that know nothing of defects.
 
     Args:
@@ -48,7 +48,7 @@ def audit(found: list[Trivial], categories: Iterable[str] = ()) -> Section:
         "that good and defective images differ in something else, for example the recording "
         "session. A high image AUROC of a method is then no evidence that it sees defects."
     )
-    by_category: dict[str, list[Trivial]] = {}
+    by_category: dict[str, list[ShortcutStatistic]] = {}
     for each in found:
         by_category.setdefault(each.category, []).append(each)
     lines = [
@@ -72,4 +72,4 @@ def audit(found: list[Trivial], categories: Iterable[str] = ()) -> Section:
         html += paragraph(
             f"Not measured in {', '.join(left)}: there are no good, or no defective test images."
         )
-    return Section("audit", "Trivial statistics", html)
+    return Section("audit", "ShortcutStatistic statistics", html)

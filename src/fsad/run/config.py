@@ -9,20 +9,20 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
+from fsad.engine.assemble import build_method, unwrap_hydra_errors
+from fsad.engine.settings import MAPS, SCORES, declared
 from fsad.engine.stored import TRAINED, Run, blaming, stored_config
 from fsad.errors import ConfigError, RunError
 
 FREE_TO_TEST = (
-    "method.beta",
-    "method.rectify_banks",
-    "method.sigma",
     "data.category",
     "data.root",
     "data.batch_size",
     "data.workers",
     "backbone.weights_path",
 )
-"""Settings under :data:`TRAINED` that ``ckpt`` lets change: training is as it was without them."""
+"""Settings under :data:`TRAINED` that ``ckpt`` lets change: training is as it was without them. So
+are those of the method that affect its scores and maps alone."""
 
 FREE_TO_RESUME = (
     "resume",
@@ -195,13 +195,14 @@ def _take_trained(cfg: DictConfig, overrides: list[str]) -> None:
     with blaming(cfg.ckpt):
         cfg.trainer.precision = stored.trainer.precision
     cfg.ckpt = str(Path(cfg.ckpt).resolve())
+    free = (*_untrained(cfg), *FREE_TO_TEST)
     for override in OverridesParser.create().parse_overrides(overrides):
         key = override.key_or_group
         if key.split(".")[0] not in TRAINED and key != "trainer.precision":
             continue
-        if key not in FREE_TO_TEST:
+        if key not in free:
             raise ConfigError(
-                f"ckpt: expected one of {', '.join(FREE_TO_TEST)}, got {override.input_line}. "
+                f"ckpt: expected one of {', '.join(free)}, got {override.input_line}. "
                 "The rest comes from the run; start a new one to change it."
             )
         if OmegaConf.select(cfg, key, default=MISSING) == MISSING:
@@ -210,6 +211,17 @@ def _take_trained(cfg: DictConfig, overrides: list[str]) -> None:
                 f"'{cfg.ckpt}' is a run of {cfg.method._target_.rpartition('.')[2]}."
             )
         OmegaConf.update(cfg, key, override.value())
+
+
+def _untrained(cfg: DictConfig) -> list[str]:
+    """Name the method's settings that change scores or maps, and nothing that is trained."""
+    with blaming(cfg.ckpt), unwrap_hydra_errors():
+        method = build_method(cfg)
+    return [
+        f"method.{name}"
+        for name, _, affects in declared(method)
+        if affects is not None and affects.steps and affects.steps <= {SCORES, MAPS}
+    ]
 
 
 def _output_folder(cfg: DictConfig, job_folder: str, job: int | None) -> Path:

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fsad.data.datamodule import DataModule
 from fsad.engine.assemble import build_extractor, build_method, shared_backbone, weights_setting
-from fsad.engine.category_run import Surroundings
+from fsad.engine.category_run import RunContext
 from fsad.engine.last_tests import LastTests
 from fsad.engine.pipeline import Job, run
 from fsad.engine.stored import blaming
@@ -40,7 +40,7 @@ from fsad.run.trainer import (
     refuse_trainer,
 )
 from fsad.runtime.fingerprint import PACKAGE, code_digest, machine
-from fsad.runtime.launch import threads_of_each, together
+from fsad.runtime.launch import spawn_workers, threads_of_each
 from fsad.runtime.lightning_warnings import quieten_lightning
 from fsad.storage.tensor_store import TensorStore, digest
 from fsad.storage.tensors import make_folder, sweep
@@ -103,7 +103,7 @@ def _run_in(
             logger.log_hyperparams(dict(job.config))
         backend = "nccl" if device(cfg).type == "cuda" else "gloo"
         try:
-            with together(check_devices(cfg), backend, run_beside, settings):
+            with spawn_workers(check_devices(cfg), backend, run_beside, settings):
                 path = run(job)
         except (KeyboardInterrupt, SystemExit):  # Lightning turns the first into the second
             log.error("interrupted. Go on with: python train.py resume=%s", output)
@@ -125,7 +125,7 @@ def _run_in(
 
 def write_page(output: Path) -> None:
     """Write a finished run's report."""
-    with spoiling_nothing("report", f"fsad report {output}"):
+    with log_failures("report", f"fsad report {output}"):
         from fsad.report import write_report  # plotly takes a second to import
 
         log.info("report in %s", write_report([output]))
@@ -164,7 +164,7 @@ def keep_exported(output: Path, categories: Sequence[str], weights: str | None) 
     """
     option = f" --weights-path {weights}" if weights else ""
     for category in categories:
-        with spoiling_nothing("export", f"fsad export {output} --category {category}{option}"):
+        with log_failures("export", f"fsad export {output} --category {category}{option}"):
             from fsad.export.from_run import export_run
 
             path = Path(weights) if weights else None
@@ -173,7 +173,7 @@ def keep_exported(output: Path, categories: Sequence[str], weights: str | None) 
 
 
 @contextmanager
-def spoiling_nothing(name: str, remedy: str) -> Iterator[None]:
+def log_failures(name: str, remedy: str) -> Iterator[None]:
     """Log what goes wrong after a run's results are written; it must not spoil them.
 
     Args:
@@ -222,7 +222,7 @@ def build(cfg: DictConfig, logs: Sequence[Logger]) -> Job:
         method=method,
         extractor=extractor,
         data=data,
-        around=Surroundings(
+        around=RunContext(
             make_trainer=TrainerMaker(cfg, logs),
             loggers=logs,
             store=extractor.store,

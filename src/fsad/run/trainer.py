@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from fsad.errors import RunError, check_at_least, check_choice, message_of
-from fsad.runtime.launch import InStep
+from fsad.runtime.launch import LeaderGradientDDP
 
 
 def device(cfg: DictConfig) -> torch.device:
@@ -57,7 +57,7 @@ class TrainerMaker:
         observers = [*callbacks, *instantiate_all(self.cfg.callbacks)]
         strategy: Any = check_choice("trainer.strategy", self.cfg.trainer.strategy, ("auto", "ddp"))
         if check_devices(self.cfg) > 1:
-            strategy = InStep()
+            strategy = LeaderGradientDDP()
         try:
             trainer: Trainer = instantiate(
                 self.cfg.trainer,

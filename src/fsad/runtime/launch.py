@@ -26,7 +26,7 @@ from fsad.errors import FsadError, RunError, message_of
 PATIENCE = timedelta(days=7)
 
 
-class InStep(DDPStrategy):
+class LeaderGradientDDP(DDPStrategy):
     """DDP of processes that see the same images: the first one's gradients are everybody's.
 
     They are equal, but the mean that DDP takes of them is not theirs to the last bit where three
@@ -55,7 +55,9 @@ def first_gradient(
 
 
 @contextmanager
-def together(count: int, backend: str, job: Callable[[Any], Any], argument: Any) -> Iterator[None]:
+def spawn_workers(
+    count: int, backend: str, job: Callable[[Any], Any], argument: Any
+) -> Iterator[None]:
     """Have ``count - 1`` further processes do the same job as the block, and talk to them.
 
     Lightning finds itself in a process that others were started beside, and joins them.

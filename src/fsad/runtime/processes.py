@@ -13,7 +13,7 @@ def is_several() -> bool:
     return distributed.is_available() and distributed.is_initialized()
 
 
-def is_first() -> bool:
+def is_rank_zero() -> bool:
     """Tell whether this process is the one that writes."""
     return not is_several() or distributed.get_rank() == 0
 
@@ -23,7 +23,7 @@ def share() -> tuple[int, int]:
     return (distributed.get_rank(), distributed.get_world_size()) if is_several() else (0, 1)
 
 
-def agree(value: T) -> T:
+def broadcast_from_first(value: T) -> T:
     """Return what the first process says, in all of them; each waits for it."""
     if not is_several():
         return value

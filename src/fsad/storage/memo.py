@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fsad.runtime.processes import agree, is_first
+from fsad.runtime.processes import broadcast_from_first, is_rank_zero
 from fsad.storage.tensor_store import TensorStore
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ class Memo:
 
     def is_there(self) -> bool:
         """Tell whether the run has the file, taking another run's if there is one."""
-        return agree(is_first() and (self.path.exists() or self._taken()))
+        return broadcast_from_first(is_rank_zero() and (self.path.exists() or self._taken()))
 
     @contextmanager
     def making(self, afresh: bool = False) -> Iterator[bool]:
@@ -39,10 +39,10 @@ class Memo:
         told the same, and go on together when the file is there.
         """
         with ExitStack() as held:
-            needed = agree(is_first() and (self._needed(held) or afresh))
+            needed = broadcast_from_first(is_rank_zero() and (self._needed(held) or afresh))
             yield needed
-            agree(None)  # the others wait until the first has written
-            if needed and is_first() and self.store is not None:
+            broadcast_from_first(None)  # the others wait until the first has written
+            if needed and is_rank_zero() and self.store is not None:
                 self.store.keep(self.key, self.path)
 
     def _needed(self, held: ExitStack) -> bool:

@@ -53,7 +53,7 @@ STATISTICS: dict[tuple[str, str], Callable[[View], float]] = {
 
 
 @dataclass(frozen=True)
-class Trivial:
+class ShortcutStatistic:
     """How well one statistic tells defective from good test images.
 
     Attributes:
@@ -86,7 +86,7 @@ class Trivial:
 
 def audit(
     root: Path, layout: str = "auto", light: int = 4, rules: DepthRules | None = None
-) -> list[Trivial]:
+) -> list[ShortcutStatistic]:
     """Measure the trivial statistics of every category's test images.
 
     Args:
@@ -104,7 +104,7 @@ def audit(
         DataError: A file cannot be read, or no category has good and defective test images.
     """
     reader = open_reader(root, find_format(root, layout), rules, light)
-    found: list[Trivial] = []
+    found: list[ShortcutStatistic] = []
     for category in reader.categories():
         samples = reader.samples(category, "test")
         found += audit_samples(reader, category, samples)
@@ -116,7 +116,9 @@ def audit(
     return found
 
 
-def audit_samples(reader: DatasetReader, category: str, samples: list[Sample]) -> list[Trivial]:
+def audit_samples(
+    reader: DatasetReader, category: str, samples: list[Sample]
+) -> list[ShortcutStatistic]:
     """Measure the statistics of some test images; nothing where they are all of one kind."""
     labels = torch.tensor([sample.is_anomalous for sample in samples])
     if not samples or bool(labels.all()) or not bool(labels.any()):
@@ -127,7 +129,7 @@ def audit_samples(reader: DatasetReader, category: str, samples: list[Sample]) -
         view = _view(reader, sample)
         rows.append([statistic(view) for statistic in measured.values()])
     return [
-        Trivial(category, *name, auroc(column, labels), len(labels), int(labels.sum()))
+        ShortcutStatistic(category, *name, auroc(column, labels), len(labels), int(labels.sum()))
         for name, column in zip(measured, torch.tensor(rows).T, strict=True)
     ]
 

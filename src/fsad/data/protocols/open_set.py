@@ -23,15 +23,15 @@ class OpenSet:
     * ``general``: the seen anomalies are drawn from all classes of defects, the first of a seeded
       order of the sorted listing. The first :attr:`reserve` of that order are never tested, so that
       one seen anomaly is one of ten, and both are tested on the same images.
-    * ``hard``: they are drawn from one class, :attr:`known_class`, of which no image is tested. The
-      published numbers are means over the choice of that class.
+    * ``hard``: they are drawn from one class, :attr:`known_defect`, of which no image is tested.
+      The published numbers are means over the choice of that class.
 
     Attributes:
-        anomalies: How many seen anomalies, M, per category.
+        n_anomalies: How many seen anomalies, M, per category.
         setting: ``general`` or ``hard``.
-        known_class: In the hard setting, the class of defects that is seen.
+        known_defect: In the hard setting, the class of defects that is seen.
         reserve: In the general setting, how many anomalous images are never tested, whatever
-            ``anomalies`` is.
+            ``n_anomalies`` is.
         seed: Seed of the draw.
         modality: Of all images.
 
@@ -43,33 +43,33 @@ class OpenSet:
         Ding et al., DRA (CVPR 2022), section 4 and appendix A.
     """
 
-    anomalies: int = 10
+    n_anomalies: int = 10
     setting: str = "general"
-    known_class: str | None = None
+    known_defect: str | None = None
     reserve: int = 10
     seed: int = 0
     modality: str = "rgb"
 
     def __post_init__(self) -> None:
-        check_at_least("protocol.anomalies", self.anomalies, 1)
+        check_at_least("protocol.n_anomalies", self.n_anomalies, 1)
         check_at_least("protocol.reserve", self.reserve, 1)
         check_at_least("data.seed", self.seed, 0)
         check_choice("protocol.setting", self.setting, SETTINGS)
         is_hard = self.setting == "hard"
-        if is_hard and self.known_class is None:
+        if is_hard and self.known_defect is None:
             raise ConfigError(
-                "protocol.known_class: expected the class of defects that is seen, got none. Name "
+                "protocol.known_defect: expected the class of defects that is seen, got none. Name "
                 "one of the folders of test/, or use protocol.setting=general."
             )
-        if not is_hard and self.known_class is not None:
+        if not is_hard and self.known_defect is not None:
             raise ConfigError(
-                "protocol.known_class: expected none in the general setting, got "
-                f"{self.known_class!r}. Say protocol.setting=hard with it."
+                "protocol.known_defect: expected none in the general setting, got "
+                f"{self.known_defect!r}. Say protocol.setting=hard with it."
             )
-        if not is_hard and self.anomalies > self.reserve:
+        if not is_hard and self.n_anomalies > self.reserve:
             raise ConfigError(
-                f"protocol.anomalies: expected at most protocol.reserve={self.reserve}, got "
-                f"{self.anomalies}. Raise protocol.reserve too."
+                f"protocol.n_anomalies: expected at most protocol.reserve={self.reserve}, got "
+                f"{self.n_anomalies}. Raise protocol.reserve too."
             )
 
     def task(self, reader: DatasetReader, category: str) -> Task:
@@ -101,21 +101,21 @@ class OpenSet:
         """Return the seen anomalies, and all anomalous images that are not tested."""
         _check_enough("protocol.reserve", self.reserve + 1, anomalous, category)
         order = permuted(anomalous, category, self.seed)
-        return order[: self.anomalies], order[: self.reserve]
+        return order[: self.n_anomalies], order[: self.reserve]
 
     def _of_one_class(
         self, anomalous: Sequence[Sample], category: str
     ) -> tuple[list[Sample], list[Sample]]:
         """Return the seen anomalies, and all images of their class, which are not tested."""
         classes = sorted({sample.defect for sample in anomalous})
-        if self.known_class not in classes or len(classes) == 1:
+        if self.known_defect not in classes or len(classes) == 1:
             raise ConfigError(
-                f"protocol.known_class: expected one of several classes of defects of {category}, "
-                f"which has {', '.join(classes) or 'none'}, got {self.known_class!r}"
+                f"protocol.known_defect: expected one of several classes of defects of {category}, "
+                f"which has {', '.join(classes) or 'none'}, got {self.known_defect!r}"
             )
-        known = [sample for sample in anomalous if sample.defect == self.known_class]
-        _check_enough("protocol.anomalies", self.anomalies, known, category)
-        return permuted(known, category, self.seed)[: self.anomalies], known
+        known = [sample for sample in anomalous if sample.defect == self.known_defect]
+        _check_enough("protocol.n_anomalies", self.n_anomalies, known, category)
+        return permuted(known, category, self.seed)[: self.n_anomalies], known
 
 
 def _check_enough(name: str, needed: int, pool: Sequence[Sample], category: str) -> None:

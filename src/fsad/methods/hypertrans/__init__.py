@@ -15,7 +15,7 @@ from fsad.errors import (
     check_not_negative,
 )
 from fsad.methods.hypertrans.scorer import HypergraphScorer
-from fsad.methods.hypertrans.settings import Banks, Perturb, Plus, Rectify, Stages
+from fsad.methods.hypertrans.settings import Banks, Extensions, Perturb, Rectify, Stages
 from fsad.nn.adapter import AdaptedExtractor, CachedExtractor
 from fsad.nn.extractor import PatchExtractor
 from fsad.scores.combination import two_domains
@@ -40,8 +40,8 @@ class HyperTrans(Method):
         banks: :class:`~fsad.methods.hypertrans.settings.Banks`.
         rectify: :class:`~fsad.methods.hypertrans.settings.Rectify`.
         seed: Seed of weights, noise and dropout.
-        plus: :class:`~fsad.methods.hypertrans.settings.Plus`; with any of it on, the method calls
-            itself ``hypertrans_plus``.
+        plus: :class:`~fsad.methods.hypertrans.settings.Extensions`; with any of it on, the method
+            calls itself ``hypertrans_plus``.
 
     Raises:
         ConfigError: A setting is out of range.
@@ -87,8 +87,8 @@ class HyperTrans(Method):
         self.perturb = Perturb(**perturb)
         self.banks = Banks(**banks)
         self.rectify = Rectify(**rectify)
-        self.plus = Plus(**(plus or {}))
-        if self.plus != Plus():
+        self.plus = Extensions(**(plus or {}))
+        if self.plus != Extensions():
             self.name = "hypertrans_plus"
             self._check_plus()
 

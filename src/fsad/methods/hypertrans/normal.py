@@ -4,14 +4,14 @@ from torch import Tensor
 
 from fsad.functional.distance import nearest
 from fsad.functional.prepared import PreparedBank
-from fsad.methods.hypertrans.settings import Plus
+from fsad.methods.hypertrans.settings import Extensions
 
 # Both chosen on generated data of another seed than the tables': docs/methods.md.
 TWINS = 3  # patches of the shots that tell what is normal where a query lies
 MOSTLY = 0.75  # share of the shots' patches whose distance to the source says nothing
 
 
-class NormalScores:
+class CorrectedScores:
     r"""Nearest distances to both banks (eqs. 12-17), and what ``plus`` makes of them.
 
     With :math:`d_s(q)` the distance of a patch to the source bank, :math:`t_i(q)` the ``TWINS``
@@ -31,7 +31,7 @@ class NormalScores:
         plus: What is asked for.
     """
 
-    def __init__(self, source: PreparedBank, target: PreparedBank, plus: Plus) -> None:
+    def __init__(self, source: PreparedBank, target: PreparedBank, plus: Extensions) -> None:
         self.source, self.target = source, target
         self._gap: Tensor | None = None
         if plus.excess:

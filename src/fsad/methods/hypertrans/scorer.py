@@ -7,16 +7,16 @@ import torch
 from torch import Tensor
 
 from fsad.engine.scorer import BankScorer
-from fsad.functional.pose import upright_share
+from fsad.functional.pose import upright_match_rate
 from fsad.functional.prepared import prepare
 from fsad.functional.turned import turned
 from fsad.methods.hypertrans.graph import BankGraph
-from fsad.methods.hypertrans.normal import NormalScores
-from fsad.methods.hypertrans.settings import AUTO, Plus, Rectify
+from fsad.methods.hypertrans.normal import CorrectedScores
+from fsad.methods.hypertrans.settings import AUTO, Extensions, Rectify
 from fsad.nn.adapter import CachedExtractor
 from fsad.nn.res_hgnn import BankStates, ResHGNN
 from fsad.results.feature_samples import choose
-from fsad.runtime.processes import agree
+from fsad.runtime.processes import broadcast_from_first
 
 if TYPE_CHECKING:
     from fsad.data.datamodule import DataModule
@@ -57,7 +57,7 @@ class HypergraphScorer(BankScorer):
         knn: int,
         rectify: bool,
         rectify_banks: bool,
-        plus: Plus,
+        plus: Extensions,
         seed: int,
     ) -> None:
         super().__init__(extractor, "source", "target")
@@ -84,8 +84,10 @@ class HypergraphScorer(BankScorer):
         shown = torch.stack([images[int(place)].image for place in places]).to(self.device)
         turns = (turned(shown, 360 * number / TURNS) for number in range(TURNS))
         views = torch.stack([self.encode(view, "source") for view in turns])
-        share = upright_share(views.flatten(3).transpose(2, 3))
-        count = agree(TURNS if share < ALIKE else 1)  # processes may round a near tie otherwise
+        share = upright_match_rate(views.flatten(3).transpose(2, 3))
+        count = broadcast_from_first(
+            TURNS if share < ALIKE else 1
+        )  # processes may round a near tie otherwise
         why = f"{100 * share:.0f} % of image pairs" if len(places) > 1 else "one image only"
         log.info("rotations: %d (same orientation: %s)", count, why)
         self.banks["target"].views = count
@@ -144,7 +146,7 @@ class HypergraphScorer(BankScorer):
                     others = graph.rectify(self.rectifier, self._states, others)
                     target = torch.cat([target, others])
         self._source, self._target = prepare(source), prepare(target)
-        self._normal = NormalScores(self._source, self._target, self.plus)
+        self._normal = CorrectedScores(self._source, self._target, self.plus)
 
     def score(self, images: Tensor) -> dict[str, Tensor]:
         """Score target images against each bank, rectified as its rows are."""

@@ -105,7 +105,7 @@ class Rectify:
 
 
 @dataclass(frozen=True)
-class Plus:
+class Extensions:
     """What goes beyond the paper; all off is the paper's method.
 
     Attributes:
