@@ -59,7 +59,7 @@ def run(cache: Path) -> Callable[..., Path]:
     ``without`` leaves out the small configuration's overrides that start with it.
     """
 
-    def go(output: Path, *overrides: str, without: str | None = None) -> Path:
+    def go(output: Path, *overrides: str, without: str | tuple[str, ...] | None = None) -> Path:
         if any(word.startswith("resume=") for word in overrides):
             words = list(overrides)
         else:

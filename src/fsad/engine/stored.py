@@ -17,6 +17,25 @@ from fsad.storage.regular import refuse_irregular
 TRAINED = ("data", "protocol", "backbone", "method", "seed")
 """What decides what is trained; ``ckpt`` takes these from the run it names."""
 
+DATA_SETTINGS = (
+    "reader",
+    "root",
+    "category",
+    "shots",
+    "image_size",
+    "batch_size",
+    "workers",
+    "shot_selection",
+    "seed",
+    "published",
+    "invalid",
+    "z_range",
+    "unit",
+    "shrink",
+)
+"""Settings under ``data``, the arguments of :class:`~fsad.data.datamodule.DataModule`: its import
+takes seconds, which a prediction need not wait for."""
+
 OBSERVERS = ("callbacks", "logger")
 """What may be none at all."""
 NODES = ("data", "protocol", "backbone", "method", "trainer", "paths", "cache", *OBSERVERS)

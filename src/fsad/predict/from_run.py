@@ -1,6 +1,5 @@
 """A finished run as a predictor. The only file of this package that needs torch."""
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +8,10 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from fsad.data.datamodule import DataModule
 from fsad.data.depth_rules import DepthRules
 from fsad.data.profile import InputProfile
 from fsad.data.record import PREPARED, prepared_as
-from fsad.engine.stored import blaming
+from fsad.engine.stored import DATA_SETTINGS, blaming
 from fsad.engine.trained import TrainedModel, load_trained
 from fsad.errors import ConfigError, DataError
 from fsad.predict.predictor import Predictor
@@ -115,8 +113,7 @@ def _refuse_unknown(settings: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: There is one.
     """
-    known = {*inspect.signature(DataModule).parameters, "_target_"}
-    if unknown := settings.keys() - known:
+    if unknown := settings.keys() - {*DATA_SETTINGS, "_target_"}:
         raise ConfigError(f"data.{min(unknown)}: expected a setting of the data, got another name")
 
 
