@@ -71,7 +71,7 @@ def run(cfg: DictConfig) -> float | None:
     number = job.job.num if job.mode is RunMode.MULTIRUN else None
     cfg = settle(cfg, list(job.overrides.task), job.runtime.output_dir, number)
     if number is not None and cfg.resume and (result := finished(Path(cfg.resume))):
-        log.info("finished before: %s", cfg.resume)
+        log.info("already finished: %s", cfg.resume)
         return result.mean["image_auroc"]
     from fsad.run.job import (
         run_job,  # lightning takes seconds to import; a mistake shows before that

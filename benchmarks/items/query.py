@@ -34,7 +34,9 @@ class Given(nn.Module):
 
     def __init__(self, features: Tensor) -> None:
         super().__init__()
-        self.extractor = SimpleNamespace(channels=features.shape[1], grid=features.shape[2:])
+        self.extractor = SimpleNamespace(
+            channels=features.shape[1], grid=features.shape[2:], mean=features.new_zeros(())
+        )
         self.features = features
 
     def forward(self, images: Tensor, domain: str) -> Tensor:  # noqa: ARG002 (an extractor's)

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from small_backbones import SMALL, cnn, images, vit
 from torch import nn
 
-from fsad.engine.checkpoint import leave_out_backbone
+from fsad.engine.stage_module import StageModule
 from fsad.errors import ConfigError, RunError, ShapeError
 from fsad.nn.backbone import CnnExtractor
 from fsad.nn.feature_cache import FeatureCache
@@ -231,6 +231,6 @@ def test_weights_that_train_are_refused_where_features_are_kept_or_left_out(buil
     with pytest.raises(RunError, match=message):
         FeatureCache(extractor).keys(images(1), "source")
     with pytest.raises(RunError, match=message):
-        leave_out_backbone({"state_dict": {}}, extractor)
+        StageModule(nn.Linear(1, 1), extractor).on_save_checkpoint({"state_dict": {}})
     extractor.requires_grad_(False)
     assert FeatureCache(extractor).keys(images(1), "source") == before

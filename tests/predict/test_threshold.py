@@ -1,7 +1,7 @@
 """The threshold that a run sets from its shots alone."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -66,8 +66,8 @@ def test_a_run_without_one_has_none_and_a_spoiled_one_is_named(tmp_path):
         ("image", True),
         ("map", float("-inf")),
         ("false_alarm_rate", 1.5),
-        ("held_out", [{**asdict(ROWS[0]), "score": float("nan")}]),
-        ("held_out", [{**asdict(ROWS[0]), "score_target": "1"}]),
+        ("held_out", [{**ROWS[0].to_json(), "score": float("nan")}]),
+        ("held_out", [{**ROWS[0].to_json(), "score_target": "one"}]),
         ("held_out", [{"image": "a"}]),
     ],
 )
@@ -164,7 +164,7 @@ def test_turned_shots_are_held_out_with_all_their_turns(run, tmp_path, caplog):
         nearest = torch.cdist(rows(shots[[mine]]), bank).amin(dim=1)
         expected.append(float(nearest.max() / bank.std(correction=0)))
     found = read_threshold(folder / CATEGORY / "threshold.json")
-    assert [each.score_target for each in found.held_out] == pytest.approx(expected, rel=1e-4)
+    assert [each.parts["target"] for each in found.held_out] == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_shot_that_is_not_held_out_scores_0_by_its_own_patches(run_of):

@@ -52,7 +52,7 @@ def test_a_file_that_cannot_be_written_is_said_and_spoils_nothing(run, tmp_path,
     folder = run(tmp_path, *masked, *QUICK, without="method.")
     assert read_result(folder / "result.json").categories.keys() == {"tile"}
     assert "export: expected to write one, got 'method: expected one that ONNX" in caplog.text
-    assert f"After mending that: fsad export {folder} --category tile" in caplog.text
+    assert f"Correct that, then: fsad export {folder} --category tile" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ def test_a_run_writes_its_report(run, tmp_path):
     for number in fused.values():
         assert f'data-value="{number!r}"' in text
     assert "No pictures" not in text
-    assert "Random weights: tiny learnt nothing" in text
+    assert "Random weights: tiny is untrained" in text
 
 
 def test_a_report_that_cannot_be_written_is_said_and_spoils_nothing(run, tmp_path, caplog):
@@ -20,7 +20,7 @@ def test_a_report_that_cannot_be_written_is_said_and_spoils_nothing(run, tmp_pat
     folder = run(tmp_path, *SHORT)
     assert read_result(folder / "result.json").categories.keys() == {"tile"}
     assert "report: expected to write one, got '" in caplog.text
-    assert f"After mending that: fsad report {folder}" in caplog.text
+    assert f"Correct that, then: fsad report {folder}" in caplog.text
 
 
 def test_a_run_that_is_told_not_to_writes_none(finished):

@@ -47,7 +47,7 @@ class MVTec3D(FolderReader):
         >>> reader.categories()
         ['knob', 'tile']
         >>> sample = reader.samples("knob", "test")[0]
-        >>> reader.read_depth(sample).shape, reader.read_rgb(sample).shape
+        >>> reader.read(sample, "depth").shape, reader.read(sample, "rgb").shape
         ((64, 64), (64, 64, 3))
     """
 

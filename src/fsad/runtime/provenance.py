@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from types import MappingProxyType
 
 PACKAGES = ("fsad", "torch", "lightning", "timm", "torchmetrics", "dhg", "kornia", "numpy")
 
@@ -35,16 +34,20 @@ def revision_of(file: Path) -> str | None:
     return _git(file.parent, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
 
 
-@lru_cache
-def versions() -> Mapping[str, str | None]:
+def versions() -> dict[str, str | None]:
     """Return the version of Python and of each package that can move a number, importing none."""
+    return dict(_versions())
+
+
+@lru_cache
+def _versions() -> Mapping[str, str | None]:
     found: dict[str, str | None] = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             found[package] = None
-    return MappingProxyType(found)
+    return found
 
 
 def peak_rss_mb() -> float:
