@@ -42,9 +42,9 @@ def declared(settings: object) -> Iterator[tuple[str, Any, Affects | None]]:
     kind = type(settings)
     hints = get_type_hints(kind if is_dataclass(kind) else kind.__init__, include_extras=True)
     for name in inspect.signature(kind).parameters:
-        hint = hints[name]
+        hint = hints.get(name)
         marks = [mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Affects)]
-        mark, value = (marks[0] if marks else None), getattr(settings, name)
+        mark, value = (marks[0] if marks else None), getattr(settings, name, None)
         if is_dataclass(value):
             for inner, each, own in declared(value):
                 yield f"{name}.{inner}", each, own or mark

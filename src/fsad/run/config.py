@@ -9,8 +9,6 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
-from fsad.engine.assemble import build_method, unwrap_hydra_errors
-from fsad.engine.settings import MAPS, SCORES, declared
 from fsad.engine.stored import TRAINED, Run, blaming, stored_config
 from fsad.errors import ConfigError, RunError
 
@@ -215,6 +213,9 @@ def _take_trained(cfg: DictConfig, overrides: list[str]) -> None:
 
 def _untrained(cfg: DictConfig) -> list[str]:
     """Name the method's settings that change scores or maps, and nothing that is trained."""
+    from fsad.engine.assemble import build_method, unwrap_hydra_errors  # torch, unless for --help
+    from fsad.engine.settings import MAPS, SCORES, declared
+
     with blaming(cfg.ckpt), unwrap_hydra_errors():
         method = build_method(cfg)
     return [
