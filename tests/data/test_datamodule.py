@@ -243,14 +243,14 @@ def test_counts_are_those_of_the_folders(module):
 
 def test_the_source_loader_opens_the_rgb_of_training_images_alone(module, opened):
     data = module(reader=Watched)
-    assert sum(len(batch.index) for batch in data.source_dataloader()) == 6
+    assert sum(len(batch.index) for batch in data.loader("source")) == 6
     assert set(opened) == {"rgb"}
     assert opened["rgb"] == data.task.role("source").samples
 
 
 def test_the_target_loader_opens_the_depth_of_the_shots_alone(module, opened):
     data = module(shots=2, reader=Watched)
-    assert sum(len(batch.index) for batch in data.target_dataloader()) == 2
+    assert sum(len(batch.index) for batch in data.loader("shots")) == 2
     assert opened["depth"] == data.task.role("shots").samples
     assert (
         opened["part"] == data.task.role("shots").samples
@@ -273,12 +273,12 @@ def test_these_loaders_open_these_files_of_test_images_alone(module, opened, loa
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3, 5])
-@pytest.mark.parametrize("loader", ["source_dataloader", "target_dataloader"])
-def test_processes_share_out_whole_batches_in_turn_and_leave_none(module, loader, processes):
+@pytest.mark.parametrize("role", ["source", "shots"])
+def test_processes_share_out_whole_batches_in_turn_and_leave_none(module, role, processes):
     data = module(shots=5, batch_size=2)
-    all_batches = [batch.index.tolist() for batch in getattr(data, loader)()]
+    all_batches = [batch.index.tolist() for batch in data.loader(role)]
     shares = [
-        [batch.index.tolist() for batch in getattr(data, loader)((rank, processes))]
+        [batch.index.tolist() for batch in data.loader(role, share=(rank, processes))]
         for rank in range(processes)
     ]
     for rank, share in enumerate(shares):
@@ -304,13 +304,13 @@ def test_more_processes_than_test_images_are_refused(module):
         data.test_dataloader()
 
 
-@pytest.mark.parametrize("loader", ["source_dataloader", "target_dataloader", "test_dataloader"])
-def test_image_batches_are_in_order_and_as_promised(module, loader):
+@pytest.mark.parametrize("role", ["source", "shots", "test"])
+def test_image_batches_are_in_order_and_as_promised(module, role):
     data = module(shots=5)
-    batches = list(getattr(data, loader)())
+    batches = list(data.test_dataloader() if role == "test" else data.loader(role))
     assert all(isinstance(batch, ImageBatch) for batch in batches)
     index = torch.cat([batch.index for batch in batches])
-    assert torch.equal(index, torch.arange(6 if loader == "source_dataloader" else 5))
+    assert torch.equal(index, torch.arange(6 if role == "source" else 5))
     assert batches[0].image.shape == (4, 3, 32, 32)
     assert batches[0].image.dtype == torch.float32
     assert 0 <= batches[0].image.min() <= batches[0].image.max() <= 1
@@ -318,7 +318,7 @@ def test_image_batches_are_in_order_and_as_promised(module, loader):
 
 def test_an_index_points_to_the_sample_whose_image_it_came_with(module):
     data = module()
-    batch = next(iter(data.source_dataloader()))
+    batch = next(iter(data.loader("source")))
     for image, index in zip(batch.image, batch.index, strict=True):
         sample = data.task.role("source").samples[index]
         assert torch.equal(image, load_tensors(data.reader, sample, 32, ["rgb"])["rgb"])
@@ -341,7 +341,7 @@ def test_truth_batches_hold_mask_part_and_label(module):
 def test_loaders_leave_the_global_generator_alone(module):
     data = module()
     before = torch.get_rng_state()
-    for loader in (data.source_dataloader(), data.target_dataloader(), data.test_dataloader()):
+    for loader in (data.loader("source"), data.loader("shots"), data.test_dataloader()):
         list(loader)
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -351,13 +351,13 @@ def test_an_error_in_a_worker_keeps_its_type_and_its_one_line(mvtec3d, module):
     broken = mvtec3d / "bolt/train/good/rgb/002.png"
     broken.write_bytes(b"no image")
     with pytest.raises(DataError) as caught:
-        list(module(workers=1).source_dataloader())
+        list(module(workers=1).loader("source"))
     assert message_of(caught.value).startswith(f"{broken}: expected a readable png, got '")
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_workers_read_the_same_batches(module):
-    alone, helped = (list(module(workers=count).source_dataloader()) for count in (0, 1))
+    alone, helped = (list(module(workers=count).loader("source")) for count in (0, 1))
     for one, other in zip(alone, helped, strict=True):
         assert torch.equal(one.image, other.image)
 
@@ -463,7 +463,7 @@ def test_the_protocol_decides_who_plays_which_role(module):
     assert all("/rgb/" in name for name in (*data.shot_files, *data.test_files))
     assert (data.n_source, data.for_category("bolt").task) == (0, data.task)
     with pytest.raises(ConfigError, match="expected one with the role 'source', got one with shot"):
-        data.source_dataloader()
+        data.loader("source")
 
 
 def test_a_loader_of_photographs_opens_no_depth(module, opened):

@@ -68,7 +68,7 @@ def test_of_large_maps_float32_has_no_more_digits():
 def test_images_of_the_run_are_its_shots_and_some_of_its_test_images(run_of):
     trained = load_trained(run_of("raw"))
     data = instantiate(trained.config.data, _convert_="all").for_category("tile")
-    loaders = data.target_dataloader(), data.test_dataloader()
+    loaders = data.loader("shots"), data.test_dataloader()
     shots, test = (torch.cat([it.image for it in loader]).numpy() for loader in loaders)
     images, made = proving_images(trained)
     assert (len(shots), len(test), made) == (2, 6, "")

@@ -26,7 +26,7 @@ def images(count, seed):
 def data():
     """Source images and shots, and nothing else: whoever asks for test images fails."""
     source, shots = (SimpleNamespace(dataset=images(*it)) for it in ((9, 0), (2, 1)))
-    return SimpleNamespace(source_dataloader=lambda: source, target_dataloader=lambda: shots)
+    return SimpleNamespace(loader={"source": source, "shots": shots}.get)
 
 
 def perturbation(seed=3):
@@ -50,8 +50,8 @@ def test_clean_rows_are_cells_of_the_frozen_backbone(data):
     kept = module.samples(data)
     assert set(kept) == {"source", "perturbed", "adapted", "target", "target_adapted"}
     for domain, loader in (
-        ("source", data.source_dataloader()),
-        ("target", data.target_dataloader()),
+        ("source", data.loader("source")),
+        ("target", data.loader("shots")),
     ):
         together = torch.stack([each.image for each in loader.dataset])
         every = cells(module.extractor.extractor(together, domain))

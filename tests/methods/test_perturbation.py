@@ -70,7 +70,7 @@ def test_only_adapters_train_and_one_step_lowers_the_loss(module, images):
 def test_a_stage_that_undoes_nothing_says_so_without_a_warning(
     module, images, monkeypatch, caplog, lost, failed
 ):
-    data = SimpleNamespace(source_dataloader=lambda: [ImageBatch(images, torch.arange(4))])
+    data = SimpleNamespace(loader=lambda _: [ImageBatch(images, torch.arange(4))])
     module.trainer = SimpleNamespace(datamodule=data)
     monkeypatch.setattr(module, "_probe", lambda *_: (3.3, lost, 0.002))
     with caplog.at_level("INFO"):

@@ -103,7 +103,7 @@ def test_turned_shots_make_the_hypergraph_no_larger_and_score_zero_beside_it():
 def test_auto_turns_the_shots_where_source_images_lie_as_they_come(turns, views):
     base = images(1)[0]
     dataset = [SimpleNamespace(image=torch.rot90(base, turn, (1, 2))) for turn in turns]
-    data = SimpleNamespace(source_dataloader=lambda: SimpleNamespace(dataset=dataset))
+    data = SimpleNamespace(loader=lambda _: SimpleNamespace(dataset=dataset))
     module = make(plus=Extensions(rotations="auto"))
     module.inspect_training_images(data)
     assert (module.augmentations("target"), module.augmentations("source")) == (views, 1)

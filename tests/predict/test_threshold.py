@@ -133,7 +133,7 @@ def test_raw_depth_is_held_out_as_the_formula_says(run_of):
     folder = run_of("raw")
     config = OmegaConf.load(folder / "config.yaml")
     data = instantiate(config.data, _convert_="all").for_category("tile")
-    one, other = torch.cat([batch.image for batch in data.target_dataloader()])[:, 0]
+    one, other = torch.cat([batch.image for batch in data.loader("shots")])[:, 0]
     # The bank is z-scored by its own shot's deviation, and the query with it.
     expected = [
         float((one - other).abs().max() / other.std()),
@@ -151,7 +151,7 @@ def test_turned_shots_are_held_out_with_all_their_turns(run, tmp_path, caplog):
     assert "views of each target image" not in caplog.text  # told of banks taken, not of each shot
     config = OmegaConf.load(folder / "config.yaml")
     data = instantiate(config.data, _convert_="all").for_category("tile")
-    shots = torch.cat([batch.image for batch in data.target_dataloader()])
+    shots = torch.cat([batch.image for batch in data.loader("shots")])
     encode = load_trained(folder).scorer.encode
 
     def rows(image):
@@ -171,7 +171,7 @@ def test_a_shot_that_is_not_held_out_scores_0_by_its_own_patches(run_of):
     trained = load_trained(run_of("patchcore"))
     config = trained.config
     data = instantiate(config.data, _convert_="all").for_category("tile")
-    images = torch.cat([batch.image for batch in data.target_dataloader()])
+    images = torch.cat([batch.image for batch in data.loader("shots")])
     assert float(trained.score(images)["target"].images.max()) == pytest.approx(0, abs=1e-2)
     held = leave_one_out(lambda: load_trained(run_of("patchcore")).plan, images)
     assert float(held["target"].images.min()) > 0.1

@@ -264,14 +264,6 @@ class DataModule(LightningDataModule):
         labels = [sample.is_anomalous for sample, _ in images.images]
         return self._images(images, BalancedSampler(labels, self.batch_size, self.seed))
 
-    def source_dataloader(self, share: Share = ALL) -> DataLoader[ImageBatch]:
-        """Return the source images, in their order."""
-        return self.loader("source", share=share)
-
-    def target_dataloader(self, share: Share = ALL) -> DataLoader[ImageBatch]:
-        """Return the shots, in their order."""
-        return self.loader("shots", share=share)
-
     def test_dataloader(self) -> DataLoader[ImageBatch]:
         """Return this process's share of the test images: every n-th image of n processes.
 

@@ -66,7 +66,7 @@ def set_threshold(
     entry = shelf.store.get(shelf.key) if shelf.store else None
     if entry is None:
         with torch.random.fork_rng(devices=[]):  # loaders draw from it
-            images = torch.cat([batch.image for batch in data.target_dataloader()])
+            images = torch.cat([batch.image for batch in data.loader("shots")])
             try:
                 scores = leave_one_out(again, images)
             except (

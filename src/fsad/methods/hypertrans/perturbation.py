@@ -87,7 +87,7 @@ class DomainPerturbationModule(StageModule):
     def on_train_end(self) -> None:
         """Measure what the stage achieved, on some source images with noise of its own."""
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        batches = list(islice(data.source_dataloader(), PROBE_BATCHES))
+        batches = list(islice(data.loader("source"), PROBE_BATCHES))
         probes = [
             self._probe(batch.image.to(self.device), f"probe {number}")
             for number, batch in enumerate(batches)
@@ -146,8 +146,8 @@ class DomainPerturbationModule(StageModule):
         source, target = (
             self._shown(loader.dataset, domain).to(self.device)
             for domain, loader in (
-                ("source", data.source_dataloader()),
-                ("target", data.target_dataloader()),
+                ("source", data.loader("source")),
+                ("target", data.loader("shots")),
             )
         )
         noise = "embeddings"

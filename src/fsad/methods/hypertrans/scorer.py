@@ -79,7 +79,7 @@ class HypergraphScorer(BankScorer):
         """
         if self.plus.rotations != AUTO:
             return
-        images: Any = data.source_dataloader().dataset
+        images: Any = data.loader("source").dataset
         places = torch.linspace(0, len(images) - 1, min(LOOKED_AT, len(images))).round().int()
         shown = torch.stack([images[int(place)].image for place in places]).to(self.device)
         turns = (turned(shown, 360 * number / TURNS) for number in range(TURNS))
