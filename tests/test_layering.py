@@ -1,6 +1,7 @@
 """Who may import whom, read from the syntax tree."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -131,6 +132,41 @@ def test_methods_never_import_each_other():
         own = method_of(path.relative_to(PACKAGE).parts)
         names = [name.split(".")[1:] for name in imports(path) if name.startswith("fsad.methods.")]
         assert {method_of(name) for name in names} <= {own, "shared"}, name_of(path)
+
+
+# Units that know no method; what a finished run shows, in `results` and `report`, still names some.
+FOR_EVERY_METHOD = {
+    "runtime",
+    "storage",
+    "functional",
+    "nn",
+    "metrics",
+    "data",
+    "scores",
+    "engine",
+    "predict",
+    "export",
+}
+STAGES = {"perturb", "rectify", "teacher", "student"}
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if layer_of(path) in FOR_EVERY_METHOD], ids=name_of
+)
+def test_what_serves_every_method_names_no_setting_or_stage_of_one(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    documented = {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    texts = {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in documented
+    }
+    named = {text for text in texts if re.search(r"\bmethod\.[a-z_]+", text)}
+    assert not named | (texts & STAGES)
 
 
 @pytest.mark.parametrize("library", OWNERS)
