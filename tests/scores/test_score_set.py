@@ -97,3 +97,9 @@ def test_a_method_has_maps_only_where_all_its_parts_have():
     images, maps = maker.combine({"a": patches, "b": whole})
     assert images.tolist() == [9.0, 9.0]
     assert maps is None
+
+
+def test_a_part_without_a_weight_is_named():
+    message = "combination: expected a weight for each of source, target, got none for source, targ"
+    with pytest.raises(ConfigError, match=message):
+        Combination().combine(PARTS)

@@ -245,7 +245,7 @@ class DataModule(LightningDataModule):
             roles: The role's name, or several.
             sampling: ``sequential``, in the order of the samples; ``shuffled``, each image once, in
                 an order that seed and epoch decide; ``balanced``, half of each batch with a defect,
-                see :class:`~fsad.data.datasets.BalancedSampler`.
+                see :class:`~fsad.data.sampling.BalancedSampler`.
             share: Which batches of a sequential pass.
 
         Raises:

@@ -36,6 +36,7 @@ class MemoryBankBuilder(Callback):
 
     Args:
         stage: What the banks are to be.
+        data: The category's data.
         memo: Their file, and where else they may be.
 
     Attributes:
@@ -44,8 +45,8 @@ class MemoryBankBuilder(Callback):
         built: Whether the banks were built here, rather than read.
     """
 
-    def __init__(self, stage: BankStage, memo: Memo) -> None:
-        self.stage, self.memo = stage, memo
+    def __init__(self, stage: BankStage, data: DataModule, memo: Memo) -> None:
+        self.stage, self.data, self.memo = stage, data, memo
         self.banks = stage.banks
         self.seconds = 0.0
         self.seconds_in_test = 0.0
@@ -53,20 +54,20 @@ class MemoryBankBuilder(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Fill the banks before training; the module is on its device by now."""
-        self.fill(trainer.datamodule)  # type: ignore[attr-defined]
+        self.fill()
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Fill the banks before testing, if no stage did."""
-        self.seconds_in_test = self.fill(trainer.datamodule)  # type: ignore[attr-defined]
+        self.seconds_in_test = self.fill()
 
     @torch.no_grad()  # not inference_mode: banks may feed a layer that trains
-    def fill(self, data: DataModule) -> float:
+    def fill(self) -> float:
         """Fill what is empty; return the seconds that building took just now."""
         if all(bank.is_filled for bank in self.banks):
             return 0.0
         with self.memo.making() as needed:
             if needed:
-                self._build(data)
+                self._build()
         if not all(bank.is_filled for bank in self.banks):
             self.read()
             for bank in self.banks:
@@ -82,8 +83,9 @@ class MemoryBankBuilder(Callback):
         """
         self.seconds = fill_banks(self.stage, self.memo.path)
 
-    def _build(self, data: DataModule) -> None:
+    def _build(self) -> None:
         start = time.perf_counter()
+        data = self.data
         scorer = self.stage.scorer
         loaders = {bank.domain: partial(data.loader, ROLES[bank.domain]) for bank in self.banks}
         scorer.inspect_training_images(data)

@@ -22,7 +22,7 @@ from fsad.engine.last_tests import LastTests
 from fsad.engine.leave_one_out import CacheSlot, set_threshold
 from fsad.engine.measure import Measured, banks_of, measure
 from fsad.engine.plan import Method, Plan
-from fsad.engine.scorer import Scorer
+from fsad.engine.scorer import Control, Scorer
 from fsad.engine.stage import BankStage, FitStage, Settings, Stage, file_of
 from fsad.engine.stage_checkpoint import StageCheckpoint
 from fsad.engine.stage_module import TestLoop
@@ -161,7 +161,7 @@ class CategoryRun:
         for stage in plan.stages:
             self._refuse_untrained(memos[stage.name])
             if isinstance(stage, BankStage):  # the next fit fills them, or else the test
-                builder = MemoryBankBuilder(stage, memos[stage.name])
+                builder = MemoryBankBuilder(stage, self.data, memos[stage.name])
                 continue
             artifact = self._fit(stage, builder, memos[stage.name])
             seconds[stage.name] = artifact.seconds
@@ -187,7 +187,11 @@ class CategoryRun:
         """
         steps: list[tuple[Path, Settings | None, list[str]]] = []
         for stage in plan.stages:
-            reads = stage.reads if isinstance(stage, FitStage) else ("source", "shots")
+            reads: tuple[str, ...] = ("source", "shots")
+            if isinstance(stage, FitStage):
+                reads = stage.reads
+                for role in reads:  # one that is not there has no content, whatever the data
+                    self._data_of(stage).task.role(role)
             path = file_of(stage, self.trained or self.folder)
             steps.append((path, stage.depends, self._content(self._data_of(stage), *reads)))
         for name, depends, roles in (
@@ -195,7 +199,10 @@ class CategoryRun:
             (SCORES, plan.scores_depend, ("test",)),
         ):
             path = self.folder / f"{name}.safetensors"
-            steps.append((path, depends, self._content(self.data, *roles)))
+            content = self._content(self.data, *roles)
+            if name == SCORES and isinstance(plan.scorer, Control) and content:
+                content = [self.data.test_content()]  # it scores what is known of the images
+            steps.append((path, depends, content))
         data = (
             self.data.image_size,
             self.data.batch_size,
@@ -348,7 +355,7 @@ class CategoryRun:
         """Build the banks all the same: a threshold, and predictions, need no test images."""
         if builder:
             scorer.to(self._device())
-            builder.fill(self.data)
+            builder.fill()
             scorer.cpu()
         return {}
 

@@ -89,6 +89,11 @@ def _why_not(plan: Plan, shots: int) -> str:
         return "the method cannot score a new image"
     if plan.held_out == HoldOut.NONE:
         return "the method trains on the shots and keeps no bank of them, so none can be held out"
+    bank = plan.bank_stage
+    if plan.held_out == HoldOut.REBANK and (bank is None or "target" not in bank.ratios):
+        return "the method keeps no bank of the shots, so none can be held out"
+    if not shots:
+        return "the protocol has no shots"
     if shots < 2:
         return "a single shot cannot be held out and compared with others; pass --threshold"
     return ""

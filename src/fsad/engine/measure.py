@@ -13,7 +13,7 @@ from fsad.nn.memory_bank import MemoryBank
 from fsad.results.record import CategoryResult, ScoreRow, peak_rss_mb
 from fsad.results.result import Metrics, as_json
 from fsad.runtime.progress import track
-from fsad.scores.combination import MapMaker
+from fsad.scores.combination import Combination, MapMaker
 from fsad.scores.parts import AGREED
 from fsad.scores.score_set import ScoreSet
 from fsad.scores.scored_images import MAIN, ScoredImages, set_of, source_share
@@ -130,16 +130,20 @@ def measure(
     maker = MapMaker(data.image_size, plan.sigma, plan.combination)
     keep = tests.max_bytes if key else -1
     scored = ScoredImages(maker, scores, exact, tests.get(key), keep)
-    doubts = Doubts(data.test_samples, data.image_size, profile)
+    doubts = Doubts(data.test_samples, data.image_size, profile, data.protocol.modality)
     truths = data.truth_dataloader()
     for truth in track(scored.truths(truths), "metrics", len(truths)):
         scored.update(truth, {name: each.at(truth.index) for name, each in scores.items()})
         doubts.update(truth)
     metrics = scored.compute()
     tests.keep(key, scored.part_results())
-    return Measured(
-        scored, metrics, source_share(scores, plan.combination.share("source")), doubts.lines()
-    )
+    return Measured(scored, metrics, _source_share(scores, plan.combination), doubts.lines())
+
+
+def _source_share(scores: ScoreSet, combination: Combination) -> float | None:
+    """Return the share of the source domain, where a mean has one."""
+    beta = combination.weights.get("source")
+    return None if beta is None else source_share(scores, beta)
 
 
 def banks_of(plan: Plan) -> list[MemoryBank]:

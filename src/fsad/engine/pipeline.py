@@ -4,7 +4,7 @@ import csv
 import gc
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,8 @@ def run(job: Job) -> Path:
         RunError: Some of several categories failed; the message names them.
     """
     names = job.data.categories
+    if any(job.output.glob("*.safetensors")):  # of stages of the run, maybe by other code
+        job = replace(job, around=replace(job.around, store=None))
     done: dict[str, CategoryResult] = {}
     failed: dict[str, str] = {}
     for name in names:

@@ -7,11 +7,16 @@ from enum import Enum
 
 from fsad.engine.scorer import Scorer
 from fsad.engine.stage import BankStage, FitStage, Settings, Stage
+from fsad.errors import ConfigError
 from fsad.nn.extractor import PatchExtractor
 from fsad.scores.combination import Combination
 
 ALONE = Combination()
 """Of one part, which is the whole score."""
+
+
+TAKEN = ("patch_scores", "embeddings", "test", "metrics")
+"""Names that files and seconds of a category have without a stage."""
 
 
 class HoldOut(Enum):
@@ -38,6 +43,10 @@ class Plan:
         held_out: How a shot is scored for the threshold.
         scores_depend: As ``depends`` of a stage, for the patch scores; combination and sigma
             come after them.
+
+    Raises:
+        ConfigError: Two stages have one name, or one that is taken; or a stage that is trained once
+            per run follows one of each category.
     """
 
     stages: Sequence[Stage]
@@ -46,6 +55,20 @@ class Plan:
     sigma: float = 4.0
     held_out: HoldOut = HoldOut.REBANK
     scores_depend: Settings | None = None
+
+    def __post_init__(self) -> None:
+        names = [stage.name for stage in self.stages]
+        if len({*names, *TAKEN}) < len(names) + len(TAKEN):
+            raise ConfigError(
+                f"stages: expected different names, none of {', '.join(TAKEN)}, got "
+                f"{', '.join(names)}"
+            )
+        of_run = [isinstance(stage, FitStage) and stage.scope == "run" for stage in self.stages]
+        if of_run != sorted(of_run, reverse=True):
+            raise ConfigError(
+                "stages: expected those that are trained once per run first, got one after a "
+                "stage of each category, which it would take from the first"
+            )
 
     @property
     def fits(self) -> list[FitStage]:

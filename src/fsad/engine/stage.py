@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from torch import nn
 
 from fsad.engine.scorer import BankScorer
+from fsad.errors import ConfigError
 from fsad.nn.memory_bank import MemoryBank
 
 if TYPE_CHECKING:  # a finished run scores without Lightning
@@ -49,6 +50,12 @@ class FitStage:
     depends: Settings | None = None
     scope: Literal["category", "run"] = "category"
     has_samples: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.reads, str):
+            raise ConfigError(
+                f"reads: expected several roles, got '{self.reads}'. Say ('{self.reads}',)."
+            )
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,7 @@ def load_trained(
         are, but their packages are imported: read back runs of people you trust.
     """
     config = stored_config(str(run), "run")
-    _refuse_photographs(config)
+    refuse_photographs(OmegaConf.select(config, "protocol.modality", default="depth"))
     name = choose_category(run, category)
     if not (run / "result.json").exists():
         raise MissingDataError(
@@ -188,13 +188,15 @@ def refuse_control(method: str, scorer: Scorer) -> None:
         )
 
 
-def _refuse_photographs(config: DictConfig) -> None:
-    """Refuse a run that was tested on anything but depth: nothing here reads it.
+def refuse_photographs(modality: str) -> None:
+    """Refuse a run that is tested on anything but depth: nothing here reads it.
+
+    Args:
+        modality: What it is tested on.
 
     Raises:
-        RunError: It was.
+        RunError: It is not depth.
     """
-    modality = OmegaConf.select(config, "protocol.modality", default="depth")
     if modality != "depth":
         raise RunError(
             f"run: expected one that scores depth images, got one that scores {modality}. "

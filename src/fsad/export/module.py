@@ -45,7 +45,11 @@ class ScoringGraph(nn.Module):
             raise RunError("it scores whole images and has no map")
         combine = self.maker.combination.combine
         score = combine({name: each.images for name, each in scores.items()})
-        return {SCORE: score, MAP: self.maker.maps(combine(patches)), **alone}
+        if self.maker.combination.kind == "max":  # of maps, not of what they are made of
+            maps = combine({name: self.maker.maps(each) for name, each in patches.items()})
+        else:
+            maps = self.maker.maps(combine(patches))
+        return {SCORE: score, MAP: maps, **alone}
 
 
 def refuse_half(precision: str) -> None:

@@ -19,7 +19,7 @@ from fsad.engine.category_run import RunContext
 from fsad.engine.last_tests import LastTests
 from fsad.engine.pipeline import Job, run
 from fsad.engine.stored import blaming
-from fsad.engine.trained import refuse_control
+from fsad.engine.trained import refuse_control, refuse_photographs
 from fsad.errors import (
     ConfigError,
     FsadError,
@@ -145,6 +145,7 @@ def refuse_unexportable(precision: str, job: Job) -> None:
     try:
         refuse_half(precision)
         refuse_unsteady(name, job.extractor.name)
+        refuse_photographs(job.data.protocol.modality)
         refuse_control(name, job.method.plan(job.extractor).scorer)
     except FsadError as error:
         raise ConfigError(

@@ -57,6 +57,7 @@ class Combination:
 
         Raises:
             ShapeError: The shapes differ.
+            ConfigError: A part of a mean has no weight.
         """
         if len(parts) == 1:
             return next(iter(parts.values()))
@@ -68,6 +69,11 @@ class Combination:
             return reduce(torch.maximum, parts.values())
         if self.kind == "sum":
             return _sum(parts.values())
+        if missing := parts.keys() - self.weights.keys():
+            raise ConfigError(
+                f"combination: expected a weight for each of {', '.join(parts)}, got none for "
+                f"{', '.join(sorted(missing))}. Give weights, or take the maximum or the sum."
+            )
         return _sum(self.weights[name] * part for name, part in parts.items())
 
     def share(self, name: str) -> float:

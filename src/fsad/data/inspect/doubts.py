@@ -16,10 +16,13 @@ class Doubts:
         samples: The test images, in the order of :attr:`~fsad.data.batch.Truth.index`.
         size: Height and width of the images that are scored, in pixels.
         profile: What the shots look like.
+        modality: In which they are scored; what is odd about depth says nothing of other images.
     """
 
-    def __init__(self, samples: Sequence[Sample], size: int, profile: InputProfile) -> None:
-        self.samples, self.size, self.profile = samples, size, profile
+    def __init__(
+        self, samples: Sequence[Sample], size: int, profile: InputProfile, modality: str = "depth"
+    ) -> None:
+        self.samples, self.size, self.profile, self.modality = samples, size, profile, modality
         self.misleading: list[int] = []
         self.unlike: list[int] = []
         self.tiny: list[int] = []
@@ -27,15 +30,19 @@ class Doubts:
 
     def update(self, truth: Truth) -> None:
         """Look at a batch."""
+        if self.modality == "depth":
+            self._look_at_depth(truth)
+        self.tiny += truth.index[truth.tiny].tolist()
+        covered = truth.mask.flatten(1).float().mean(dim=1) > MOST
+        self.covered += truth.index[covered].tolist()
+
+    def _look_at_depth(self, truth: Truth) -> None:
         self.misleading += truth.index[truth.misleading].tolist()
         for index, (aspect, extent) in zip(
             truth.index.tolist(), truth.extent.tolist(), strict=True
         ):
             seen = InputProfile(aspect, None if math.isnan(extent) else extent)
             self.unlike += [index] if self.profile.differs(seen) else []
-        self.tiny += truth.index[truth.tiny].tolist()
-        covered = truth.mask.flatten(1).float().mean(dim=1) > MOST
-        self.covered += truth.index[covered].tolist()
 
     def lines(self) -> list[str]:
         """Say what was found, one sentence each."""
