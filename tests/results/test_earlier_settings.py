@@ -71,7 +71,7 @@ def test_a_method_without_source_images_may_be_compared_with_one_that_has_them()
 
 
 def test_where_there_are_no_shots_none_are_shown():
-    open_set = {"_target_": "fsad.data.protocols.open_set.OpenSet", "anomalies": 10}
+    open_set = {"_target_": "fsad.data.protocols.open_set.OpenSet", "n_anomalies": 10}
     found = settings(open_set)
     assert found["shots"] is None
     assert (found["protocol"], found["protocol.n_anomalies"]) == ("open_set", 10)

@@ -117,7 +117,8 @@ def test_a_method_of_one_domain_is_tested_again_without_training(run, runs, tmp_
 
 
 def test_a_setting_that_the_tested_runs_method_lacks_is_refused(run, runs, tmp_path):
-    with pytest.raises(ConfigError, match=r"ckpt: expected a setting .*method.beta=0.3.* of Padim"):
+    message = r"ckpt: expected one of method.window, method.shrinkage.*, got method.beta=0.3"
+    with pytest.raises(ConfigError, match=message):
         run(tmp_path, f"ckpt={runs['padim']}", "method.beta=0.3")
 
 
