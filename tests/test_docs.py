@@ -1,6 +1,7 @@
 """The documentation builds without network, and what is written from the source is whole."""
 
 import ast
+import pkgutil
 import re
 import subprocess
 import sys
@@ -233,3 +234,9 @@ def test_a_link_to_the_repository_leads_to_its_page_or_becomes_text():
     assert relink("[m](docs/methods.md)", "CONTRIBUTING.md", "contributing.md") == "[m](methods.md)"
     with pytest.raises(ValueError, match=r"docs/a\.md: expected a file at '\.\./gone', got none"):
         relink("[g](../gone)", "docs/a.md", "a.md")
+
+
+def test_every_name_of_the_api_page_is_there():
+    page = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+    for name in re.findall(r"(?m)^::: (\S+)$", page):
+        assert pkgutil.resolve_name(name) is not None
