@@ -231,8 +231,7 @@ class CategoryRun:
 
     def _data_of(self, stage: Stage) -> DataModule:
         """Return the images that a stage is of: the category's, or those of all the run's."""
-        of_run = isinstance(stage, FitStage) and stage.scope == "run"
-        return self.run_data if of_run else self.data
+        return self.run_data if stage.scope == "run" else self.data
 
     def _refuse_untrained(self, memo: Memo) -> None:
         """Refuse to test again what another run has not finished."""

@@ -63,7 +63,7 @@ class Plan:
                 f"stages: expected different names, none of {', '.join(TAKEN)}, got "
                 f"{', '.join(names)}"
             )
-        of_run = [isinstance(stage, FitStage) and stage.scope == "run" for stage in self.stages]
+        of_run = [stage.scope == "run" for stage in self.stages]
         if of_run != sorted(of_run, reverse=True):
             raise ConfigError(
                 "stages: expected those that are trained once per run first, got one after a "

@@ -76,6 +76,7 @@ class BankStage:
     """
 
     name: ClassVar[Literal["banks"]] = "banks"
+    scope: ClassVar[Literal["category"]] = "category"
 
     scorer: BankScorer
     ratios: Mapping[str, float]
@@ -99,5 +100,4 @@ def file_of(stage: Stage, folder: Path, suffix: str = ".safetensors") -> Path:
         folder: The category's folder, ``<run>/categories/<name>``.
         suffix: Of the file.
     """
-    of_run = isinstance(stage, FitStage) and stage.scope == "run"
-    return (folder.parents[1] if of_run else folder) / f"{stage.name}{suffix}"
+    return (folder.parents[1] if stage.scope == "run" else folder) / f"{stage.name}{suffix}"

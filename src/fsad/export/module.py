@@ -46,7 +46,7 @@ class ScoringGraph(nn.Module):
         combine = self.maker.combination.combine
         score = combine({name: each.images for name, each in scores.items()})
         if self.maker.combination.kind == "max":  # of maps, not of what they are made of
-            maps = combine({name: self.maker.maps(each) for name, each in patches.items()})
+            maps = combine(self.maker.part_maps(scores))
         else:
             maps = self.maker.maps(combine(patches))
         return {SCORE: score, MAP: maps, **alone}
