@@ -174,36 +174,40 @@ def test_a_unit_that_was_named_is_believed_and_heights_have_none():
     assert foreign_unit(np.float32([-30.0, 31.0]), DepthRules()) is None
 
 
+def profile(array, rules):
+    return InputProfile.of([array], rules)
+
+
 PROFILE = InputProfile.of([scene(seed) for seed in range(3)], DepthRules())
 
 
 def test_an_image_like_the_training_images_is_told_nothing():
-    assert PROFILE.compare(scene(7), DepthRules(), "a") == []
+    assert PROFILE.compare(profile(scene(7), DepthRules()), "a") == []
     assert InputProfile.from_json(PROFILE.to_json()) == PROFILE
     assert InputProfile.from_json(None) is None
 
 
 def test_an_image_of_another_aspect_is_told_so():
-    (note,) = PROFILE.compare(scene()[:72], DepthRules(), "a.tiff")
+    (note,) = PROFILE.compare(profile(scene()[:72], DepthRules()), "a.tiff")
     assert note.startswith("a.tiff: expected width : height 1 : 1 as in training, got 1.33 : 1")
 
 
 def test_a_scene_of_another_size_is_told_so_and_one_that_cannot_be_the_same_is_refused():
-    (note,) = PROFILE.compare(scene() * np.float32(3), DepthRules(), "a.tiff")
+    (note,) = PROFILE.compare(profile(scene() * np.float32(3), DepthRules()), "a.tiff")
     assert "a.tiff: expected points that reach about 0.479" in note
     assert "probably another part, or another viewpoint" in note
     with pytest.raises(DataError, match=r"a\.tiff: .* about 0\.479 .*it cannot be the same part"):
-        PROFILE.compare(scene(unit=40), DepthRules(), "a.tiff")
+        PROFILE.compare(profile(scene(unit=40), DepthRules()), "a.tiff")
     for unit, named, option in ((1000, "millimetres", "mm"), (0.001, "metres", "m")):
         message = rf"a\.tiff: .* about 0\.479 .*: probably {named}, .*Say --unit {option}$"
         with pytest.raises(DataError, match=message):
-            PROFILE.compare(scene(unit=unit), DepthRules(), "a.tiff", unit_matters=True)
-        (note,) = PROFILE.compare(scene(unit=unit), DepthRules(), "a.tiff")
+            PROFILE.compare(profile(scene(unit=unit), DepthRules()), "a.tiff", unit_matters=True)
+        (note,) = PROFILE.compare(profile(scene(unit=unit), DepthRules()), "a.tiff")
         assert "probably another unit of length; scores are not affected" in note
-    assert PROFILE.compare(scene(unit=1000), DepthRules(unit="mm"), "a.tiff") == []
+    assert PROFILE.compare(profile(scene(unit=1000), DepthRules(unit="mm")), "a.tiff") == []
 
 
 def test_depth_alone_has_no_size():
     depth = scene()[..., 2]
-    assert PROFILE.compare(1000 * depth, DepthRules(), "a") == []
+    assert PROFILE.compare(profile(1000 * depth, DepthRules()), "a") == []
     assert InputProfile.of([depth], DepthRules()).extent is None

@@ -7,9 +7,10 @@ from pair_folders import save_png, save_xyz, write_mvtec3d
 from PIL import Image
 
 from fsad.data.depth import nearest_resize
+from fsad.data.images import rgb_pixels
 from fsad.data.mvtec3d import MVTec3D
 from fsad.data.part import part_mask
-from fsad.data.transforms import load_tensors, rgb_image
+from fsad.data.transforms import load_tensors
 from fsad.errors import DataError
 
 SHAPE = (100, 140)
@@ -60,7 +61,7 @@ def test_shapes_types_and_ranges_are_as_promised(square):
 def test_rgb_is_resized_as_pillow_does_and_scaled_to_one():
     rgb = np.random.default_rng(0).integers(0, 256, (*SHAPE, 3), dtype=np.uint8)
     theirs = np.asarray(Image.fromarray(rgb).resize((64, 64), Image.Resampling.BICUBIC))
-    np.testing.assert_allclose(rgb_image(rgb, 64).permute(1, 2, 0), theirs / 255, atol=1e-7)
+    np.testing.assert_allclose(rgb_pixels(rgb, 64).transpose(1, 2, 0), theirs / 255, atol=1e-7)
 
 
 def test_a_depth_map_that_loses_every_valid_pixel_is_named_with_the_remedy(square):

@@ -4,6 +4,7 @@ import pytest
 from exported_runs import LIMITS, SETTINGS, SHALLOW
 from small_runs import cache, run
 
+from fsad.data.input import input_spec
 from fsad.engine.trained import load_trained
 from fsad.export.about import about
 from fsad.export.module import traced
@@ -38,7 +39,8 @@ def onnx_of(run_of, tmp_path_factory):
         if name not in made:
             trained = load_trained(run_of(name))
             path = tmp_path_factory.mktemp("onnx") / "model.onnx"
-            write_onnx(traced(trained), about(trained, LIMITS), path)
+            record = about(trained, LIMITS, input_spec(trained.modality, trained.image_size))
+            write_onnx(traced(trained), record, path)
             made[name] = trained, path
         return made[name]
 

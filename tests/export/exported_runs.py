@@ -15,6 +15,11 @@ SETTINGS = {
     "raw banks": ("method=hypertrans", *HYPERTRANS, "method.rectify_banks=false"),
     "patchcore": ("method.reweight=3",),
     "source_bank": (),
+    "patchcore of photographs": (
+        "method=patchcore",
+        "protocol=few_shot",
+        "protocol.modality=rgb",
+    ),
     "padim": (),
     "anomalydino": ("method.rotations=2",),
     "masked": ("method=anomalydino", "method.rotations=2", "method.threshold=0.1"),

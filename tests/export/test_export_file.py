@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 import fsad
 import fsad.export.onnx
 from fsad.cli import app
+from fsad.data.input import DepthInput
 from fsad.engine.trained import load_trained
 from fsad.errors import ConfigError, DataError, MissingDataError, PackageError, RunError
 from fsad.export.about import UNKNOWN, about, licence_of
@@ -29,6 +30,7 @@ from fsad.predict.onnx import OnnxScorer, load_onnx
 from fsad.predict.scorer import Limits
 from fsad.scores.threshold import Threshold
 
+SEEN = DepthInput(64)
 WITHOUT_TRAINING = """
 import sys
 
@@ -95,19 +97,17 @@ def test_python_reads_a_file_without_torch_and_refuses_what_only_a_folder_has(on
 def test_the_file_says_what_it_is(onnx_of):
     trained, path = onnx_of("hypertrans")
     said = OnnxScorer(path).metadata
-    assert said == about(trained, LIMITS)
+    assert said == about(trained, LIMITS, SEEN)
     assert (said.method, said.category, said.image_size) == ("hypertrans", "tile", 64)
     assert said.backbone["sha256"] == trained.extractor.sha256
     assert (said.threshold, said.map_threshold, said.false_alarm_rate) == (3.5, 2.5, 0.25)
     model = fsad.load(path)
-    assert (model.limits, model.category, model.part_above) == (LIMITS, "tile", None)
+    assert (model.limits, model.category, model.input.part_above) == (LIMITS, "tile", None)
 
 
 def test_the_file_says_whether_0_in_a_png_is_a_hole_and_of_an_earlier_one_it_is(onnx_of):
     trained = onnx_of("hypertrans")[0]
-    config = trained.config.copy()
-    config.data.reader._target_ = "fsad.data.eyecandies.Eyecandies"
-    said = about(replace(trained, config=config), LIMITS)
+    said = about(trained, LIMITS, DepthInput(64, png_holes=False))
     assert not said.png_holes
     assert Metadata.from_json(said.to_json(), "model.onnx") == said
     earlier = json.loads(said.to_json())
@@ -186,14 +186,14 @@ def test_what_onnx_cannot_do_is_refused_by_the_methods_name_and_the_old_file_sta
     path.write_bytes(b"whole")
     trained = load_trained(run_of("masked"))
     with pytest.raises(RunError, match=r"ONNX has the operators of, got anomalydino.*--format pt2"):
-        write_onnx(traced(trained), about(trained, Limits()), path)
+        write_onnx(traced(trained), about(trained, Limits(), SEEN), path)
     assert path.read_bytes() == b"whole"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_features_that_magnify_rounding_are_refused(run_of, tmp_path):
     trained = load_trained(run_of("raw"))
-    said = about(trained, Limits())
+    said = about(trained, Limits(), SEEN)
     sift = replace(said, method="sift", backbone=said.backbone | {"name": "sift"})
     with pytest.raises(RunError, match=r"scores alike in another program, got sift.*--format pt2"):
         write_onnx(traced(trained), sift, tmp_path / "model.onnx")
@@ -223,7 +223,7 @@ def test_more_than_one_file_holds_is_refused(run_of, monkeypatch, tmp_path):
     monkeypatch.setattr(fsad.export.onnx, "LARGEST", 100)
     trained = load_trained(run_of("raw"))
     with pytest.raises(ConfigError, match=r"expected at most 2 GB.*--format pt2"):
-        write_onnx(traced(trained), about(trained, Limits()), tmp_path / "model.onnx")
+        write_onnx(traced(trained), about(trained, Limits(), SEEN), tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
 
 

@@ -16,8 +16,7 @@ from fsad.predict.onnx import OnnxScorer, load_onnx
 
 @pytest.fixture
 def images():
-    values = np.linspace(0.4, 0.9, 64, dtype=np.float32).reshape(1, 1, 8, 8)
-    return values.repeat(3, axis=1)
+    return np.linspace(0.4, 0.9, 64, dtype=np.float32).reshape(1, 1, 8, 8)
 
 
 def test_a_nan_in_the_map_is_found_by_onnxruntime_though_the_score_has_lost_it(tmp_path, images):
@@ -109,10 +108,9 @@ def test_a_record_of_another_image_size_than_the_models_is_refused(tmp_path):
         load_onnx(path)
 
 
-def test_colours_are_refused_since_the_file_looks_at_one_channel(tmp_path):
+def test_colours_are_refused_by_a_file_that_looks_at_depth(tmp_path):
     scorer = OnnxScorer(plain(tmp_path / "model.onnx"))
-    grey = np.repeat(np.random.default_rng(0).random((2, 1, 8, 8), np.float32), 3, axis=1)
-    assert scorer.score(grey).score.shape == (2,)
-    grey[1, 2, 3, 4] += 0.1
-    with pytest.raises(ShapeError, match=r"images: expected three equal channels, .* got colours"):
-        scorer.score(grey)
+    depth = np.random.default_rng(0).random((2, 1, 8, 8), np.float32)
+    assert scorer.score(depth).score.shape == (2,)
+    with pytest.raises(ShapeError, match=r"images: expected 1 channels, .* depth looks at, got 3"):
+        scorer.score(np.repeat(depth, 3, axis=1))

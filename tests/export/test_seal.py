@@ -12,6 +12,7 @@ from model_files import plain
 from typer.testing import CliRunner
 
 from fsad.cli import app
+from fsad.data.input import DepthInput
 from fsad.engine.trained import load_trained
 from fsad.errors import DataError
 from fsad.export.about import about
@@ -67,7 +68,7 @@ def test_a_file_of_an_earlier_version_is_used_and_said_once_to_have_no_digest(
     del model.metadata_props[:]
     model.metadata_props.extend(kept)
     onnx.save(model, tmp_path / "earlier.onnx")
-    image = torch.rand(1, 1, 64, 64).expand(1, 3, 64, 64).numpy()
+    image = torch.rand(1, 1, 64, 64).numpy()
     with caplog.at_level(logging.WARNING):
         expected = OnnxScorer(whole).score(image)
         assert not caplog.records
@@ -89,12 +90,12 @@ def test_an_empty_file_is_no_model(tmp_path):
 def pt2(run_of, tmp_path_factory):
     trained = load_trained(run_of("raw banks"))
     path = tmp_path_factory.mktemp("pt2") / "model.pt2"
-    write_pt2(traced(trained), about(trained, LIMITS), path)
+    write_pt2(traced(trained), about(trained, LIMITS, DepthInput(64)), path)
     return path
 
 
 def test_a_pt2_file_says_what_it_is_without_being_loaded(pt2, run_of):
-    assert check_pt2(pt2) == about(load_trained(run_of("raw banks")), LIMITS)
+    assert check_pt2(pt2) == about(load_trained(run_of("raw banks")), LIMITS, DepthInput(64))
     extra = {KEY: "", SEAL: ""}
     torch.export.load(pt2, extra_files=extra)
     assert len(extra[SEAL]) == 64

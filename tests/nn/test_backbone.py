@@ -117,6 +117,19 @@ def test_normalisation_off_for_depth_means_that_pixels_enter_as_they_are(build):
     assert not torch.equal(raw(pixels, "target"), on(pixels, "target"))
 
 
+@both
+def test_normalisation_goes_by_what_the_images_show_and_not_by_their_domain(build, tmp_path):
+    extractor, on = build(normalize_depth=False), build()
+    pixels = images()
+    normalised = (pixels - on.mean) / on.std
+    extractor.modalities = {"source": "depth", "target": "rgb"}
+    assert torch.equal(extractor(pixels, "target"), on(pixels, "target"))
+    assert torch.equal(extractor(normalised, "source"), on(pixels, "source"))
+    extractor.store = TensorStore(tmp_path, 10**6)
+    cache = FeatureCache(extractor)
+    assert cache.keys(pixels, "source") != cache.keys(pixels, "target")
+
+
 def test_normalisation_uses_the_constants_of_imagenet_and_stays_out_of_the_state_dict():
     extractor = cnn()
     torch.testing.assert_close(extractor.mean.flatten(), torch.tensor([0.485, 0.456, 0.406]))

@@ -8,9 +8,11 @@ import tifffile
 from PIL import Image
 
 from fsad.data.depth_rules import DepthRules
+from fsad.data.input import DepthInput
 from fsad.errors import DataError, MissingDataError
-from fsad.predict.images import find_images, read_array
+from fsad.predict.images import find_images
 
+DEPTH = DepthInput(8)
 Z = np.random.default_rng(0).uniform(0.4, 0.9, (9, 11)).astype(np.float32)
 
 
@@ -19,15 +21,15 @@ def test_a_folders_own_images_come_sorted_and_each_once(tmp_path):
         (tmp_path / name).touch()
     (tmp_path / "below").mkdir()
     (tmp_path / "below" / "c.png").touch()
-    found = find_images([tmp_path / "b.npy", tmp_path])
+    found = find_images([tmp_path / "b.npy", tmp_path], DEPTH)
     assert [path.name for path in found] == ["b.npy", "a.TIFF"]
 
 
 def test_no_image_at_all_and_a_path_that_is_not_there_are_errors(tmp_path):
     with pytest.raises(MissingDataError, match=r"expected xyz \.tiff.*got none.*name them"):
-        find_images([tmp_path])
+        find_images([tmp_path], DEPTH)
     with pytest.raises(MissingDataError, match="gone: expected an image or a folder of images"):
-        find_images([tmp_path / "gone"])
+        find_images([tmp_path / "gone"], DEPTH)
 
 
 def test_the_same_depth_comes_from_points_and_from_either_array(tmp_path):
@@ -35,15 +37,17 @@ def test_the_same_depth_comes_from_points_and_from_either_array(tmp_path):
     tifffile.imwrite(tmp_path / "a.tiff", points, photometric="rgb")
     np.save(tmp_path / "b.npy", Z)
     np.save(tmp_path / "c.npy", points)
-    for path in find_images([tmp_path]):
-        np.testing.assert_array_equal(DepthRules().depth(read_array(path), "x"), Z)
+    for path in find_images([tmp_path], DEPTH):
+        np.testing.assert_array_equal(DepthRules().depth(DEPTH.read(path), "x"), Z)
 
 
 def test_a_16_bit_png_has_holes_at_0_unless_0_is_its_nearest_depth(tmp_path):
     values = np.arange(99, dtype=np.uint16).reshape(9, 11) * 600
     Image.fromarray(values).save(tmp_path / "a.png")
-    np.testing.assert_array_equal(read_array(tmp_path / "a.png"), values)
-    np.testing.assert_array_equal(read_array(tmp_path / "a.png", False), values + np.float32(1))
+    np.testing.assert_array_equal(DEPTH.read(tmp_path / "a.png"), values)
+    np.testing.assert_array_equal(
+        DepthInput(8, png_holes=False).read(tmp_path / "a.png"), values + np.float32(1)
+    )
 
 
 class Bomb:
@@ -58,8 +62,8 @@ def test_a_pickle_that_calls_itself_npy_is_not_executed(tmp_path):
     path, proof = tmp_path / "a.npy", tmp_path / "executed"
     path.write_bytes(pickle.dumps(Bomb(proof)))
     with pytest.raises(DataError, match=r"a \.npy file of numbers"):
-        read_array(path)
+        DEPTH.read(path)
     np.save(path, np.array([Bomb(proof)], dtype=object), allow_pickle=True)
     with pytest.raises(DataError, match=r"a \.npy file of numbers"):
-        read_array(path)
+        DEPTH.read(path)
     assert not proof.exists()

@@ -16,7 +16,9 @@ from typer.testing import CliRunner
 
 import fsad
 from fsad.cli import app
+from fsad.data.depth_file import SUFFIXES
 from fsad.data.eyecandies import Eyecandies
+from fsad.data.input import DepthInput
 from fsad.data.sample import Sample
 from fsad.errors import (
     ConfigError,
@@ -44,12 +46,12 @@ class Brightest:
 
     def score(self, images):
         maps = images[:, 0]
-        return Scored(maps.max(axis=(1, 2)), None, maps.max(axis=(1, 2)), maps)
+        return Scored(maps.max(axis=(1, 2)), {"target": maps.max(axis=(1, 2))}, maps)
 
 
 @pytest.fixture
 def predictor():
-    return Predictor(Brightest(), Limits(0.5, 0.8, 1 / 3, "as told"))
+    return Predictor(Brightest(), Limits(0.5, 0.8, 1 / 3, "as told"), DepthInput(SIZE))
 
 
 class Without:
@@ -62,7 +64,8 @@ class Without:
 
     def score(self, images):
         scored = Brightest().score(images.copy())
-        getattr(scored, self.name).flat[-1] = self.value
+        values = {"score": scored.score, "maps": scored.maps, **scored.parts}
+        values[self.name].flat[-1] = self.value
         return scored.checked()
 
 
@@ -71,7 +74,7 @@ class Without:
     ("name", "said"), [("score", "score"), ("target", "score_target"), ("maps", "map")]
 )
 def test_no_image_is_good_by_a_score_or_a_map_that_is_no_number(z, name, said, value):
-    predictor = Predictor(Without(name, value), Limits(0.5))
+    predictor = Predictor(Without(name, value), Limits(0.5), DepthInput(SIZE))
     with pytest.raises(NonFiniteError, match=rf"^{said}: expected a finite number, got NaN or inf"):
         predictor.predict(z)
 
@@ -111,11 +114,11 @@ def rows_in(folder):
 
 
 def test_a_score_above_the_threshold_is_defective_and_one_at_it_is_not(z):
-    above = Predictor(Brightest(), Limits(0.5)).predict(z)
+    above = Predictor(Brightest(), Limits(0.5), DepthInput(SIZE)).predict(z)
     assert (above.decision, above.threshold) == ("defective", 0.5)
-    at = Predictor(Brightest(), Limits(above.score)).predict(z)
+    at = Predictor(Brightest(), Limits(above.score), DepthInput(SIZE)).predict(z)
     assert at.decision == "good"
-    assert Predictor(Brightest(), Limits()).predict(z).decision is None
+    assert Predictor(Brightest(), Limits(), DepthInput(SIZE)).predict(z).decision is None
 
 
 def test_the_map_has_the_inputs_size_and_no_value_that_was_not_measured(predictor, z):
@@ -125,7 +128,7 @@ def test_the_map_has_the_inputs_size_and_no_value_that_was_not_measured(predicto
     assert found.map.min() >= found.seen.min() - 1e-6
     assert found.map.max() <= found.seen.max() + 1e-6
     square = predictor.predict(z[:SIZE, :SIZE])
-    np.testing.assert_array_equal(square.map, square.seen)
+    np.testing.assert_array_equal(square.map, square.seen[0])
 
 
 def test_a_file_says_what_its_array_says_and_the_unit_is_any(predictor, z, tmp_path):
@@ -142,8 +145,8 @@ def test_a_model_of_prepared_images_prepares_points_and_refuses_depth_alone(z):
     ground = np.ones((60, 60), np.float32)
     ground[20:40, 20:40] = 0.9
     xyz = np.stack([(x - 30) / 60 * ground, (y - 30) / 60 * ground, ground], axis=-1)
-    predictor = Predictor(Brightest(), Limits(), part_above=0.05)
-    seen = predictor.predict(xyz).seen
+    predictor = Predictor(Brightest(), Limits(), DepthInput(SIZE, part_above=0.05))
+    (seen,) = predictor.predict(xyz).seen
     assert (seen[0] == 0).all()  # the ground is gone
     assert seen[SIZE // 2, SIZE // 2] > 0
     with pytest.raises(DataError, match=r"image: expected points \(H, W, 3\), got depth alone"):
@@ -215,7 +218,7 @@ def test_pictures_stay_in_the_output_folder_however_a_path_is_spelt(
 
 
 def test_maps_gone_on_with_keep_their_scale(z, folder, tmp_path):
-    predictor = Predictor(Brightest(), Limits(None, None, None, "no threshold"))
+    predictor = Predictor(Brightest(), Limits(None, None, None, "no threshold"), DepthInput(SIZE))
     files = sorted(folder.iterdir())
     predict_files(predictor, files[:1], Outputs(tmp_path / "out", folder), print)
     scale = (tmp_path / "out" / "map_scale.json").read_text()
@@ -262,7 +265,7 @@ def test_a_watched_folders_images_come_once_and_only_when_they_stopped_growing(t
     writer = threading.Thread(target=grow)
     writer.start()
     try:
-        images = arriving(tmp_path, {}, pause=0.05)
+        images = arriving(tmp_path, {}, SUFFIXES, pause=0.05)
         assert next(images).name == "whole.npy"
     finally:
         stop.set()
@@ -276,12 +279,12 @@ def test_a_watched_folders_images_come_once_and_only_when_they_stopped_growing(t
 
 def test_a_watch_goes_on_where_it_was_and_needs_a_folder(tmp_path, folder):
     done = {str(folder / "0.npy"): time_of(state_of(folder / "0.npy"))}
-    images = arriving(folder, done, pause=0.001)
+    images = arriving(folder, done, SUFFIXES, pause=0.001)
     assert [next(images).name for _ in range(2)] == ["1.npy", "2.npy"]
     with pytest.raises(MissingDataError, match="--watch: expected a folder, got"):
-        next(arriving(tmp_path / "gone", {}))
+        next(arriving(tmp_path / "gone", {}, SUFFIXES))
     with pytest.raises(MissingDataError, match="--watch: expected a folder, got"):
-        next(arriving(folder / "0.npy", {}))
+        next(arriving(folder / "0.npy", {}, SUFFIXES))
 
 
 def test_nothing_predicted_has_no_latency():
@@ -347,8 +350,9 @@ def test_without_images_or_a_run_it_is_one_line(finished, cli, folder, tmp_path)
 def test_watching_stops_with_ctrl_c_and_keeps_what_was_written(
     finished, cli, folder, tmp_path, monkeypatch
 ):
-    def three(folder, done):
+    def three(folder, done, suffixes):
         yield from (path for path in sorted(folder.iterdir()) if str(path) not in done)
+        assert ".npy" in suffixes
         raise KeyboardInterrupt
 
     monkeypatch.setattr("fsad.predict.watch.arriving", three)
@@ -390,14 +394,14 @@ def test_a_run_of_eyecandies_reads_a_png_as_its_training_images_were_read(finish
 
 
 def test_a_run_remembers_how_its_images_were_prepared(finished, tmp_path):
-    assert fsad.load(finished).part_above is None
+    assert fsad.load(finished).input.part_above is None
     copy = shutil.copytree(finished, tmp_path / "run")
     path = copy / "categories" / "tile" / "category.json"
     record = json.loads(path.read_text())
     assert record["prepared"] == {}
     del record["digest"]  # as an earlier version wrote it
     path.write_text(json.dumps(record | {"prepared": {"threshold": 0.004}}))
-    assert fsad.load(copy, "tile").part_above == 0.004
+    assert fsad.load(copy, "tile").input.part_above == 0.004
     for wrong in ({"prepared": {"threshold": "4 mm"}}, {"prepared": {"by": 1}}, {"sigma": "wide"}):
         path.write_text(json.dumps(record | wrong))
         with pytest.raises(

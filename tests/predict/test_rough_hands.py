@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 
 import fsad.predict.outputs as outputs_module
 from fsad.cli import app
+from fsad.data.depth_file import SUFFIXES
+from fsad.data.input import DepthInput
 from fsad.errors import DataError, OutputError
 from fsad.predict.images import state_of, time_of
 from fsad.predict.loop import Summary, predict_files
@@ -33,12 +35,12 @@ class Brightest:
 
     def score(self, images):
         maps = images[:, 0]
-        return Scored(maps.mean(axis=(1, 2)), None, None, maps)
+        return Scored(maps.mean(axis=(1, 2)), {}, maps)
 
 
 @pytest.fixture
 def predictor():
-    return Predictor(Brightest(), Limits(0.5, 0.8, 1 / 3, "as told"))
+    return Predictor(Brightest(), Limits(0.5, 0.8, 1 / 3, "as told"), DepthInput(16))
 
 
 @pytest.fixture
@@ -206,7 +208,7 @@ def test_a_disk_that_fills_up_within_a_row_leaves_whole_rows(
 def watch(predictor, folder, out, count):
     """Predict on the next images that a started watch finds, and stop it."""
     outputs = Outputs(out, folder, pictures=False, go_on=True)
-    images = islice(arriving(folder, outputs.done, pause=0.005), count)
+    images = islice(arriving(folder, outputs.done, SUFFIXES, pause=0.005), count)
     return predict_files(predictor, images, outputs, print, Summary(), comes_again=True)
 
 
@@ -220,7 +222,7 @@ def test_an_overwritten_image_is_scored_again_with_its_time(predictor, tmp_path)
     folder.mkdir()
     latest = folder / "latest.npy"
     outputs = Outputs(out, folder, pictures=False, go_on=True)
-    images = arriving(folder, outputs.done, pause=0.005)
+    images = arriving(folder, outputs.done, SUFFIXES, pause=0.005)
     for seed in (0, 1):
         overwrite(latest, seed, 1_700_000_000 + seed)
         predict_files(predictor, islice(images, 1), outputs, print, comes_again=True)
@@ -239,7 +241,7 @@ def test_a_watch_started_again_takes_what_changed_meanwhile_and_nothing_else(pre
     watch(predictor, folder, out, 3)
     overwrite(folder / "b.npy", 1, 1_700_000_001)
     outputs = Outputs(out, folder, pictures=False, go_on=True)
-    images = arriving(folder, outputs.done, pause=0.005)
+    images = arriving(folder, outputs.done, SUFFIXES, pause=0.005)
     predict_files(predictor, islice(images, 1), outputs, print, comes_again=True)
     save(folder / "z.npy", 3)  # the next there is, were nothing scored twice
     predict_files(predictor, islice(images, 1), outputs, print, comes_again=True)
@@ -250,7 +252,7 @@ def test_a_watch_started_again_takes_what_changed_meanwhile_and_nothing_else(pre
 def test_an_image_that_changes_while_others_are_scored_is_looked_at_twice_again(tmp_path):
     for name in ("a", "b"):
         overwrite(tmp_path / f"{name}.npy", 0, 1_700_000_000)
-    images = arriving(tmp_path, {}, pause=0.005)
+    images = arriving(tmp_path, {}, SUFFIXES, pause=0.005)
     assert next(images).name == "a.npy"
     (tmp_path / "b.npy").write_bytes(b"half")  # the camera writes while a is scored
     later = next(images)
@@ -273,7 +275,7 @@ class Overwritten(Brightest):
 
 def test_a_file_that_changes_while_it_is_read_is_not_taken_half(folder, tmp_path):
     path = folder / "a.npy"
-    predictor = Predictor(Overwritten(path), Limits())
+    predictor = Predictor(Overwritten(path), Limits(), DepthInput(16))
     overwrite(path, 0, 1_700_000_000)
     outputs = Outputs(tmp_path / "watched", folder, pictures=False)
     summary = predict_files(predictor, [path], outputs, print, comes_again=True)

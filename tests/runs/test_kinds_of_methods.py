@@ -10,6 +10,9 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, interpolate, mse_loss
 
+import fsad
+from fsad.data.protocols.open_set import OpenSet
+from fsad.engine.category_run import CategoryRun
 from fsad.engine.plan import HoldOut, Method, Plan
 from fsad.engine.scorer import Scorer
 from fsad.engine.stage import FitStage
@@ -18,6 +21,8 @@ from fsad.engine.trained import load_trained
 from fsad.errors import RunError
 from fsad.nn.adapter import CachedExtractor
 from fsad.nn.unlearnt import PixelExtractor
+from fsad.results.dataset import open_dataset
+from fsad.results.record import read_result
 from fsad.runtime.randomness import seeded
 from fsad.scores.combination import Combination
 from fsad.scores.score_set import Scores
@@ -160,7 +165,8 @@ def start(run, monkeypatch):
         setattr(module, method.__name__, method)
         monkeypatch.setitem(sys.modules, "some_methods", module)
         named = f"+method={{_target_: some_methods.{method.__name__}, epochs: 20, seed: 0}}"
-        return run(folder, "~method", named, *words, without="method.")
+        chosen = () if any(word.startswith("resume=") for word in words) else ("~method", named)
+        return run(folder, *chosen, *words, without="method.")
 
     return start
 
@@ -227,7 +233,30 @@ def test_five_stages_and_no_backbone(start, tmp_path):
     assert "scale4 only" in (folder / "table.md").read_text()
 
 
-def test_what_scores_photographs_cannot_predict_depth(start, tmp_path):
+def test_a_method_of_image_scores_predicts_photographs_without_a_map(start, tmp_path):
     folder = start(tmp_path / "run", Linear, *OPEN_SET)
-    with pytest.raises(RunError, match="expected one that scores depth images, got one that score"):
-        load_trained(folder)
+    model, root = fsad.load(folder), open_dataset(read_result(folder / "result.json")).root
+    for row in columns(folder):
+        prediction = model.predict(root / row["image"])
+        assert prediction.score == pytest.approx(float(row["score"]), rel=1e-6)
+        assert prediction.parts == {"seen": prediction.score}
+        assert prediction.map is None
+    learnt = json.loads((folder / "categories/tile/learnt.json").read_text())["images"]
+    tested = {row["image"].replace("/rgb/", "/").removesuffix(".png") for row in columns(folder)}
+    assert len(learnt) == 2
+    assert tested.isdisjoint(learnt)
+
+
+def test_a_run_of_other_seen_anomalies_is_not_gone_on_with(start, tmp_path, monkeypatch):
+    def stop(*_):
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(CategoryRun, "_fit", stop)
+        with pytest.raises(RuntimeError, match="killed"):
+            start(tmp_path / "run", Linear, *OPEN_SET)
+    # As if files had been added to the data set meanwhile
+    monkeypatch.setattr(OpenSet, "_of_all_classes", lambda _, found, __: (found[-2:], found[-2:]))
+    message = r"learnt\.json: expected no test image that was learnt from, got tile/test/"
+    with pytest.raises(RunError, match=message):
+        start(tmp_path / "run", Linear, f"resume={tmp_path / 'run'}")

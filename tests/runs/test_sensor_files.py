@@ -240,7 +240,7 @@ def test_a_copy_of_millimetres_needs_the_unit_and_reads_new_images_in_it(root, t
     assert np.mean(masks) == pytest.approx(np.pi * 0.35**2, abs=0.01)  # the disc, not the plane
     start(tmp_path / "copy")
     model = fsad.load(tmp_path / "run")
-    assert model.rules.unit == "mm"
+    assert model.input.rules.unit == "mm"
     assert model.predict(root / "part/test/good/xyz/000.tiff").decision == "good"
     assert model.predict(root / "part/test/dent/xyz/000.tiff").decision == "defective"
 
@@ -267,7 +267,7 @@ def test_an_exported_file_reads_images_as_the_run_does(root, start, tmp_path):
     done = CliRunner().invoke(app, ["export", str(tmp_path / "run"), "-o", str(exported)])
     assert done.exit_code == 0, done.stderr
     ours, theirs = fsad.load(tmp_path / "run"), fsad.load(exported)
-    assert (ours.rules, ours.profile) == (theirs.rules, theirs.profile)
+    assert ours.input == theirs.input
     points = tifffile.imread(root / "part/test/dent/xyz/000.tiff")
     assert theirs.predict(points).score == pytest.approx(ours.predict(points).score, rel=1e-4)
     (note,) = theirs.predict(np.where(points == 65535, 0, points / 1000)).notes

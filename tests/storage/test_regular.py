@@ -7,10 +7,10 @@ import socket
 import pytest
 
 from fsad.data.identity import files_digest
+from fsad.data.input import DepthInput
 from fsad.data.record import prepared_as
 from fsad.data.sample import Sample
 from fsad.errors import DataError, RunError, printable
-from fsad.predict.images import read_array
 from fsad.results.record import read_category, read_result
 from fsad.scores.threshold import read_threshold
 from fsad.storage.regular import refuse_irregular, refuse_unprintable
@@ -56,7 +56,7 @@ def test_what_is_not_there_is_left_to_whoever_opens_it(tmp_path):
 @pytest.mark.parametrize("suffix", [".tiff", ".tif", ".png", ".npy"])
 def test_no_image_to_predict_on_is_waited_for(tmp_path, suffix):
     with pytest.raises(DataError, match="expected a regular file, got a named pipe"):
-        read_array(pipe(tmp_path / f"a{suffix}"))
+        DepthInput(8).read(pipe(tmp_path / f"a{suffix}"))
 
 
 def test_no_file_of_a_run_is_waited_for(tmp_path):

@@ -17,7 +17,10 @@ def predict(
     ],
     paths: Annotated[
         list[Path],
-        typer.Argument(help="Depth images, or folders of them: .tiff (xyz), 16-bit .png, .npy."),
+        typer.Argument(
+            help="Images, or folders of them. Depth: .tiff (xyz), 16-bit .png, .npy; photographs: "
+            ".png, .jpg, .bmp, .tif."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="A new folder for the predictions.")] = Path(
         "predictions"
@@ -50,18 +53,21 @@ def predict(
     Example: fsad predict outputs/RUN new_parts --out checked
     """
     from fsad.errors import printable
-    from fsad.predict.images import find_images
+    from fsad.predict.images import find_images, refuse_absent
     from fsad.predict.outputs import Outputs, base_of
 
-    files = _watched(paths) if watch else find_images(paths)
+    if watch:
+        _refuse_unwatchable(paths)
+    refuse_absent(paths)
     predictor = _ready(run_dir, category, device, weights_path, threshold, map_threshold)
     if unit is not None:
-        predictor.rules = predictor.rules.in_unit(unit)
+        predictor.input = predictor.input.in_unit(unit)
     # Only now, so that a mistake in the above leaves no folder behind.
     if watch:
-        outputs = Outputs(out, files[0].absolute(), maps, go_on=True)
-        summary = _watch(predictor, files[0], outputs)
+        outputs = Outputs(out, paths[0].absolute(), maps, go_on=True)
+        summary = _watch(predictor, paths[0], outputs)
     else:
+        files = find_images(paths, predictor.input)
         summary = _predict(predictor, files, Outputs(out, base_of(files), maps))
     for line in (*summary.lines(), f"wrote {out}"):
         typer.echo(printable(line))
@@ -69,13 +75,12 @@ def predict(
         raise typer.Exit(1)
 
 
-def _watched(paths: list[Path]) -> list[Path]:
+def _refuse_unwatchable(paths: list[Path]) -> None:
     from fsad.errors import MissingDataError
 
     if len(paths) != 1 or not paths[0].is_dir():
         named = ", ".join(f"'{path}'" for path in paths)
         raise MissingDataError(f"--watch: expected one folder, got {named}")
-    return paths
 
 
 def _ready(
@@ -155,7 +160,7 @@ def _watch(predictor: "Predictor", folder: Path, outputs: "Outputs") -> "Summary
     summary = Summary()
     typer.echo(printable(f"watching {folder}; stop with Ctrl-C"))
     try:
-        images = arriving(folder, outputs.done)
+        images = arriving(folder, outputs.done, predictor.input.suffixes)
         predict_files(predictor, images, outputs, _complain, _notice, summary, comes_again=True)
     except KeyboardInterrupt:
         typer.echo()

@@ -14,6 +14,8 @@ from fsad.storage.regular import refuse_irregular
 
 SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I")  # what Pillow calls grey of 16 bits; older ones: I
 EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+KINDS = "8-bit colour or grey .png, .jpg, .jpeg, .bmp, .tif or .tiff"
 
 
 @contextmanager
@@ -48,6 +50,41 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
             ground = Image.new("RGBA", image.size, (0, 0, 0, 255))
             image = Image.alpha_composite(ground, image.convert("RGBA"))
         return np.asarray(image.convert("RGB"))
+
+
+def check_photograph(name: str, array: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return an array as a photograph, ``(H, W, 3)``; of a grey one, ``(H, W)``, three times.
+
+    Args:
+        name: The image, for the message.
+        array: In memory, RGB and not BGR.
+
+    Raises:
+        DataError: It is of another shape or kind.
+    """
+    is_grey = array.ndim == 2
+    is_colour = array.ndim == 3 and array.shape[2] == 3
+    if array.dtype != np.uint8 or not array.size or not (is_grey or is_colour):
+        raise DataError(
+            f"{name}: expected colours (H, W, 3) or grey (H, W) of uint8, 0 to 255, got "
+            f"{array.shape} of {array.dtype}"
+        )
+    return np.repeat(array[..., None], 3, axis=2) if is_grey else array
+
+
+def rgb_pixels(rgb: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
+    """Resize a photograph to a square, bicubic with antialiasing.
+
+    Args:
+        rgb: ``(H, W, 3)``.
+        size: S, the side of the result; the aspect ratio is not kept.
+
+    Returns:
+        ``(3, S, S)`` float32 in [0, 1].
+    """
+    image = Image.fromarray(rgb).resize((size, size), Image.Resampling.BICUBIC)
+    pixels = np.asarray(image).transpose(2, 0, 1).astype(np.float32) / np.float32(255)
+    return np.ascontiguousarray(pixels)
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""What a category's depth files look like, so that a new image can be held against them."""
+"""What a category's images look like, so that a new image can be held against them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -19,7 +19,7 @@ THOUSAND = 1000.0  # ... unless it is this many times as large: metres and milli
 
 @dataclass(frozen=True)
 class InputProfile:
-    """Shape and scale of a category's depth files.
+    """Shape and, of points, scale of a category's images.
 
     Attributes:
         aspect: Width over height, of the first shot.
@@ -59,14 +59,11 @@ class InputProfile:
             return 1.0
         return other.extent / self.extent
 
-    def compare(
-        self, array: NDArray[Any], rules: DepthRules, name: str, *, unit_matters: bool = False
-    ) -> list[str]:
+    def compare(self, other: "InputProfile", name: str, *, unit_matters: bool = False) -> list[str]:
         """Hold a new image against the category's.
 
         Args:
-            array: Depth ``(H, W)`` or points ``(H, W, 3)`` as stored.
-            rules: How it is read.
+            other: The image's own.
             name: The image, for the message.
             unit_matters: Whether scores depend on the unit, as those of a prepared copy do.
 
@@ -77,7 +74,6 @@ class InputProfile:
             DataError: It cannot show the same part.
         """
         notes = []
-        other = InputProfile.of([array], rules)
         if self._is_cropped(other):
             notes.append(
                 f"{name}: expected width : height {self.aspect:.3g} : 1 as in training, got "

@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from fsad.data.depth import depth_image
-from fsad.data.images import check_size
+from fsad.data.images import check_size, rgb_pixels
 from fsad.data.oddities import oddities
 from fsad.data.part import part_mask
 from fsad.data.profile import InputProfile
@@ -21,20 +20,6 @@ from fsad.data.shrink import any_resize, nearest_resize
 MOST = 0.5  # share of the image from which on a mask marks the part or its background, no defect
 TRUTH = ("mask", "part", "misleading", "extent", "tiny")
 """What the ground truth of a sample is made of."""
-
-
-def rgb_image(rgb: NDArray[np.uint8], size: int) -> Tensor:
-    """Resize an RGB image to a square, bicubic with antialiasing.
-
-    Args:
-        rgb: ``(H, W, 3)``.
-        size: S, the side of the result; the aspect ratio is not kept.
-
-    Returns:
-        ``(3, S, S)`` float32 in [0, 1].
-    """
-    image = Image.fromarray(rgb).resize((size, size), Image.Resampling.BICUBIC)
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().float() / 255
 
 
 def load_tensors(
@@ -75,7 +60,7 @@ def load_tensors(
         z = reader.read(sample, "depth")
     _check_sizes(sample, depth=z, **colours, mask=mask, part=part)
 
-    tensors = {name: rgb_image(pixels, size) for name, pixels in colours.items()}
+    tensors = {name: torch.from_numpy(rgb_pixels(pixels, size)) for name, pixels in colours.items()}
     if mask is not None and "tiny" in asked:
         tensors["tiny"] = torch.tensor(is_tiny(mask, size))
     if mask is not None and "mask" in asked:

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fsad.engine.plan import Method
 from fsad.errors import DataError, FsadError, check_choice, message_of
-from fsad.nn.extractor import PatchExtractor
+from fsad.nn.extractor import PAIRED, PatchExtractor
 
 PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 """What the backbone computes in, by ``trainer.precision``; everything after it is float32."""
@@ -62,8 +62,8 @@ def build_extractor(
     """Build the features that the method sees: its own, or the configured backbone's.
 
     Args:
-        cfg: The settled configuration; ``data.image_size``, ``backbone`` and ``trainer.precision``
-            are read, the dataset is not looked at.
+        cfg: The settled configuration; ``data.image_size``, ``backbone``, ``trainer.precision`` and
+            the protocol's modalities are read, the dataset is not looked at.
         method: What :func:`build_method` gave.
         backbone: Makes a backbone from its settings.
 
@@ -78,7 +78,18 @@ def build_extractor(
     extractor = method.build_extractor(cfg.data.image_size, configured)
     precision = check_choice("trainer.precision", cfg.trainer.precision, PRECISIONS)
     extractor.autocast = PRECISIONS[precision]
+    extractor.modalities = modalities_of(cfg)
     return extractor
+
+
+def modalities_of(cfg: DictConfig) -> dict[str, str]:
+    """Tell what the images of each domain show, by the protocol's settings.
+
+    A protocol of one modality has it in every role, whatever a method calls their domain.
+    """
+    tested = OmegaConf.select(cfg, "protocol.modality", default=PAIRED["target"])
+    source = OmegaConf.select(cfg, "protocol.source_modality", default=tested)
+    return {"source": source, "target": tested}
 
 
 def weights_setting(cfg: DictConfig) -> str:

@@ -19,6 +19,7 @@ from fsad.engine.bank_builder import MemoryBankBuilder
 from fsad.engine.checkpoint import backbone_identity, check_readable
 from fsad.engine.finished import FinishedCategory
 from fsad.engine.last_tests import LastTests
+from fsad.engine.learnt import record_learnt, refuse_learnt
 from fsad.engine.leave_one_out import CacheSlot, set_threshold
 from fsad.engine.measure import Measured, banks_of, measure
 from fsad.engine.plan import Method, Plan
@@ -87,7 +88,8 @@ class CategoryRun:
     """Runs one category in a folder of its own.
 
     The folder holds ``<stage>.safetensors`` for each finished stage, ``<stage>.ckpt`` for an
-    unfinished one, ``banks.safetensors``, ``patch_scores.safetensors``, ``scores.csv``,
+    unfinished one, ``learnt.json`` where images of the test split are learnt from,
+    ``banks.safetensors``, ``patch_scores.safetensors``, ``scores.csv``,
     ``embeddings.safetensors`` where there is something to show, ``category.json``, which ends it,
     and ``threshold.json``; a run that finds them goes on from there. The safetensors files are
     shared with other runs that would make the same.
@@ -153,6 +155,10 @@ class CategoryRun:
         plan = self.method.plan(self.extractor)
         self.data.setup("fit")
         self._refuse_processes_without_test()
+        learnt = self.trained or self.folder
+        refuse_learnt(learnt, self.data.task)
+        if not self.trained and is_rank_zero():
+            record_learnt(learnt, self.data.task)
         profile = self.data.inspect_shots()  # first: a file that misleads costs no training
         memos = self._memos(plan)
         seconds: dict[str, float] = {}

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import ClassVar
 
 from fsad.engine.scorer import Scorer
 from fsad.engine.stage import BankStage, FitStage, Settings, Stage
@@ -82,9 +83,15 @@ class Plan:
 
 
 class Method(ABC):
-    """A few-shot method."""
+    """A few-shot method.
+
+    Attributes:
+        name: What it is called.
+        modalities: In which modalities its images may be tested; empty: in any.
+    """
 
     name: str
+    modalities: ClassVar[tuple[str, ...]] = ()
 
     def build_extractor(
         self,
@@ -100,6 +107,22 @@ class Method(ABC):
             backbone: Builds the configured backbone.
         """
         return backbone()
+
+    def refuse_modality(self, modality: str) -> None:
+        """Refuse to be tested on images that the method says nothing about.
+
+        Args:
+            modality: Of the tested images.
+
+        Raises:
+            ConfigError: It is not among :attr:`modalities`.
+        """
+        if self.modalities and modality not in self.modalities:
+            made_for = " or ".join(self.modalities)
+            raise ConfigError(
+                f"protocol.modality: expected {made_for}, which method {self.name} is made for, "
+                f"got {modality}. Choose another method, or protocol.modality={self.modalities[0]}."
+            )
 
     @abstractmethod
     def plan(self, extractor: PatchExtractor) -> Plan:

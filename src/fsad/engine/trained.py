@@ -77,6 +77,11 @@ class TrainedModel:
         return self.maker.sigma
 
     @property
+    def modality(self) -> str:
+        """What the images that it scores show: ``depth``, ``rgb``."""
+        return self.extractor.modalities["target"]
+
+    @property
     def png_holes(self) -> bool:
         """Whether 0 in a depth png of its dataset is a pixel without depth."""
         reader = reader_class(str(OmegaConf.select(self.config, "data.reader._target_")))
@@ -84,11 +89,11 @@ class TrainedModel:
 
     @torch.no_grad()
     def score(self, images: Tensor) -> dict[str, Scores]:
-        """Score depth images, part by part.
+        """Score images, part by part.
 
         Args:
             images: ``(n, 3, S, S)``, values in [0, 1], as
-                :func:`~fsad.data.depth.depth_image` makes them.
+                :func:`~fsad.data.transforms.load_tensors` makes them.
 
         Returns:
             Patch scores ``(n, h, w)`` and image scores ``(n,)`` by part, float32 on the CPU;
@@ -142,7 +147,6 @@ def load_trained(
         are, but their packages are imported: read back runs of people you trust.
     """
     config = stored_config(str(run), "run")
-    refuse_photographs(OmegaConf.select(config, "protocol.modality", default="depth"))
     name = choose_category(run, category)
     if not (run / "result.json").exists():
         raise MissingDataError(
@@ -185,22 +189,6 @@ def refuse_control(method: str, scorer: Scorer) -> None:
         raise RunError(
             f"method: expected one that scores an image by itself, got {method}. "
             "It is a control: its scores are those of a run's test images."
-        )
-
-
-def refuse_photographs(modality: str) -> None:
-    """Refuse a run that is tested on anything but depth: nothing here reads it.
-
-    Args:
-        modality: What it is tested on.
-
-    Raises:
-        RunError: It is not depth.
-    """
-    if modality != "depth":
-        raise RunError(
-            f"run: expected one that scores depth images, got one that scores {modality}. "
-            "Prediction and export read depth alone so far."
         )
 
 

@@ -2,34 +2,24 @@
 
 from importlib.metadata import version
 
-from fsad.data.depth_rules import DepthRules
-from fsad.data.profile import InputProfile
+from fsad.data.input import InputSpec
 from fsad.engine.trained import TrainedModel
 from fsad.nn.extractor import PatchExtractor
 from fsad.predict.model_file.kept import state_of
-from fsad.predict.model_file.metadata import Metadata
+from fsad.predict.model_file.metadata import DEPTH, PHOTOGRAPH, Metadata
 from fsad.predict.scorer import Limits
 
 SHIPPED = "Apache-2.0; its stem, of torchvision's ResNet-18, BSD-3-Clause (fsad/shipped/tiny.md)"
 UNKNOWN = "not known: they were read from a file"
 
 
-def about(
-    trained: TrainedModel,
-    limits: Limits,
-    part_above: float | None = None,
-    rules: DepthRules | None = None,
-    profile: InputProfile | None = None,
-) -> Metadata:
+def about(trained: TrainedModel, limits: Limits, input: InputSpec) -> Metadata:
     """Describe a run's category for its exported file.
 
     Args:
         trained: The category.
         limits: Where good ends.
-        part_above: How its images were prepared, and this and the following as for
-            :class:`~fsad.predict.predictor.Predictor`.
-        rules: How they were read.
-        profile: What they looked like.
+        input: How images are read.
     """
     extractor = trained.extractor
     return Metadata(
@@ -49,10 +39,9 @@ def about(
         map_threshold=limits.map,
         false_alarm_rate=limits.false_alarm_rate,
         note=limits.note,
-        part_above=part_above,
-        png_holes=trained.png_holes,
-        rules=rules.to_json() if rules else None,
-        profile=profile.to_json() if profile else None,
+        modality=input.modality,
+        depth=DEPTH if input.channels == 1 else PHOTOGRAPH,
+        **input.to_json(),
         state=state_of(trained.folder),
     )
 

@@ -67,11 +67,9 @@ def export_run(
     trained = predictor.scorer.trained
     path = path or trained.folder / MODEL
     make_folder(path.parent, "--output")  # only now: a run that is refused leaves none behind
-    record = about(
-        trained, predictor.limits, predictor.part_above, predictor.rules, predictor.profile
-    )
+    record = about(trained, predictor.limits, predictor.input)
     program = traced(trained)
-    compare = prove(trained, predictor.limits, "export")
+    compare = prove(predictor, "export")
     proofs: list[Proof] = []
     if format == "onnx":
         write_onnx(program, record, path, lambda it: proofs.append(compare(OnnxScorer(it).score)))

@@ -1,12 +1,13 @@
-"""The whole way from depth images to scores and a map as one module, and its graph."""
+"""The whole way from images to scores and a map as one module, and its graph."""
 
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from fsad.data.input import channels_of
 from fsad.engine.trained import TrainedModel
 from fsad.errors import ConfigError, RunError, message_of
-from fsad.predict.model_file.metadata import INPUT, MAP, SCORE
+from fsad.predict.model_file.metadata import MAP, SCORE
 from fsad.scores.score_set import complete
 
 
@@ -25,19 +26,20 @@ class ScoringGraph(nn.Module):
         super().__init__()
         self.scorer, self.maker = trained.scorer, trained.maker
 
-    def forward(self, depth: Tensor) -> dict[str, Tensor]:
-        """Score depth images.
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Score images.
 
         Args:
-            depth: ``(n, 1, S, S)``, values in [0, 1]: one of the three equal channels that
-                :func:`~fsad.data.depth.depth_image` makes.
+            images: ``(n, C, S, S)``, values in [0, 1], as the run's
+                :class:`~fsad.data.input.InputSpec` makes them: of depth one of the three equal
+                channels that a backbone looks at.
 
         Returns:
-            ``score`` ``(n,)`` and ``map`` ``(n, S, S)``, the method's own, and ``score_source``
-            and ``score_target``, ``(n,)`` each, as far as the method has them. All are float32;
+            ``score`` ``(n,)`` and ``map`` ``(n, S, S)``, the method's own, and ``score_NAME``
+            ``(n,)`` of each part, such as ``score_source`` and ``score_target``. All are float32;
             higher = more anomalous.
         """
-        scores = complete(self.scorer.score(depth.expand(-1, 3, -1, -1)))
+        scores = complete(self.scorer.score(images.expand(-1, 3, -1, -1)))
         alone = {f"{SCORE}_{domain}": each.images for domain, each in scores.items()}
         # Enlarging and blurring are linear: fused first, they are done once.
         patches = {name: each.patches for name, each in scores.items() if each.patches is not None}
@@ -77,13 +79,13 @@ def traced(trained: TrainedModel) -> ExportedProgram:
     """
     refuse_half(trained.config.trainer.precision)
     size = trained.image_size
-    example = torch.full((2, 1, size, size), 0.5)  # of its values nothing depends
+    example = torch.full((2, channels_of(trained.modality), size, size), 0.5)  # any values
     try:
         with torch.no_grad():
             return torch.export.export(
                 ScoringGraph(trained).eval(),
                 (example,),
-                dynamic_shapes={INPUT: {0: Dim("n", min=1)}},
+                dynamic_shapes={"images": {0: Dim("n", min=1)}},
             )
     except Exception as error:  # tracing runs into whatever the method does
         raise RunError(

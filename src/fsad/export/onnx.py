@@ -11,7 +11,7 @@ import torch
 from torch.export import ExportedProgram
 
 from fsad.errors import ConfigError, PackageError, RunError, message_of
-from fsad.predict.model_file.metadata import INPUT, KEY, Metadata
+from fsad.predict.model_file.metadata import KEY, Metadata
 from fsad.predict.model_file.seal import IN_ONNX, SEAL, UNSEALED, seal
 from fsad.storage.atomic import atomic
 
@@ -98,10 +98,10 @@ def _converted(program: ExportedProgram, about: Metadata) -> Any:
         with _quietly():
             found: Any = torch.onnx.export(
                 program,
-                input_names=[INPUT],
+                input_names=[about.modality],
                 output_names=names,
                 opset_version=OPSET,
-                dynamic_shapes={INPUT: {0: "n"}},
+                dynamic_shapes={"images": {0: "n"}},
                 external_data=False,
                 verbose=False,
             )

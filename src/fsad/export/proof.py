@@ -7,10 +7,12 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
+from fsad.data.input import channels_of
 from fsad.data.transforms import load_tensors
 from fsad.engine.trained import TrainedModel
 from fsad.errors import FsadError, MissingDataError, RunError, message_of
 from fsad.predict.from_run import TrainedScorer
+from fsad.predict.predictor import Predictor
 from fsad.predict.scorer import Limits, Pixels, Scored
 from fsad.results.dataset import open_dataset
 from fsad.results.record import read_result
@@ -47,26 +49,24 @@ class Proof:
         )
 
 
-def prove(
-    trained: TrainedModel, limits: Limits, kind: str
-) -> Callable[[Callable[[Pixels], Scored]], Proof]:
+def prove(predictor: Predictor, kind: str) -> Callable[[Callable[[Pixels], Scored]], Proof]:
     """Score images by the run, for exported files to be compared with.
 
     Args:
-        trained: The run's category.
-        limits: Where good ends.
+        predictor: The run's category.
         kind: What is exported, for the message.
 
     Returns:
-        What compares a file, given what scores depth images ``(n, 3, S, S)`` by it. It raises a
+        What compares a file, given what scores images ``(n, C, S, S)`` by it. It raises a
         RunError where a score, a map or a decision differs.
     """
-    images, made = proving_images(trained)
-    by_run = [TrainedScorer(trained).score(image[None]) for image in images]
+    assert isinstance(predictor.scorer, TrainedScorer)
+    images, made = proving_images(predictor.scorer.trained)
+    by_run = [predictor.scorer.score(image[None]) for image in images]
 
     def compare(score: Callable[[Pixels], Scored]) -> Proof:
         by_file = [score(image[None]) for image in images]
-        return compared(by_run, by_file, limits, kind, made)
+        return compared(by_run, by_file, predictor.limits, kind, made)
 
     return compare
 
@@ -80,7 +80,7 @@ def proving_images(trained: TrainedModel) -> tuple[Pixels, str]:
         trained: The run's category.
 
     Returns:
-        Depth images ``(n, 3, S, S)``, and why they are made ones: the run's data is not there,
+        Images ``(n, C, S, S)``, and why they are made ones: the run's data is not there,
         cannot be read, or has shots alone, of which every patch may be 0 away from itself in the
         bank. Exporting must not need the data, and any image shows whether a file computes what
         the run does. Empty where they are the run's.
@@ -88,7 +88,8 @@ def proving_images(trained: TrainedModel) -> tuple[Pixels, str]:
     try:
         return _images_of(trained), ""
     except FsadError as error:
-        return made_images(trained.image_size), message_of(error).rstrip(".")
+        made = made_images(trained.image_size, channels_of(trained.modality))
+        return made, message_of(error).rstrip(".")
 
 
 def _images_of(trained: TrainedModel) -> Pixels:
@@ -96,23 +97,23 @@ def _images_of(trained: TrainedModel) -> Pixels:
     reader = open_dataset(result)
     shots = set(result.categories[trained.category].shots[:SHOTS])
     train, test = (reader.samples(trained.category, split) for split in ("train", "test"))
-    chosen = [it for it in train if it.files["depth"].relative_to(reader.root).as_posix() in shots]
+    modality = trained.modality
+    chosen = [it for it in train if it.files[modality].relative_to(reader.root).as_posix() in shots]
     if not test:
         raise MissingDataError("there is no test image")
     spread = np.linspace(0, len(test) - 1, min(TESTS, len(test))).round().astype(int)
     chosen += [test[place] for place in spread]
     size = trained.image_size
-    depths = [load_tensors(reader, sample, size, ["depth"])["depth"] for sample in chosen]
-    images: Pixels = torch.stack(depths).numpy()
+    tensors = [load_tensors(reader, it, size, [modality])[modality] for it in chosen]
+    images: Pixels = torch.stack(tensors)[:, : channels_of(modality)].numpy()
     return images
 
 
-def made_images(size: int) -> Pixels:
-    """Make depth images: smooth, the same every time, ``(MADE, 3, S, S)`` in [0.1, 0.9]."""
+def made_images(size: int, channels: int) -> Pixels:
+    """Make images: smooth, the same every time, ``(MADE, channels, S, S)`` in [0.1, 0.9]."""
     generator = torch.Generator().manual_seed(0)
-    coarse = torch.rand(MADE, 1, 9, 9, generator=generator) * 0.8 + 0.1
-    smooth = interpolate(coarse, size, mode="bilinear").expand(-1, 3, -1, -1)
-    images: Pixels = smooth.contiguous().numpy()
+    coarse = torch.rand(MADE, channels, 9, 9, generator=generator) * 0.8 + 0.1
+    images: Pixels = interpolate(coarse, size, mode="bilinear").numpy()
     return images
 
 
@@ -141,7 +142,8 @@ def compared(
         RunError: A score, a map or a decision differs.
     """
     worst = 0.0
-    for name in ("score", "source", "target"):
+    parts = dict.fromkeys(name for scored in (*by_run, *by_file) for name in scored.parts)
+    for name in ("score", *parts):
         ours, theirs = (_column(scored, name) for scored in (by_run, by_file))
         if ours.shape != theirs.shape:
             raise _refused(kind, f"{len(theirs)} scores '{name}' for {len(ours)}")
@@ -173,6 +175,7 @@ def _refused(kind: str, got: str) -> RunError:
 
 
 def _column(scored: Sequence[Scored], name: str) -> Pixels:
-    values = [value for each in scored if (value := getattr(each, name)) is not None]
+    columns = [{"score": each.score, **each.parts} for each in scored]
+    values = [column[name] for column in columns if name in column]
     column: Pixels = np.concatenate(values) if values else np.zeros(0, np.float32)
     return column.astype(np.float64)

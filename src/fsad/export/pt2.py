@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from fsad.errors import DataError, message_of
-from fsad.predict.model_file.metadata import KEY, MAP, SCORE, Metadata
+from fsad.predict.model_file.metadata import KEY, Metadata
 from fsad.predict.model_file.seal import SEAL
 from fsad.predict.scorer import Pixels, Scored
 from fsad.storage.atomic import atomic
@@ -48,17 +48,15 @@ def write_pt2(
 
 
 def score_pt2(path: Path) -> Callable[[Pixels], Scored]:
-    """Return what scores depth images ``(n, 3, S, S)`` by a file that this process has written."""
+    """Return what scores images ``(n, C, S, S)`` by a file that this process has written."""
     check_pt2(path)
     with path.open("rb") as file:
         loaded = torch.export.load(file).module()
 
     def score(images: Pixels) -> Scored:
         with torch.no_grad():
-            said = loaded(torch.from_numpy(images[:, :1].copy()))
-        values = {name: value.numpy() for name, value in said.items()}
-        source, target = (values.get(f"{SCORE}_{domain}") for domain in ("source", "target"))
-        return Scored(values[SCORE], source, target, values[MAP]).checked()
+            outputs = loaded(torch.from_numpy(images.copy()))
+        return Scored.of_outputs({name: it.numpy() for name, it in outputs.items()}).checked()
 
     return score
 

@@ -29,6 +29,7 @@ class DepthInet(TargetBank):
     """
 
     name = "depth_inet"
+    modalities = ("depth",)
 
     timm_name: Annotated[str, Affects(FEATURES)] = "wide_resnet50_2.tv_in1k"
     pretrained: Annotated[bool, Affects(FEATURES)] = True

@@ -49,6 +49,7 @@ class PartMask(PixelMethod):
     """
 
     name = "part_mask"
+    modalities = ("depth",)
 
     sigma: Annotated[float, Affects(SCORES, MAPS)] = 4.0  # an image's score is of its blurred mask
 

@@ -41,7 +41,7 @@ class VitExtractor(PatchExtractor):
         shipped: Name of a file of weights in this package.
         stem: A CNN that makes tokens of pixels, in place of one convolution: its ``timm_name``, and
             its last ``stage`` used.
-        normalize_depth: Whether target images are normalised as source images are.
+        normalize_depth: Whether depth is normalised as photographs always are.
         model_args: Further arguments of timm's constructor; they make an architecture of our own,
             for which no weights are published.
         seed: Seed of random weights.

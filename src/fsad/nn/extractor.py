@@ -15,6 +15,8 @@ from fsad.storage.tensor_store import TensorStore
 
 After = Callable[[str, Tensor], Tensor]
 State = tuple[Tensor, ...]
+PAIRED = {"source": "rgb", "target": "depth"}
+"""What the images of each domain show, where nothing else is said."""
 
 
 class PatchExtractor(nn.Module, ABC):
@@ -35,7 +37,7 @@ class PatchExtractor(nn.Module, ABC):
         layers: Channels of each perturbable layer by its name, in the order they run.
         mean: What normalisation subtracts, one value per colour.
         std: What normalisation divides by, one value per colour.
-        normalize_depth: Whether target images are normalised as source images are.
+        normalize_depth: Whether depth is normalised as photographs always are.
         weights: Where the weights come from: ``pretrained``, ``shipped``, ``file`` or
             ``random weights``.
         architecture: What else decides the features: the network's name in timm, its arguments.
@@ -44,6 +46,8 @@ class PatchExtractor(nn.Module, ABC):
         sha256: Fingerprint of the weights, 64 hexadecimal digits.
         autocast: Precision of matrix products and convolutions, ``torch.bfloat16`` or
             ``torch.float16``; None is the precision of the weights. Features are float32 anyhow.
+        modalities: What the images of the domains ``source`` and ``target`` show, ``rgb`` and
+            ``depth`` to begin with; normalisation goes by it.
         store: Where :class:`~fsad.nn.feature_cache.FeatureCache` keeps features; None keeps none.
         seconds: Time spent in :meth:`forward`, :meth:`prefix` and :meth:`suffix` so far, with what
             ``after`` took; the GPU is waited for.
@@ -75,6 +79,7 @@ class PatchExtractor(nn.Module, ABC):
         self.weights = weights
         self.architecture = dict(architecture)
         self.autocast: torch.dtype | None = None
+        self.modalities = dict(PAIRED)
         self.store: TensorStore | None = None
         self.sha256 = fingerprint(net.state_dict())
         self.seconds = 0.0
@@ -133,7 +138,8 @@ class PatchExtractor(nn.Module, ABC):
 
         Args:
             images: ``(n, 3, H, W)`` in [0, 1], ``H = W = image_size``.
-            domain: ``"source"`` or ``"target"``; only normalisation depends on it.
+            domain: ``"source"`` or ``"target"``; only normalisation depends on it, by the
+                modality of its images.
             after: Called with the name and the patch feature map ``(n, c_l, h_l, w_l)`` of each
                 perturbable layer; what it returns, of the same shape, takes the map's place.
 
@@ -165,13 +171,22 @@ class PatchExtractor(nn.Module, ABC):
             ShapeError: ``images`` has the wrong shape.
         """
         check_shape("images", images, "n rgb H W", rgb=3, H=self.image_size, W=self.image_size)
-        if domain not in ("source", "target"):
-            raise ConfigError(f"domain: expected 'source' or 'target', got {domain!r}")
+        normalized = self.is_normalized(domain)
         with self._stopwatch(images.device):
-            if domain == "source" or self.normalize_depth:
+            if normalized:
                 images = (images - self.mean) / self.std
             with self._precision(images.device):
                 return self._prefix(images)
+
+    def is_normalized(self, domain: str) -> bool:
+        """Tell whether the images of a domain are normalised by :attr:`mean` and :attr:`std`.
+
+        Raises:
+            ConfigError: ``domain`` is unknown.
+        """
+        if domain not in self.modalities:
+            raise ConfigError(f"domain: expected 'source' or 'target', got {domain!r}")
+        return self.normalize_depth or self.modalities[domain] != "depth"
 
     def suffix(self, state: State, after: After | None = None) -> Tensor:
         """Run from the first perturbable layer's output to the patch feature map.

@@ -38,7 +38,8 @@ class FeatureCache:
         if self._extractor.store is None:
             return [""] * len(images)
         identity = self._extractor.identity()
-        normalised = identity.pop("normalize_depth") or domain == "source"
+        del identity["normalize_depth"]
+        normalised = self._extractor.is_normalized(domain)
         about = digest(identity, normalised, machine(images.device), code_digest("nn"))
         return [digest(about, image) for image in images]
 

@@ -9,6 +9,7 @@ import torch
 from omegaconf import OmegaConf
 
 from fsad.data.depth_rules import DepthRules
+from fsad.data.input import DEPTH, DepthInput, InputSpec, PhotographInput
 from fsad.data.profile import InputProfile
 from fsad.data.record import PREPARED, prepared_as
 from fsad.engine.stored import DATA_SETTINGS, blaming
@@ -17,7 +18,6 @@ from fsad.errors import ConfigError, DataError
 from fsad.predict.predictor import Predictor
 from fsad.predict.scorer import Limits, Pixels, Scored
 from fsad.results.record import CATEGORY, read_category
-from fsad.scores.score_set import ScoreSet
 from fsad.scores.threshold import THRESHOLD, read_threshold
 
 
@@ -37,24 +37,15 @@ class TrainedScorer:
         return self.trained.image_size
 
     def score(self, images: Pixels) -> Scored:
-        """Score depth images ``(n, 3, S, S)``.
+        """Score images ``(n, C, S, S)``.
 
         Raises:
             NonFiniteError: A score or a value of a map is NaN or infinite.
         """
-        scores = self.trained.score(torch.from_numpy(images))
-        fused, maps = self.trained.combined(scores)
-        return Scored(
-            fused.numpy(),
-            _alone(scores, "source"),
-            _alone(scores, "target"),
-            None if maps is None else maps.numpy(),
-        ).checked()
-
-
-def _alone(scores: ScoreSet, domain: str) -> Pixels | None:
-    values: Pixels | None = scores[domain].images.numpy() if domain in scores else None
-    return values
+        scores = self.trained.score(torch.from_numpy(images).expand(-1, 3, -1, -1))
+        main, maps = self.trained.combined(scores)
+        parts = {name: part.images.numpy() for name, part in scores.items()}
+        return Scored(main.numpy(), parts, None if maps is None else maps.numpy()).checked()
 
 
 def load_run(
@@ -72,20 +63,20 @@ def load_run(
     trained = load_trained(run, category, device, weights_path)
     found = read_threshold(trained.folder / THRESHOLD)
     limits = Limits(found.image, found.map, found.false_alarm_rate, found.note)
+    return Predictor(TrainedScorer(trained), limits, _input(run, trained), trained.category)
+
+
+def _input(run: Path, trained: TrainedModel) -> InputSpec:
+    """Return how the images that the run saw were read."""
+    profile = _profile(trained)
+    if trained.modality != DEPTH:
+        return PhotographInput(trained.image_size, profile, trained.modality)
     above, rules = _preparation(run, trained)
-    return Predictor(
-        TrainedScorer(trained),
-        limits,
-        trained.category,
-        above,
-        trained.png_holes,
-        rules,
-        _profile(trained),
-    )
+    return DepthInput(trained.image_size, profile, rules, above, trained.png_holes)
 
 
 def _preparation(run: Path, trained: TrainedModel) -> tuple[float | None, DepthRules]:
-    """Tell how the images that the run saw were prepared and read.
+    """Tell how the depth that the run saw was prepared and read.
 
     Earlier runs did not note the preparation; their data may still say it.
     """

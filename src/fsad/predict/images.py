@@ -1,51 +1,64 @@
-"""Images to predict on: found, and read as depth."""
+"""Images to predict on: which files they are, and when they were changed."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from fsad.data.depth_file import KINDS, SUFFIXES, read_depth_file
+from fsad.data.input import InputSpec
 from fsad.errors import MissingDataError
 
 State = tuple[int, int]  # a file's size in bytes, and when it was last changed, in nanoseconds
 
 
-def images_in(folder: Path) -> list[Path]:
-    """Return the images that lie in a folder itself, sorted; hidden files are none."""
+def images_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """Return the images that lie in a folder itself, sorted; hidden files are none.
+
+    Args:
+        folder: Which.
+        suffixes: Of images, in lower case.
+    """
     return sorted(
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+        if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
     )
 
 
-def find_images(paths: Iterable[Path]) -> list[Path]:
+def refuse_absent(paths: Iterable[Path]) -> None:
+    """Refuse a file or folder that is not there, before a model is loaded for it.
+
+    Raises:
+        MissingDataError: There is one.
+    """
+    for path in paths:
+        if not path.exists():
+            raise MissingDataError(f"{path}: expected an image or a folder of images, got none")
+
+
+def find_images(paths: Iterable[Path], input: InputSpec) -> list[Path]:
     """Return all images that files and folders name, each once, in the order given.
 
-    Folders below a folder are not searched: datasets keep photographs and masks there.
+    Folders below a folder are not searched: datasets keep other modalities and masks there.
+
+    Args:
+        paths: Files and folders.
+        input: What the model takes: of a folder, which files are images.
 
     Raises:
         MissingDataError: A path is not there, or there is no image at all.
     """
-    found: dict[Path, None] = {}
     given = list(paths)
+    refuse_absent(given)
+    images: dict[Path, None] = {}
     for path in given:
-        if path.is_dir():
-            found |= dict.fromkeys(images_in(path))
-        elif path.exists():
-            found[path] = None
-        else:
-            raise MissingDataError(f"{path}: expected an image or a folder of images, got none")
-    if not found:
+        inside = images_in(path, input.suffixes) if path.is_dir() else [path]
+        images |= dict.fromkeys(inside)
+    if not images:
         raise MissingDataError(
-            f"{given[0] if given else 'PATH'}: expected {KINDS}, got none. Folders below it are "
-            "not searched: name them, as in test/*/xyz."
+            f"{given[0] if given else 'PATH'}: expected {input.kinds}, got none. Folders below it "
+            "are not searched: name them, as in test/*/xyz."
         )
-    return list(found)
+    return list(images)
 
 
 def state_of(path: Path) -> State | None:
@@ -66,21 +79,3 @@ def time_of(state: State | None) -> str:
         return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
     except (ValueError, OverflowError, OSError):  # a date that no calendar has
         return f"{seconds}.{rest:09d}"
-
-
-def read_array(path: Path, png_holes: bool = True) -> NDArray[Any]:
-    """Read an image file as it is stored; code in a file is never run.
-
-    Args:
-        path: The file.
-        png_holes: Whether 0 in a png is a pixel without depth. Otherwise it is the nearest, and
-            1 is added to all: depth is scaled to its own extremes, so that nothing else changes.
-
-    Returns:
-        Depth, ``(H, W)``, or points, ``(H, W, 3)``.
-
-    Raises:
-        DataError: It cannot be read, or is of another kind.
-    """
-    values = read_depth_file(path)
-    return values if png_holes or path.suffix.lower() != ".png" else values + np.float32(1)

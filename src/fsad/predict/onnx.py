@@ -1,14 +1,14 @@
 """An exported ONNX model as a predictor. The only import of onnxruntime; torch is not needed."""
 
 import logging
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fsad.data.depth_rules import DepthRules
-from fsad.data.profile import InputProfile
+from fsad.data.input import input_spec
 from fsad.errors import (
     ConfigError,
     DataError,
@@ -17,7 +17,7 @@ from fsad.errors import (
     ShapeError,
     message_of,
 )
-from fsad.predict.model_file.metadata import INPUT, KEY, MAP, SCORE, Metadata
+from fsad.predict.model_file.metadata import KEY, MAP, SCORE, Metadata
 from fsad.predict.model_file.seal import IN_ONNX, check_seal
 from fsad.predict.predictor import Predictor
 from fsad.predict.scorer import Limits, Pixels, Scored
@@ -33,8 +33,7 @@ class OnnxScorer:
 
     Attributes:
         metadata: What the file says of itself.
-        rules: How it reads images.
-        profile: What the training images looked like.
+        input: How images are read.
 
     Raises:
         PackageError: ``onnxruntime`` is not installed.
@@ -66,8 +65,8 @@ class OnnxScorer:
         record = self._session.get_modelmeta().custom_metadata_map.get(KEY)
         self.metadata = Metadata.from_json(record, str(path))
         try:
-            self.rules = DepthRules.from_json(self.metadata.rules)
-            self.profile = InputProfile.from_json(self.metadata.profile)
+            known = self.metadata
+            self.input = input_spec(known.modality, known.image_size, asdict(known))
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"{path}: expected rules and a profile of images in its record, got "
@@ -89,7 +88,8 @@ class OnnxScorer:
     def _refuse_other_shapes(self, path: Path) -> None:
         """Refuse a model that does not take or give what its record says."""
         size = self.metadata.image_size
-        wanted = {INPUT: [1, size, size], SCORE: [], MAP: [size, size]}  # of one image
+        pixels = [self.input.channels, size, size]
+        wanted = {self.input.modality: pixels, SCORE: [], MAP: [size, size]}  # of one image
         puts = (*self._session.get_inputs(), *self._session.get_outputs())
         got = {each.name: each.shape[1:] for each in puts if each.name in wanted}
         if got != wanted or len(self._session.get_inputs()) != 1:
@@ -99,23 +99,21 @@ class OnnxScorer:
             )
 
     def score(self, images: Pixels) -> Scored:
-        """Score depth images ``(n, 3, S, S)``; their channels are equal, and one is looked at.
+        """Score images ``(n, C, S, S)``.
 
         Raises:
             NonFiniteError: A score or a value of a map is NaN or infinite.
-            ShapeError: The channels are not equal.
+            ShapeError: The images have more or fewer channels than the model looks at.
         """
-        if images.shape[1] > 1 and (images[:, 1:] != images[:, :1]).any():
+        if images.shape[1] != self.input.channels:
             raise ShapeError(
-                "images: expected three equal channels, as of a depth image, got colours. "
-                "The exported file looks at one channel."
+                f"images: expected {self.input.channels} channels, as the model of "
+                f"{self.input.modality} looks at, got {images.shape[1]}"
             )
         names = [each.name for each in self._session.get_outputs()]
-        values = self._session.run(names, {INPUT: np.ascontiguousarray(images[:, :1])})
-        said = dict(zip(names, values, strict=True))
-        return Scored(
-            said[SCORE], said.get(f"{SCORE}_source"), said.get(f"{SCORE}_target"), said[MAP]
-        ).checked()
+        fed = {self.input.modality: np.ascontiguousarray(images)}
+        values = dict(zip(names, self._session.run(names, fed), strict=True))
+        return Scored.of_outputs(values).checked()
 
 
 def load_onnx(
@@ -154,12 +152,4 @@ def predictor_of(scorer: OnnxScorer) -> Predictor:
     """Put to work what a model's file holds."""
     said = scorer.metadata
     limits = Limits(said.threshold, said.map_threshold, said.false_alarm_rate, said.note)
-    return Predictor(
-        scorer,
-        limits,
-        said.category,
-        said.part_above,
-        said.png_holes,
-        scorer.rules,
-        scorer.profile,
-    )
+    return Predictor(scorer, limits, scorer.input, said.category)

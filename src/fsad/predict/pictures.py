@@ -14,6 +14,8 @@ from fsad.scores.colormap import coloured
 ZERO = 8192  # the png's value where the map is 0
 OPAQUE = 0.75  # how much of the image the strongest colour hides
 LINE = (255, 70, 70)
+LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
+"""Shares of red, green and blue in grey: ITU-R BT.601."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,20 @@ class MapScale:
         return numbers.clip(0, 65535).astype(np.uint16)
 
 
+def grey_of(seen: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return an image ``(C, S, S)`` in grey, ``(S, S)``; of colours their luminance (BT.601)."""
+    return seen[0] if len(seen) == 1 else np.tensordot(LUMINANCE, seen, 1)
+
+
 def overlay(prediction: Prediction, scale: MapScale) -> Image.Image:
-    """Lay the map's colours over the depth image at the input's size, and outline defects.
+    """Lay the map's colours over the image at the input's size, and outline defects.
+
+    Depth and colour are shown in grey, so that every colour is the map's.
 
     Below half the reference nothing is coloured; from twice the reference on all is yellow.
     """
     values = prediction.pixels
-    grey = resized(prediction.seen, values.shape) * 255
+    grey = resized(grey_of(prediction.seen), values.shape) * 255
     base = np.repeat(grey[..., None], 3, axis=2)
     high = 2 * scale.reference
     share = OPAQUE * ((values - high / 4) / (high - high / 4)).clip(0, 1)[..., None]

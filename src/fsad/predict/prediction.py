@@ -1,5 +1,6 @@
 """What is said of one image."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,15 +18,16 @@ class Prediction:
     Attributes:
         path: The file; None for an array.
         score: The method's own score of the image.
-        score_source: Score against the source domain (RGB); None where the method has none.
-        score_target: Score against the target domain (the shots' depth).
+        parts: The image's score by each part of the method's score: of a method with two domains
+            ``source``, against the plentiful images, and ``target``, against the shots.
         threshold: What ``score`` is compared with; None where there is none.
         decision: ``good`` or ``defective`` (``score`` above ``threshold``); None without threshold.
         map: Anomaly map at the input's size, ``(H, W)`` float32, in the unit of the scores. It is
             measured at S x S and resized, bilinear, so that it lies on the input pixel by pixel.
             None where the method scores whole images alone.
         map_threshold: Where the map is above it, :meth:`outlines` draws; None where there is none.
-        seen: The depth image that was scored, ``(S, S)`` float32 in {0} or [0.1, 0.9].
+        seen: The image that was scored, ``(C, S, S)`` float32 in [0, 1]: one channel of depth, in
+            {0} or [0.1, 0.9], or three of colour.
         seconds: From the file, or the array, to this.
         notes: How the image is unlike the training images, one sentence each; mostly none.
 
@@ -38,8 +40,7 @@ class Prediction:
 
     path: Path | None
     score: float
-    score_source: float | None
-    score_target: float | None
+    parts: Mapping[str, float]
     threshold: float | None
     decision: str | None
     map: NDArray[np.float32] | None
@@ -47,6 +48,16 @@ class Prediction:
     seen: NDArray[np.float32]
     seconds: float
     notes: tuple[str, ...] = ()
+
+    @property
+    def score_source(self) -> float | None:
+        """Score against the source domain; None where the method has none."""
+        return self.parts.get("source")
+
+    @property
+    def score_target(self) -> float | None:
+        """Score against the target domain, the shots; None where the method has none."""
+        return self.parts.get("target")
 
     @property
     def pixels(self) -> NDArray[np.float32]:

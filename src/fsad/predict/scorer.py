@@ -1,5 +1,6 @@
-"""What predicts: anything that scores depth images as NumPy arrays."""
+"""What predicts: anything that scores images as NumPy arrays."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -7,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsad.errors import NonFiniteError, check_finite
+from fsad.predict.model_file.metadata import MAP, SCORE
 
 Pixels = NDArray[np.float32]
 
@@ -16,15 +18,25 @@ class Scored(NamedTuple):
 
     Attributes:
         score: The method's own image scores, ``(n,)``.
-        source: Scores against the source domain, ``(n,)``; None where the method has none.
-        target: Scores against the target domain.
+        parts: Image scores of each part of the method's score by its name, ``(n,)``, such as
+            ``source`` and ``target``, against each domain; none where the method names none.
         maps: Anomaly maps, ``(n, S, S)``; None where the method has none.
     """
 
     score: Pixels
-    source: Pixels | None
-    target: Pixels | None
+    parts: Mapping[str, Pixels]
     maps: Pixels | None
+
+    @classmethod
+    def of_outputs(cls, values: Mapping[str, Pixels]) -> "Scored":
+        """Return what an exported model gave, by its outputs' names."""
+        prefix = f"{SCORE}_"
+        parts = {
+            name.removeprefix(prefix): value
+            for name, value in values.items()
+            if name.startswith(prefix)
+        }
+        return cls(values[SCORE], parts, values[MAP])
 
     def checked(self) -> "Scored":
         """Return these scores if all of them are numbers.
@@ -34,9 +46,8 @@ class Scored(NamedTuple):
         Raises:
             NonFiniteError: Something is NaN or infinite.
         """
-        for name, values in zip(
-            ("score", "score_source", "score_target", "map"), self, strict=True
-        ):
+        parts = {f"score_{name}": values for name, values in self.parts.items()}
+        for name, values in {"score": self.score, **parts, "map": self.maps}.items():
             if values is not None and not np.isfinite(values).all():
                 raise NonFiniteError(
                     f"{name}: expected a finite number, got NaN or infinity. Look at the image."
@@ -53,11 +64,11 @@ class Scorer(Protocol):
         ...
 
     def score(self, images: Pixels) -> Scored:
-        """Score depth images.
+        """Score images.
 
         Args:
-            images: ``(n, 3, S, S)`` float32 in [0, 1], three times what
-                :func:`~fsad.data.depth.depth_pixels` makes.
+            images: ``(n, C, S, S)`` float32 in [0, 1], as its
+                :class:`~fsad.data.input.InputSpec` makes them.
 
         Raises:
             NonFiniteError: A score or a value of a map is NaN or infinite.

@@ -19,7 +19,7 @@ from fsad.engine.category_run import RunContext
 from fsad.engine.last_tests import LastTests
 from fsad.engine.pipeline import Job, run
 from fsad.engine.stored import blaming
-from fsad.engine.trained import refuse_control, refuse_photographs
+from fsad.engine.trained import refuse_control
 from fsad.errors import (
     ConfigError,
     FsadError,
@@ -145,7 +145,6 @@ def refuse_unexportable(precision: str, job: Job) -> None:
     try:
         refuse_half(precision)
         refuse_unsteady(name, job.extractor.name)
-        refuse_photographs(job.data.protocol.modality)
         refuse_control(name, job.method.plan(job.extractor).scorer)
     except FsadError as error:
         raise ConfigError(
@@ -217,6 +216,7 @@ def build(cfg: DictConfig, logs: Sequence[Logger]) -> Job:
     method = build_method(cfg)
     settings = {**config["data"], "protocol": config["protocol"]}
     data: DataModule = instantiate(settings, _convert_="all")
+    method.refuse_modality(data.protocol.modality)
     extractor = build_extractor(cfg, method, shared_backbone)
     extractor.store = data.store = open_store(cfg)
     return Job(

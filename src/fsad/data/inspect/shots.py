@@ -2,9 +2,12 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
+
+from numpy.typing import NDArray
 
 from fsad.data.identity import files_digest
 from fsad.data.oddities import oddities
@@ -61,12 +64,18 @@ def _depth_profile(shots: _Shots) -> tuple[InputProfile, list[str]]:
 
     Of the jobs of a grid in one process, the first looks at the files.
     """
-    reader, lines = shots.reader, []
-    arrays = [reader.read_stored(sample) for sample in shots.samples]
-    for sample, array in zip(shots.samples, arrays, strict=True):
+    lines: list[str] = []
+    profile = InputProfile.of(_looked_at(shots, lines), shots.reader.rules)
+    return profile, lines
+
+
+def _looked_at(shots: _Shots, lines: list[str]) -> Iterator[NDArray[Any]]:
+    """Yield depth one by one, for there may be many; what a user shall be told goes to lines."""
+    reader = shots.reader
+    for sample in shots.samples:
         path = sample.files["depth"]
-        z = reader.rules.depth(array, str(path))
-        for oddity in oddities(array, z, reader.rules):
+        array = reader.read_stored(sample)
+        for oddity in oddities(array, reader.rules.depth(array, str(path)), reader.rules):
             problem = f"{path}: {oddity.problem}"
             if oddity.misleads:
                 raise DataError(problem)
@@ -74,4 +83,4 @@ def _depth_profile(shots: _Shots) -> tuple[InputProfile, list[str]]:
                 lines.append(problem)
             elif oddity.kind == "unit":
                 lines.append(f"{problem}. Scores are not affected")
-    return InputProfile.of(arrays, reader.rules), lines
+        yield array

@@ -46,6 +46,7 @@ class Ast(Method):
     """
 
     name = "ast"
+    modalities = ("depth",)
 
     def __init__(
         self,

@@ -10,13 +10,17 @@ from fsad.errors import DataError, is_finite, is_fraction
 KEY = "fsad"
 """The name of the JSON text among a file's metadata."""
 SCHEMA = 1
-INPUT, SCORE, MAP = "depth", "score", "map"
-"""Names of the input and of the first two outputs."""
+SCORE, MAP = "score", "map"
+"""Names of the first two outputs; the input has the name of its modality."""
 DEPTH = (
     "depth image (n, 1, S, S) float32: resized to S x S (rules.shrink: nearest picks pixels, area "
     "takes the mean of all valid ones below a pixel); 0.1 + 0.8 (z - min z) / "
     "(max z - min z) over the image's valid pixels, larger = farther; 0.5 if all are equal; a hole "
     "takes the nearest valid pixel's value, and stays 0 outside a part mask where there is one"
+)
+PHOTOGRAPH = (
+    "photograph (n, 3, S, S) float32 in [0, 1], red, green, blue: resized to S x S, bicubic with "
+    "antialiasing, whatever its aspect; divided by 255"
 )
 
 
@@ -45,7 +49,8 @@ class Metadata:
         profile: What the training images looked like, by
             :class:`~fsad.data.profile.InputProfile`; None where nobody noted it.
         state: Of the run's category, by :func:`~fsad.predict.model_file.kept.state_of`.
-        depth: How the input is made, in words.
+        modality: What the input shows, and what it is called: ``depth``, ``rgb``.
+        depth: How the input is made, in words; of photographs too.
         schema: Of this record.
     """
 
@@ -65,6 +70,7 @@ class Metadata:
     rules: dict[str, Any] | None = None
     profile: dict[str, Any] | None = None
     state: str = ""
+    modality: str = "depth"
     depth: str = DEPTH
     schema: int = SCHEMA
 
