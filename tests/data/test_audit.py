@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
 from fsad.cli import app
-from fsad.data.inspect.audit import STATISTICS, audit, audit_samples
+from fsad.data.inspect.audit import OF_DEPTH, OF_PHOTOGRAPHS, audit, audit_samples
 from fsad.data.sample import Sample
 from fsad.data.synthetic import Synthetic
 from fsad.errors import DataError
@@ -79,7 +79,7 @@ def test_a_leak_is_found_in_either_direction(leak, modality, name, value):
 
 def test_images_that_differ_by_chance_alone_are_not_solved():
     found = audit_samples(Reader(), "box", samples(60))
-    assert len(found) == len(STATISTICS)
+    assert len(found) == len(OF_DEPTH) + len(OF_PHOTOGRAPHS)
     assert not any(row.solves for row in found)
 
 
@@ -103,7 +103,7 @@ def generated(tmp_path_factory):
 def test_the_command_prints_a_table_per_category(generated):
     said = CliRunner().invoke(app, ["data", "audit", str(generated)])
     assert said.exit_code == 0
-    assert said.output.count("knob") >= len(STATISTICS)
+    assert said.output.count("knob") >= len(OF_DEPTH) + len(OF_PHOTOGRAPHS)
     assert "background brightness" in said.output
 
 

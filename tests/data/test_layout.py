@@ -33,6 +33,6 @@ def test_a_folder_without_a_known_layout_is_refused(source, candies, tmp_path):
     with pytest.raises(MissingDataError, match="expected the dataset's folder, got no such folder"):
         find_format(tmp_path / "nowhere")
     with pytest.raises(
-        ConfigError, match=r"^--format: expected one of auto, mvtec3d, .*, got 'kitti'"
+        ConfigError, match=r"^--format: expected one of auto, .*, mvtec3d, got 'kitti'"
     ):
         find_format(source, "kitti")

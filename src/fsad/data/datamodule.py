@@ -1,7 +1,7 @@
 """The data of a run: which categories, who plays which role, and the loaders of each role."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from fsad.data.inspect.shots import inspect
 from fsad.data.listing import check_category, check_names
 from fsad.data.profile import InputProfile
 from fsad.data.protocols.cross_domain import CrossDomain
+from fsad.data.protocols.few_shot import FewShot
 from fsad.data.reader import DatasetReader
 from fsad.data.record import prepared_as
 from fsad.data.sample import Sample
@@ -27,6 +28,7 @@ from fsad.data.task import TEST, EvaluationProtocol, Role, Task
 from fsad.errors import ConfigError, check_at_least, check_choice
 from fsad.storage.tensor_store import TensorStore, digest
 
+MODALITY = "modality"
 SAMPLINGS = ("sequential", "shuffled", "balanced")
 
 log = logging.getLogger(__name__)
@@ -64,9 +66,11 @@ class DataModule(LightningDataModule):
         shrink: How images become smaller; see :class:`~fsad.data.depth_rules.DepthRules` for these
             four. A run's settings of before they were there say nothing of them, so that what is
             taken without a word is what such runs did.
-        protocol: Which samples play which role; if omitted
-            :class:`~fsad.data.protocols.cross_domain.CrossDomain` with the shots, their selection
-            and the seed given here.
+        protocol: Which samples play which role; if omitted that of :func:`default_protocol`.
+        modality: What is tested where ``target`` says nothing else, for that default; settings of a
+            protocol refer to these three.
+        source: ``modality`` of the plentiful images.
+        target: ``modality`` of the shots and of the test images.
 
     Attributes:
         store: Keeps masks that take long to find; None, to begin with, keeps nothing.
@@ -95,6 +99,9 @@ class DataModule(LightningDataModule):
         unit: str | None = None,
         shrink: str = "nearest",
         protocol: EvaluationProtocol | None = None,
+        modality: str = "depth",
+        source: Mapping[str, str] | None = None,
+        target: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
         self._make_reader = reader
@@ -105,7 +112,8 @@ class DataModule(LightningDataModule):
         self.workers = check_at_least("data.workers", workers, 0)
         self.seed = check_at_least("data.seed", seed, 0)
         self.shots, self.shot_selection = shots, shot_selection
-        default = CrossDomain(shots, shot_selection, seed)  # refuses what is out of range
+        modalities = _modality("source", source, "rgb"), _modality("target", target, modality)
+        default = default_protocol(shots, shot_selection, seed, *modalities)  # checks the ranges
         self.protocol: EvaluationProtocol = protocol or default
         self.published = published
         self.rules = DepthRules(invalid, z_range, unit, shrink)  # type: ignore[arg-type]  # checked
@@ -300,3 +308,28 @@ class DataModule(LightningDataModule):
         return make_loader(
             images, self.batch_size, self.workers, self.seed, sampler, collate=stack_images
         )
+
+
+def default_protocol(
+    shots: int, selection: str, seed: int, source: str, target: str
+) -> EvaluationProtocol:
+    """Return the protocol of data that name none: of two modalities, or of one alone.
+
+    Raises:
+        ConfigError: A value is out of range.
+    """
+    if source == target:
+        return FewShot(shots, selection, seed, target)
+    return CrossDomain(shots, selection, seed, source, target)
+
+
+def _modality(name: str, node: Mapping[str, str] | None, default: str) -> str:
+    """Return what a node of settings says of a domain's images.
+
+    Raises:
+        ConfigError: It says something else too.
+    """
+    known = node or {}
+    if others := known.keys() - {MODALITY}:
+        raise ConfigError(f"data.{name}: expected modality alone, got {min(others)}")
+    return known.get(MODALITY, default)

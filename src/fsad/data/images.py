@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from fsad.errors import DataError
 from fsad.storage.regular import refuse_irregular
 
 SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I")  # what Pillow calls grey of 16 bits; older ones: I
 EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
+LYING = 5  # of Exif's eight orientations, those from here on exchange width and height
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 KINDS = "8-bit colour or grey .png, .jpg, .jpeg, .bmp, .tif or .tiff"
 
@@ -35,7 +36,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 def read_rgb(path: Path) -> NDArray[np.uint8]:
     """Read a photograph as a person sees it, ``(H, W, 3)``.
 
-    Grey becomes three equal channels, a palette its colours, and what is transparent black.
+    Grey becomes three equal channels, a palette its colours, and what is transparent black. Where
+    Exif says how the camera was held, the image is turned upright.
 
     Raises:
         DataError: The file is unreadable, truncated, or has more than 8 bits a channel.
@@ -49,7 +51,24 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
         if image.has_transparency_data:
             ground = Image.new("RGBA", image.size, (0, 0, 0, 255))
             image = Image.alpha_composite(ground, image.convert("RGBA"))
-        return np.asarray(image.convert("RGB"))
+        upright = ImageOps.exif_transpose(image)  # as a camera held sideways notes it
+        return np.asarray(upright.convert("RGB"))
+
+
+def photograph_size(path: Path) -> tuple[int, int]:
+    """Return ``(H, W)`` of a photograph as :func:`read_rgb` gives it, from its header.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    refuse_irregular(path)
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= LYING
+    except Exception as error:  # Pillow's decoders raise many types on a broken file
+        raise unreadable(path, path.suffix.lower().lstrip(".") or "image", error) from error
+    return (width, height) if turned else (height, width)
 
 
 def check_photograph(name: str, array: NDArray[Any]) -> NDArray[np.uint8]:

@@ -7,13 +7,25 @@ from pathlib import Path
 from fsad.data.depth_rules import DepthRules
 from fsad.data.eyecandies import Eyecandies
 from fsad.data.mvtec3d import MVTec3D
+from fsad.data.photographs.btad import BTAD
+from fsad.data.photographs.cameras import Cameras
+from fsad.data.photographs.elpv import ELPV
+from fsad.data.photographs.image_folder import ImageFolder
+from fsad.data.photographs.kolektorsdd import KolektorSDD
+from fsad.data.photographs.mpdd import MPDD
+from fsad.data.photographs.mvtec_ad import MVTecAD
+from fsad.data.photographs.visa import VisA
 from fsad.data.reader import FolderReader
 from fsad.errors import ConfigError, DataError, MissingDataError
 
-LAYOUTS: dict[str, type[FolderReader]] = {reader.layout: reader for reader in (MVTec3D, Eyecandies)}
-"""The layouts that ``fsad data`` tells apart by looking, by name."""
+READERS = (Eyecandies, VisA, BTAD, KolektorSDD, ELPV, Cameras, ImageFolder, MVTecAD, MPDD, MVTec3D)
+LAYOUTS: dict[str, type[FolderReader]] = {reader.layout: reader for reader in READERS}
+"""The layouts that ``fsad data`` tells apart by looking, by name; the first that fits is taken.
+
+MVTec AD and MPDD look like images of one's own, and are read alike."""
 EXPECTED = (
-    "<category>/train/good/{rgb,xyz} (mvtec3d) or <category>/train/data/*_depth.png (eyecandies)"
+    "<category>/train/good/*.png (image_folder), <category>/train/good/{rgb,xyz} (mvtec3d) or "
+    "<category>/train/data/*_depth.png (eyecandies)"
 )
 
 
@@ -29,7 +41,7 @@ def find_format(root: Path, asked: str = "auto") -> str:
 
     Args:
         root: The folder that holds the categories.
-        asked: ``mvtec3d`` or ``eyecandies`` to trust the caller, ``auto`` to look.
+        asked: One of :data:`LAYOUTS` to trust the caller, ``auto`` to look.
 
     Raises:
         ConfigError: ``asked`` is none of these.
@@ -42,13 +54,11 @@ def find_format(root: Path, asked: str = "auto") -> str:
         raise MissingDataError(f"{root}: expected the dataset's folder, got no such folder")
     if asked != "auto":
         return asked
-    marks = {
-        name: Path(reader.split_folders["train"], reader.mark) for name, reader in LAYOUTS.items()
-    }
-    for name, mark in marks.items():
-        if any(root.glob(f"*/{mark}")):
+    for name, reader in LAYOUTS.items():
+        if reader.recognises(root):
             return name
-    if any((root / mark).is_dir() for mark in marks.values()):
+    marks = [Path(reader.split_folders["train"], reader.mark) for reader in LAYOUTS.values()]
+    if any((root / mark).is_dir() for mark in marks if len(mark.parts) > 1):
         raise DataError(
             f"{root}: expected the folder that holds the categories, got a category. "
             f"Give its parent folder, '{root.resolve().parent}'."

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fsad.data.depth_file import read_depth_file, read_size
 from fsad.data.depth_rules import DepthRules
 from fsad.data.folder import Folder
-from fsad.data.images import check_size, read_mask, read_rgb
+from fsad.data.images import check_size, photograph_size, read_mask, read_rgb
 from fsad.data.listing import check_root, find_categories
 from fsad.data.oddities import oddities
 from fsad.data.sample import Sample
@@ -100,7 +100,7 @@ class FolderReader(ABC):
     layout: ClassVar[str]
     mark: ClassVar[str]
     split_folders: ClassVar[Mapping[str, str]]
-    modalities: ClassVar[tuple[str, ...]] = ("rgb", "depth")
+    modalities: tuple[str, ...] = ("rgb", "depth")
     unit: ClassVar[str] = "metre"
     plane_height: ClassVar[float] = 0.005
     png_holes: ClassVar[bool] = True
@@ -110,6 +110,11 @@ class FolderReader(ABC):
     def __init__(self, root: str | Path, rules: DepthRules | None = None) -> None:
         self._root = Path(root)
         self._rules = rules or DepthRules()
+
+    @classmethod
+    def recognises(cls, root: Path) -> bool:
+        """Tell whether a folder has this layout, by the names of its files and folders."""
+        return any(root.glob(f"*/{cls.split_folders['train']}/{cls.mark}"))
 
     @classmethod
     def open(cls, root: Path, rules: DepthRules | None, light: int) -> Self:  # noqa: ARG003
@@ -140,6 +145,11 @@ class FolderReader(ABC):
         found = self.found()
         if not found:
             place = f"<category>/{self.split_folders['train']}/{self.mark}"
+            if (self.root / self.split_folders["train"] / self.mark).is_dir():
+                raise MissingDataError(
+                    f"{self.root}: expected the folder that holds the categories, got a category. "
+                    f"Say data.root={self.root.parent} data.category={self.root.name}."
+                )
             raise MissingDataError(
                 f"{self.root}: expected {place}, got no such folder. {self.remedy}"
             )
@@ -205,7 +215,7 @@ class FolderReader(ABC):
             DataError: A file is unreadable, or the masks' sizes differ.
         """
         if not sample.masks:
-            return np.zeros(read_size(_sized(sample)), dtype=np.bool_)
+            return np.zeros(_size_of(sample), dtype=np.bool_)
         masks = [read_mask(path) for path in sample.masks]
         for path, mask in zip(sample.masks, masks, strict=True):
             check_size(path, mask.shape, sample.masks[0], masks[0].shape)
@@ -220,6 +230,7 @@ class FolderReader(ABC):
         return None if sample.part is None else read_mask(sample.part)
 
 
-def _sized(sample: Sample) -> Path:
-    """Return the file whose height and width are the sample's."""
-    return sample.files.get("depth") or next(iter(sample.files.values()))
+def _size_of(sample: Sample) -> tuple[int, int]:
+    """Return a sample's height and width, by a header."""
+    depth = sample.files.get("depth")
+    return read_size(depth) if depth else photograph_size(next(iter(sample.files.values())))

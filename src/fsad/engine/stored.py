@@ -32,6 +32,9 @@ DATA_SETTINGS = (
     "z_range",
     "unit",
     "shrink",
+    "modality",
+    "source",
+    "target",
 )
 """Settings under ``data``, the arguments of :class:`~fsad.data.datamodule.DataModule`: its import
 takes seconds, which a prediction need not wait for."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from fsad.data.inspect.audit import STATISTICS, ShortcutStatistic, audit_samples
+from fsad.data.inspect.audit import ShortcutStatistic, audit_samples
 from fsad.data.reader import DatasetReader
 from fsad.report.markup import cell, paragraph, table
 from fsad.report.section import Section
@@ -61,7 +61,8 @@ def audit(found: list[ShortcutStatistic], categories: Iterable[str] = ()) -> Sec
         ]
         for name, row in by_category.items()
     ]
-    names = ["category", *(f"{modality}: {name}" for modality, name in STATISTICS)]
+    measured = next(iter(by_category.values()), [])
+    names = ["category", *(f"{each.modality}: {each.statistic}" for each in measured)]
     said = warnings(found)
     html += "".join(paragraph(text, "banner") for text in said)
     if not said:
@@ -72,4 +73,4 @@ def audit(found: list[ShortcutStatistic], categories: Iterable[str] = ()) -> Sec
         html += paragraph(
             f"Not measured in {', '.join(left)}: there are no good, or no defective test images."
         )
-    return Section("audit", "ShortcutStatistic statistics", html)
+    return Section("audit", "Shortcut statistics", html)

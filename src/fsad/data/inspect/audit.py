@@ -1,6 +1,6 @@
 """Can a category be solved without looking for a defect? The image AUROC of trivial statistics."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,7 @@ class View:
     """One test image as the statistics see it.
 
     Attributes:
-        grey: Brightness of the RGB image, ``(H, W)``, in [0, 1].
+        grey: Brightness of the photograph, ``(H, W)``, in [0, 1].
         depth: Distance where the sensor saw anything, in the sensor's unit, flat.
         valid: Where it did, ``(H, W)``.
         part: Where the part is, ``(H, W)``.
@@ -40,16 +40,18 @@ class View:
     part: NDArray[np.bool_]
 
 
-STATISTICS: dict[tuple[str, str], Callable[[View], float]] = {
-    ("rgb", "mean brightness"): lambda view: float(view.grey.mean()),
-    ("rgb", "standard deviation"): lambda view: float(view.grey.std()),
-    ("rgb", "background brightness"): lambda view: _mean(view.grey[~view.part]),
-    ("depth", "mean"): lambda view: _mean(view.depth),
-    ("depth", "standard deviation"): lambda view: float(view.depth.std()) if len(view.depth) else 0,
-    ("depth", "area of valid pixels"): lambda view: float(view.valid.mean()),
-    ("depth", "area of the part"): lambda view: float(view.part.mean()),
+OF_PHOTOGRAPHS: dict[str, Callable[[View], float]] = {
+    "mean brightness": lambda view: float(view.grey.mean()),
+    "standard deviation": lambda view: float(view.grey.std()),
+    "background brightness": lambda view: _mean(view.grey[~view.part]),
 }
-"""What is measured, by modality and name: none of it knows what a defect is."""
+"""What is measured of each photograph, by name: none of it knows what a defect is."""
+OF_DEPTH: dict[str, Callable[[View], float]] = {
+    "mean": lambda view: _mean(view.depth),
+    "standard deviation": lambda view: float(view.depth.std()) if len(view.depth) else 0,
+    "area of valid pixels": lambda view: float(view.valid.mean()),
+    "area of the part": lambda view: float(view.part.mean()),
+}
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class ShortcutStatistic:
 
     Attributes:
         category: The object.
-        modality: ``rgb`` or ``depth``.
+        modality: ``rgb``, ``depth`` or another camera's name.
         statistic: Its name.
         auroc: Image AUROC of the statistic as a score, in [0, 1]; below 0.5, good images have more.
         images: Test images.
@@ -91,7 +93,7 @@ def audit(
 
     Args:
         root: The folder that holds the categories.
-        layout: ``mvtec3d`` (raw or prepared), ``eyecandies``, or ``auto`` to look.
+        layout: One of :data:`~fsad.data.layout.LAYOUTS`, or ``auto`` to look.
         light: Which of Eyecandies' renderings is used as the RGB image.
         rules: How depth files are read.
 
@@ -123,30 +125,42 @@ def audit_samples(
     labels = torch.tensor([sample.is_anomalous for sample in samples])
     if not samples or bool(labels.all()) or not bool(labels.any()):
         return []
-    measured = {name: of for name, of in STATISTICS.items() if name[0] in samples[0].files}
-    rows = []  # of numbers: the images themselves are not kept
-    for sample in track(samples, category, len(samples)):
-        view = _view(reader, sample)
-        rows.append([statistic(view) for statistic in measured.values()])
+    modalities = list(samples[0].files)
+    names = [(modality, name) for modality in modalities for name in _measured(modality)]
+    rows = [  # of numbers: the images themselves are not kept
+        [
+            statistic(view)
+            for modality, view in _views(reader, sample, modalities)
+            for statistic in _measured(modality).values()
+        ]
+        for sample in track(samples, category, len(samples))
+    ]
     return [
         ShortcutStatistic(category, *name, auroc(column, labels), len(labels), int(labels.sum()))
-        for name, column in zip(measured, torch.tensor(rows).T, strict=True)
+        for name, column in zip(names, torch.tensor(rows).T, strict=True)
     ]
 
 
-def _view(reader: DatasetReader, sample: Sample) -> View:
-    grey = reader.read(sample, "rgb").mean(axis=2) / 255
+def _measured(modality: str) -> dict[str, Callable[[View], float]]:
+    return OF_DEPTH if modality == "depth" else OF_PHOTOGRAPHS
+
+
+def _views(
+    reader: DatasetReader, sample: Sample, modalities: Sequence[str]
+) -> Iterator[tuple[str, View]]:
+    """Yield the sample as each modality shows it, the part being where depth shows it."""
     part = reader.read_part(sample)
-    if "depth" not in sample.files:
-        whole = np.ones(grey.shape, dtype=np.bool_)  # nothing says where the part is
-        return View(grey, np.empty(0), whole, whole if part is None else part)
-    z = reader.read(sample, "depth")
-    return View(
-        grey=grey,
-        depth=z[np.isfinite(z)].astype(np.float64),
-        valid=np.isfinite(z),
-        part=part_mask(z) if part is None else part,
-    )
+    z = reader.read(sample, "depth") if "depth" in modalities else None
+    if part is None and z is not None:
+        part = part_mask(z)
+    for modality in modalities:
+        if modality == "depth" and z is not None and part is not None:
+            seen = np.isfinite(z)
+            yield modality, View(np.empty((0, 0)), z[seen].astype(np.float64), seen, part)
+            continue
+        grey = reader.read(sample, modality).mean(axis=2) / 255
+        whole = np.ones(grey.shape, dtype=np.bool_)  # without depth nothing says where the part is
+        yield modality, View(grey, np.empty(0), whole, whole if part is None else part)
 
 
 def _mean(values: NDArray[np.float64]) -> float:

@@ -20,7 +20,7 @@ class Report:
 
     Attributes:
         root: The folder that holds the categories.
-        layout: ``mvtec3d`` or ``eyecandies``.
+        layout: One of :data:`~fsad.data.layout.LAYOUTS`.
         rows: One per category, split and defect.
         problems: All that is wrong or that stops a run, one line each.
         notes: What a run takes, but a reader of its numbers must know, one line each.
@@ -44,7 +44,7 @@ def check(
 
     Args:
         root: The folder that holds the categories.
-        layout: ``mvtec3d`` (raw or prepared), ``eyecandies``, or ``auto`` to look.
+        layout: One of :data:`~fsad.data.layout.LAYOUTS`, or ``auto`` to look.
         light: Which of Eyecandies' renderings is used as the RGB image.
         rules: How a run is told to read depth files.
         image_size: The run's images, pixels: a defect smaller than one of them is named.

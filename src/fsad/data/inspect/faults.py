@@ -25,11 +25,11 @@ class Row:
 
     Attributes:
         folder: The folder.
-        sizes: Height and width of its RGB images.
+        sizes: Height and width of its photographs.
         valid: Share of valid depth pixels, one for each image that could be read.
         tiny: Stems whose defect is smaller than a pixel of a run's image.
         notes: What is odd about a file and misleads no run.
-        profiles: Shape and scale of the depth, one for each image that could be read.
+        profiles: Shape and, of depth, scale, one for each image that could be read.
     """
 
     folder: Folder
@@ -81,8 +81,12 @@ def faults_of(stem: str, row: Row, reader: DatasetReader, image_size: int) -> li
         if image is not None:
             images[kind] = image
 
-    if "rgb" in images:
-        row.sizes.add(images["rgb"].shape[:2])
+    photographs = [name for name in reader.modalities if name != "depth" and name in images]
+    for name in photographs:
+        row.sizes.add(images[name].shape[:2])
+    if photographs and "depth" not in reader.modalities:
+        height, width = images[photographs[0]].shape[:2]
+        row.profiles.append(InputProfile(width / height))
     if "depth" in images:
         row.valid.append(float(np.isfinite(z).mean()))
         row.profiles.append(InputProfile.of([images["depth"]], reader.rules))

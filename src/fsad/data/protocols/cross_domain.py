@@ -43,7 +43,8 @@ class CrossDomain:
         if self.modality == self.source_modality:
             raise ConfigError(
                 "protocol.source_modality: expected another than protocol.modality, got "
-                f"{self.modality!r} for both. For one modality alone use protocol=few_shot."
+                f"{self.modality!r} for both. With one modality alone choose a method that needs "
+                "no other, such as method=patchcore, or protocol=few_shot."
             )
 
     def task(self, reader: DatasetReader, category: str) -> Task:

@@ -1,0 +1,393 @@
+"""Data sets of photographs, each against a folder in the exact layout of its distribution."""
+
+import csv
+import sys
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from fsad.cli import app
+from fsad.data.inspect.check import check
+from fsad.data.layout import find_format
+from fsad.data.photographs.btad import BTAD
+from fsad.data.photographs.cameras import Cameras
+from fsad.data.photographs.elpv import ELPV
+from fsad.data.photographs.held_out import held_out
+from fsad.data.photographs.image_folder import ImageFolder
+from fsad.data.photographs.kolektorsdd import KolektorSDD
+from fsad.data.photographs.mpdd import MPDD
+from fsad.data.photographs.mvtec_ad import MVTecAD
+from fsad.data.photographs.visa import VisA
+from fsad.data.protocols.few_shot import FewShot
+from fsad.data.transforms import load_tensors
+from fsad.errors import ConfigError, DataError, MissingDataError, PackageError
+
+SHAPE = (20, 30)
+
+
+def photograph(path, seed=0, mode="RGB", shape=SHAPE):
+    pixels = np.random.default_rng(seed).integers(0, 255, (*shape, 3), dtype=np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).convert(mode).save(path)
+    return path
+
+
+def mask(path, value=255, shape=SHAPE):
+    pixels = np.zeros(shape, np.uint8)
+    pixels[4:8, 5:10] = value
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def mvtec_ad(root, category="bottle"):
+    (root / "readme.txt").parent.mkdir(parents=True, exist_ok=True)
+    (root / "readme.txt").touch()
+    for number in range(3):
+        photograph(root / category / f"train/good/{number:03d}.png", number)
+    for number in range(2):
+        photograph(root / category / f"test/good/{number:03d}.png", 10 + number)
+        photograph(root / category / f"test/broken_large/{number:03d}.png", 20 + number)
+        mask(root / category / f"ground_truth/broken_large/{number:03d}_mask.png")
+    return root
+
+
+def btad(root):
+    for number in range(3):
+        photograph(root / f"01/train/ok/{number:04d}.bmp", number)
+    photograph(root / "01/test/ok/0003.bmp", 3)
+    photograph(root / "01/test/ko/0004.bmp", 4)
+    mask(root / "01/ground_truth/ko/0004.png")
+    return root
+
+
+def visa(root):
+    rows = []
+    for number in range(3):
+        split = "train" if number < 2 else "test"
+        path = f"candle/Data/Images/Normal/{number:04d}.JPG"
+        photograph(root / path, number)
+        rows.append(("candle", split, "normal", path, ""))
+    path, truth = "candle/Data/Images/Anomaly/000.JPG", "candle/Data/Masks/Anomaly/000.png"
+    photograph(root / path, 9)
+    mask(root / truth, value=2)  # kinds of defects are numbered
+    rows.append(("candle", "test", "anomaly", path, truth))
+    table = root / "split_csv/1cls.csv"
+    table.parent.mkdir()
+    with table.open("w", newline="") as file:
+        csv.writer(file).writerows([("object", "split", "label", "image", "mask"), *rows])
+    return root
+
+
+def kolektorsdd(root):
+    for item in range(2):
+        for part in range(4):
+            photograph(root / f"kos{item + 1:02d}/Part{part}.jpg", 4 * item + part, "L")
+            value = 255 if (item, part) == (0, 2) else 0
+            mask(root / f"kos{item + 1:02d}/Part{part}_label.bmp", value)
+    return root
+
+
+ELPV_CELLS = [(0.0, "mono")] * 5 + [(1 / 3, "mono"), (2 / 3, "poly"), (1.0, "mono"), (1.0, "poly")]
+
+
+def elpv(root):
+    lines = []
+    for number, (chance, cell) in enumerate(ELPV_CELLS, 1):
+        photograph(root / f"images/cell{number:04d}.png", number, "L")
+        lines.append(f"images/cell{number:04d}.png  {chance}                 {cell}\n")
+    (root / "labels.csv").write_text("".join(lines))
+    return root
+
+
+def cameras(root):
+    for split, defect, count in (("train", "good", 3), ("test", "good", 1), ("test", "hole", 2)):
+        for number in range(count):
+            for camera in ("rgb", "ir"):
+                photograph(root / f"cotton/{split}/{defect}/{camera}/{number:03d}.png", number)
+    mask(root / "cotton/test/hole/gt/000.png")  # a part of the defects has one
+    return root
+
+
+CASES = {
+    "mvtec_ad": (mvtec_ad, MVTecAD, "bottle", 3, {"good": 2, "broken_large": 2}),
+    "mpdd": (mvtec_ad, MPDD, "bottle", 3, {"good": 2, "broken_large": 2}),
+    "image_folder": (mvtec_ad, ImageFolder, "bottle", 3, {"good": 2, "broken_large": 2}),
+    "btad": (btad, BTAD, "01", 3, {"good": 1, "ko": 1}),
+    "visa": (visa, VisA, "candle", 2, {"good": 1, "anomaly": 1}),
+    "kolektorsdd": (kolektorsdd, KolektorSDD, "kolektorsdd", 5, {"good": 2, "defect": 1}),
+    "elpv": (elpv, ELPV, "elpv", 3, {"good": 2, "mono": 1, "poly": 1}),
+    "cameras": (cameras, Cameras, "cotton", 3, {"good": 1, "hole": 2}),
+}
+ALIKE = {"mvtec_ad": "image_folder", "mpdd": "image_folder"}
+
+
+@pytest.fixture(params=CASES)
+def case(request, tmp_path):
+    write, reader, *rest = CASES[request.param]
+    return request.param, reader(write(tmp_path / "data")), *rest
+
+
+def counts(samples):
+    kinds = [sample.defect for sample in samples]
+    return {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
+
+
+def test_every_layout_is_listed_as_it_is_distributed(case):
+    _, reader, category, train, test = case
+    assert reader.categories() == [category]
+    assert counts(reader.samples(category, "train")) == {"good": train}
+    assert counts(reader.samples(category, "test")) == test
+    assert reader.samples(category, "validation") == []
+
+
+def test_every_image_is_read_with_its_mask(case):
+    name, reader, category, *_ = case
+    for sample in reader.samples(category, "test"):
+        tensors = load_tensors(reader, sample, 15, [reader.modalities[-1], "mask"])
+        assert tensors[reader.modalities[-1]].shape == (3, 15, 15)
+        has_mask = sample.is_anomalous and name != "elpv" and sample.stem != "001"
+        if name in ("mvtec_ad", "mpdd", "image_folder"):
+            has_mask = sample.is_anomalous
+        assert bool(tensors["mask"].any()) == has_mask
+        assert bool(sample.masks) == has_mask
+
+
+def test_a_check_finds_the_layout_and_nothing_wrong_with_it(case):
+    name, reader, category, train, test = case
+    assert find_format(reader.root) == ALIKE.get(name, name)
+    report = check(reader.root, name)
+    assert report.problems == []
+    assert [category in row.folder.place for row in report.rows] == [True] * len(report.rows)
+    images = {(row.folder.split, row.folder.defect): len(row.folder.stems) for row in report.rows}
+    known = {("train", "good"): train} | {("test", kind): n for kind, n in test.items()}
+    assert images == known
+    done = CliRunner().invoke(app, ["data", "check", str(reader.root)])
+    assert done.exit_code == 0, done.output
+
+
+def test_an_audit_knows_every_layout(case):
+    _, reader, *_ = case
+    done = CliRunner().invoke(app, ["data", "audit", str(reader.root)])
+    assert done.exit_code == 0, done.output
+    for modality in reader.modalities:
+        assert modality in done.output
+
+
+def test_two_shots_are_drawn_from_each(case):
+    _, reader, category, *_ = case
+    task = FewShot(2, modality=reader.modalities[-1]).task(reader, category)
+    assert len(task.role("shots").samples) == 2
+
+
+def test_a_quarter_of_the_good_images_is_tested_as_scikit_learn_splits_them():
+    from sklearn.model_selection import train_test_split
+
+    for count in (4, 9, 347):
+        train, test = train_test_split(list(range(count)), test_size=0.25, random_state=42)
+        assert held_out(range(count)) == (sorted(train), sorted(test))
+
+
+def test_the_kind_of_cells_and_the_probability_of_a_defect_can_be_chosen(tmp_path):
+    root = elpv(tmp_path)
+    assert counts(ELPV(root, cells="poly").samples("elpv", "test")) == {"poly": 1}
+    assert counts(ELPV(root, defect_from=0.3).samples("elpv", "test")) == {
+        "good": 2,
+        "mono": 2,
+        "poly": 2,
+    }
+    with pytest.raises(ConfigError, match=r"data\.reader\.cells: expected one of all, mono, poly"):
+        ELPV(root, cells="thin")
+    for value in (0, 1.5, float("nan")):
+        with pytest.raises(ConfigError, match=r"data\.reader\.defect_from: expected"):
+            ELPV(root, defect_from=value)
+    (root / "labels.csv").write_text("images/cell0001.png 0.0\n")
+    with pytest.raises(DataError, match=r"labels\.csv: expected lines of an image, a probability"):
+        ELPV(root).samples("elpv", "train")
+
+
+def test_the_installed_package_is_read_or_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("fsad.data.photographs.elpv.find_spec", lambda _: None)
+    with pytest.raises(PackageError, match=r"elpv-dataset.*fsad\[elpv\]"):
+        ELPV("package")
+    module = ModuleType("elpv_dataset")
+    module.__path__ = [str(tmp_path)]
+    monkeypatch.undo()
+    elpv(tmp_path / "data")
+    (tmp_path / "elpv_dataset").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert ELPV("package").root == tmp_path / "elpv_dataset" / "data"
+    monkeypatch.delitem(sys.modules, "elpv_dataset", raising=False)
+
+
+def test_visa_says_what_is_missing_and_what_its_table_lacks(tmp_path):
+    reader = VisA(visa(tmp_path))
+    table = tmp_path / "split_csv/1cls.csv"
+    text = table.read_text()
+    for damaged in (text.replace("label", "lable"), text.replace("anomaly", "bad"), "object\n\xff"):
+        table.write_text(damaged)
+        with pytest.raises(DataError, match=r"1cls\.csv: expected a table of object, split, label"):
+            reader.samples("candle", "test")
+    table.write_text(text.replace("0002.JPG", "0009.JPG"))
+    with pytest.raises(MissingDataError, match=r"0009\.JPG: expected an image that split_csv/1cls"):
+        reader.samples("candle", "test")
+    table.unlink()
+    with pytest.raises(MissingDataError, match=r"1cls\.csv: expected the table of VisA's split"):
+        reader.samples("candle", "test")
+
+
+def test_a_surface_without_a_label_is_neither_good_nor_bad(tmp_path):
+    reader = KolektorSDD(kolektorsdd(tmp_path))
+    (tmp_path / "kos02/Part1_label.bmp").unlink()
+    with pytest.raises(MissingDataError, match=r"Part1_label\.bmp: expected a label beside Part1"):
+        reader.samples("kolektorsdd", "train")
+
+
+def test_suffixes_may_be_upper_case_and_other_files_are_left_out_with_one_line(tmp_path):
+    root = mvtec_ad(tmp_path)
+    good = root / "bottle/train/good"
+    (good / "000.png").rename(good / "000.PNG")
+    for name in ("jpg", "JPEG", "bmp", "tif", "TIFF"):
+        photograph(good / f"one.{name}.{name}", 7)
+    (good / "Thumbs.db").touch()
+    (good / "._000.png").touch()
+    (good / "raw").mkdir()
+    samples = ImageFolder(root).samples("bottle", "train")
+    assert len(samples) == 8
+    report = check(root)
+    assert report.problems == []
+    (note,) = report.notes
+    assert note.startswith("bottle/train/good: 1 file ignored")
+    assert "Thumbs.db" in note
+
+
+def test_a_mask_may_lack_its_ending(tmp_path):
+    root = mvtec_ad(tmp_path)
+    truth = root / "bottle/ground_truth/broken_large"
+    (truth / "000_mask.png").rename(truth / "000.png")
+    samples = ImageFolder(root).samples("bottle", "test")
+    assert [len(sample.masks) for sample in samples] == [1, 1, 0, 0]
+
+
+def test_what_two_files_are_called_alike_is_refused(tmp_path):
+    root = mvtec_ad(tmp_path)
+    photograph(root / "bottle/train/good/001.jpg")
+    with pytest.raises(DataError, match=r"expected one file of each name, got 001\.jpg and 001"):
+        ImageFolder(root).samples("bottle", "train")
+    assert any("001.jpg and 001.png" in problem for problem in check(root).problems)
+
+
+def test_a_mask_without_its_image_is_refused(tmp_path):
+    root = mvtec_ad(tmp_path)
+    (root / "bottle/test/broken_large/001.png").unlink()
+    message = r"001_mask\.png: expected an image for every mask, got none for it in bottle/test/"
+    with pytest.raises(MissingDataError, match=message):
+        ImageFolder(root).samples("bottle", "test")
+
+
+def test_a_mask_of_another_size_is_refused(tmp_path):
+    root = mvtec_ad(tmp_path)
+    mask(root / "bottle/ground_truth/broken_large/000_mask.png", shape=(10, 12))
+    reader = ImageFolder(root)
+    sample = reader.samples("bottle", "test")[0]
+    with pytest.raises(DataError, match=r"000_mask\.png: expected the size of broken_large/000"):
+        load_tensors(reader, sample, 15, ["rgb", "mask"])
+
+
+@pytest.mark.parametrize("form", ["ones", "rgb", "none"])
+def test_masks_of_ones_and_in_colour_mark_the_same_and_a_missing_one_nothing(tmp_path, form):
+    root = mvtec_ad(tmp_path)
+    path = root / "bottle/ground_truth/broken_large/000_mask.png"
+    reader = ImageFolder(root)
+    known = load_tensors(reader, reader.samples("bottle", "test")[0], 15, ["mask"])["mask"]
+    if form == "ones":
+        mask(path, value=1)
+    elif form == "rgb":
+        Image.open(path).convert("RGB").save(path)
+    else:
+        path.unlink()
+    sample = reader.samples("bottle", "test")[0]
+    found = load_tensors(reader, sample, 15, ["mask"])["mask"]
+    assert (found == known).all() if form != "none" else not found.any()
+    assert sample.is_truth(found) == (form != "none")
+
+
+def test_no_training_image_and_pairs_in_place_of_photographs_are_named(tmp_path):
+    root = mvtec_ad(tmp_path)
+    for path in (root / "bottle/train/good").iterdir():
+        path.unlink()
+    with pytest.raises(
+        MissingDataError, match=r"bottle/train: expected images in good/, .* got no"
+    ):
+        ImageFolder(root).samples("bottle", "train")
+    photograph(root / "bottle/train/good/rgb/000.png")
+    with pytest.raises(MissingDataError, match=r"Pairs of RGB and depth need data=mvtec3d\.$"):
+        ImageFolder(root).samples("bottle", "train")
+
+
+def test_a_defect_among_the_training_images_is_refused(tmp_path):
+    root = mvtec_ad(tmp_path)
+    photograph(root / "bottle/train/scratch/000.png")
+    with pytest.raises(DataError, match="scratch"):
+        FewShot(1, modality="rgb").task(ImageFolder(root), "bottle")
+    assert any("bottle/train/scratch" in problem for problem in check(root).problems)
+
+
+def test_a_category_in_place_of_the_data_set_is_told_what_to_say(tmp_path):
+    root = mvtec_ad(tmp_path / "data")
+    message = r"got a category\. Say data\.root=.*data data\.category=bottle\."
+    with pytest.raises(MissingDataError, match=message):
+        ImageFolder(root / "bottle").categories()
+
+
+def test_a_camera_held_sideways_is_turned_upright(tmp_path):
+    root = mvtec_ad(tmp_path)
+    path = root / "bottle/train/good/000.jpg"
+    (path.with_suffix(".png")).unlink()
+    pixels = np.zeros((*SHAPE, 3), np.uint8)
+    pixels[:, :5] = 255  # bright on the left as it is stored
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    Image.fromarray(pixels).save(path, exif=exif, quality=95)
+    reader = ImageFolder(root)
+    sample = reader.samples("bottle", "train")[0]
+    seen = reader.read(sample, "rgb")
+    assert seen.shape == (SHAPE[1], SHAPE[0], 3)
+    assert seen[:4].min() > 200  # now at the top
+    assert seen[8:].max() < 60
+    assert reader.read_mask(sample).shape == (SHAPE[1], SHAPE[0])
+
+
+@pytest.mark.parametrize("mode", ["I;16", "CMYK", "F"])
+def test_what_cannot_be_shown_as_a_person_sees_it_is_refused_with_the_reason(tmp_path, mode):
+    root = mvtec_ad(tmp_path)
+    path = root / "bottle/train/good/000.tif"
+    path.with_suffix(".png").unlink()
+    if mode == "CMYK":
+        Image.new(mode, SHAPE).save(path)
+    else:
+        dtype = np.uint16 if mode == "I;16" else np.float32
+        Image.fromarray(np.ones(SHAPE, dtype)).save(path)
+    reader = ImageFolder(root)
+    message = r"000\.tif: expected an 8-bit colour or grey image \(H, W, 3\), got .* Convert it"
+    with pytest.raises(DataError, match=message):
+        reader.read(reader.samples("bottle", "train")[0], "rgb")
+    assert any("000.tif" in problem for problem in check(root).problems)
+
+
+@pytest.mark.parametrize("names", ["rgb", [], ["rgb", "rgb"], ["rgb", "depth"], ["gt", "rgb"]])
+def test_cameras_have_different_names_of_their_own(tmp_path, names):
+    with pytest.raises(ConfigError, match=r"data\.reader\.cameras: expected different names of fo"):
+        Cameras(tmp_path, cameras=names)
+
+
+def test_a_camera_that_missed_a_part_is_named(tmp_path):
+    root = cameras(tmp_path)
+    (root / "cotton/test/hole/ir/001.png").unlink()
+    with pytest.raises(MissingDataError, match=r"hole: expected ir/001 beside the other cameras'"):
+        Cameras(root).samples("cotton", "test")
+    assert any("ir/*.png" in problem for problem in check(root, "cameras").problems)
