@@ -1,12 +1,21 @@
+import math
 from itertools import pairwise
 
 import pytest
 import torch
 from scipy import ndimage
 from torch.testing import assert_close
+from torchvision.transforms.functional import gaussian_blur
 
 from fsad.errors import ConfigError, ShapeError
-from fsad.functional.scoring import anomaly_maps, blur, fuse, image_scores, patch_scores
+from fsad.functional.scoring import (
+    BLUR_TRUNCATE,
+    anomaly_maps,
+    blur,
+    fuse,
+    image_scores,
+    patch_scores,
+)
 
 N, C, H, W = 3, 5, 4, 6
 
@@ -87,6 +96,18 @@ def test_the_blur_equals_scipys_mirrored_gaussian(uniform, sigma, shape):
     maps = uniform(2, *shape)
     expected = [ndimage.gaussian_filter(m.numpy(), sigma, mode="mirror", truncate=4) for m in maps]
     assert_close(blur(maps, sigma), torch.stack([torch.from_numpy(m) for m in expected]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("sigma", [0.3, 1, 1.3, 4.0, 7.5, 40.0])
+@pytest.mark.parametrize("shape", [(1, 224, 224), (3, 40, 50), (2, 17, 33), (16, 112, 112)])
+def test_the_blur_equals_two_of_torchvisions_bit_for_bit(shape, sigma, dtype):
+    maps = torch.rand(shape, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    width = 2 * min(math.ceil(BLUR_TRUNCATE * sigma), min(shape[1:]) - 1) + 1
+    expected = maps[:, None]
+    for kernel_size in ([1, width], [width, 1]):
+        expected = gaussian_blur(expected, kernel_size, [float(sigma)] * 2)
+    assert torch.equal(blur(maps, sigma), expected[:, 0])
 
 
 def test_a_sigma_of_0_leaves_the_map_as_it_is(uniform):

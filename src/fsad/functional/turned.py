@@ -4,7 +4,6 @@ import math
 
 from torch import Tensor
 from torch.nn.functional import pad
-from torchvision.transforms.functional import InterpolationMode, center_crop, rotate
 
 
 def turned(images: Tensor, degrees: float) -> Tensor:
@@ -14,6 +13,9 @@ def turned(images: Tensor, degrees: float) -> Tensor:
     """
     if degrees == 0:
         return images
+    # Two seconds, which scoring need not wait for: only the images of a bank are turned.
+    from torchvision.transforms.functional import InterpolationMode, center_crop, rotate
+
     height, width = images.shape[2:]
     margin = math.ceil((math.sqrt(2) - 1) / 2 * max(height, width)) + 1
     mirrored = pad(images, (margin,) * 4, mode="reflect")
