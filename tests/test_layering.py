@@ -41,7 +41,7 @@ DOORS = {("data", "metrics"): "data/inspect"}
 
 # Who alone may import a third party, as paths below the root; a folder stands for all in it.
 OWNERS = {
-    "timm": {"src/fsad/nn/weights.py"},
+    "timm": {"src/fsad/nn/timm_networks.py"},
     "dhg": {"src/fsad/nn/res_hgnn.py"},
     "perlin_numpy": {"src/fsad/functional/perlin.py"},
     "torchmetrics": {"src/fsad/metrics"},

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from fsad.errors import ConfigError, RunError, WeightsError
 from fsad.nn.backbone import VitExtractor
-from fsad.nn.weights import create_cnn
+from fsad.nn.timm_networks import create_cnn
 from fsad.pretrain.distil import Distillation
 from fsad.pretrain.run import Images, Recipe, pretrain
 from fsad.pretrain.student import ARCHITECTURE, STEM

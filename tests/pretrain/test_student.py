@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from fsad.errors import ConfigError
-from fsad.nn.weights import create_cnn, create_vit
+from fsad.nn.timm_networks import create_cnn, create_vit
 from fsad.pretrain.student import (
     AMPLITUDE,
     ARCHITECTURE,

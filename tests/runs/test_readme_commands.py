@@ -26,7 +26,7 @@ from typer.testing import CliRunner
 import fsad
 from fsad.cli import app
 from fsad.data.synthetic import Synthetic
-from fsad.nn.weights import create_cnn
+from fsad.nn.timm_networks import create_cnn
 from fsad.run.config import register
 
 pytestmark = pytest.mark.slow

@@ -11,14 +11,9 @@ from fsad.errors import ConfigError
 from fsad.nn.extractor import After, PatchExtractor, State
 from fsad.nn.settings import check_image_size, check_settings, in_order
 from fsad.nn.state_dict import load_weights, read_weights
-from fsad.nn.weights import (
-    convert_vit,
-    create_cnn,
-    create_vit,
-    find_weights,
-    pixel_statistics,
-    pixels_per_token,
-)
+from fsad.nn.tiny import is_tiny
+from fsad.nn.vit_network import VitNetwork, timms_vit, tiny_vit
+from fsad.nn.weights import find_weights
 
 __all__ = ["CnnExtractor", "PatchExtractor", "VitExtractor"]
 
@@ -69,15 +64,20 @@ class VitExtractor(PatchExtractor):
         compile: bool = False,
     ) -> None:
         check_settings(image_size, pretrained, normalize_depth, compile)
-        net = create_vit(timm_name, seed, stem, img_size=image_size, **(model_args or {}))
-        check_image_size(image_size, pixels_per_token(net))
+        is_shipped = pretrained and weights_path is None and shipped is not None
+        network: VitNetwork = (
+            tiny_vit(image_size)
+            if is_shipped and is_tiny(timm_name, stem, model_args)
+            else timms_vit(timm_name, seed, stem, image_size, model_args or {})
+        )
+        net = network.net
         blocks = in_order("backbone.layers", layers, range(len(net.blocks)))
         published = {} if model_args or stem else net.pretrained_cfg
         weights, path = find_weights(
             name, published, pretrained=pretrained, path=weights_path, shipped=shipped
         )
         if path is not None:
-            state = convert_vit(net, read_weights(path), path)
+            state = network.fit(read_weights(path), path)
             load_weights(net, state, path=path, architecture=timm_name, unused=("head.",))
         super().__init__(
             net,
@@ -95,16 +95,17 @@ class VitExtractor(PatchExtractor):
                 "layers": blocks,
                 "compile": compile,
             },
-            **pixel_statistics(net),
+            **network.statistics,
         )
         for block in net.blocks if compile else ():
             block.compile()
+        self._embed = network.embed
         self._special: int = net.num_prefix_tokens
         self._first = blocks[0] if blocks else len(net.blocks) - 1
 
     def _prefix(self, images: Tensor) -> State:
         net: Any = self.net
-        tokens = net.norm_pre(net.patch_drop(net._pos_embed(net.patch_embed(images))))
+        tokens = self._embed(net, images)
         for block in net.blocks[: self._first + 1]:
             tokens = block(tokens)
         return (tokens,)
@@ -160,6 +161,8 @@ class CnnExtractor(PatchExtractor):
         seed: int = 0,
         compile: bool = False,
     ) -> None:
+        from fsad.nn.timm_networks import create_cnn, pixel_statistics  # seconds
+
         check_settings(image_size, pretrained, normalize_depth, compile)
         net = create_cnn(timm_name, seed, **(model_args or {}))
         channels = dict(zip(net.return_layers, net.feature_info.channels(), strict=True))

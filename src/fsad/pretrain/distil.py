@@ -14,7 +14,7 @@ from torch.nn.functional import mse_loss
 from fsad.engine.checkpoint import check_loss
 from fsad.errors import check_shape
 from fsad.nn.extractor import PatchExtractor
-from fsad.nn.weights import pixel_statistics
+from fsad.nn.timm_networks import pixel_statistics
 from fsad.pretrain.muon import Muon
 from fsad.pretrain.pairs import VIEWS
 from fsad.pretrain.student import tokens_of

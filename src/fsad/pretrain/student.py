@@ -7,13 +7,10 @@ import torch
 from torch import Tensor
 
 from fsad.errors import ConfigError
-from fsad.nn.weights import create_vit
+from fsad.nn.timm_networks import create_vit
+from fsad.nn.tiny import ARCHITECTURE, STEM, TIMM_NAME
 from fsad.runtime.randomness import generator
 
-ARCHITECTURE = {"patch_size": 1, "embed_dim": 128, "depth": 12, "num_heads": 4}
-"""What makes timm's ``vit_tiny_patch16_224`` the embedded backbone, together with ``STEM``."""
-STEM = {"timm_name": "resnet18.tv_in1k", "stage": "layer2"}
-"""The teacher's own first stages: 8 pixels to a token, as in the paper, and 128 channels."""
 AMPLITUDE = 0.2  # of the position embeddings: as much as of the stem's features, not more
 SHARPNESS = 1.5  # of the first attention, where it saw positions alone
 PERIODS = (3.0, 56.0)  # of the position embeddings' waves, cells: the shortest and the longest
@@ -29,7 +26,7 @@ def student(seed: int, image_size: int = 224) -> Any:
         seed: Of all weights.
         image_size: Height and width of the largest images, pixels: so many positions it knows.
     """
-    net = create_vit("vit_tiny_patch16_224", seed, stem=STEM, img_size=image_size, **ARCHITECTURE)
+    net = create_vit(TIMM_NAME, seed, stem=STEM, img_size=image_size, **ARCHITECTURE)
     look_nearby(net)
     return net
 
