@@ -12,6 +12,7 @@ from fsad.functional.hypergraph import SoftHypergraph
 from fsad.functional.neighbours import bank_neighbours, query_neighbours
 from fsad.nn import res_hgnn
 from fsad.nn.res_hgnn import LEVELS, ResHGNN
+from fsad.runtime.randomness import seeded
 
 S, T, Q, C, HIDDEN, KNN = 21, 13, 7, 5, 8, 6
 
@@ -259,10 +260,43 @@ def test_arguments_out_of_range_are_refused_by_name(arguments, message):
         ResHGNN(C, **{"hidden": HIDDEN, **arguments})
 
 
+def dhgs(layer):
+    """dhg's layer with the weights of ours."""
+    out, channels = layer.theta.weight.shape
+    theirs = dhg.nn.HGNNConv(channels, out, bias=False, is_last=True).to(layer.theta.weight)
+    theirs.load_state_dict(layer.state_dict())
+    return theirs
+
+
 def test_smoothing_first_is_what_dhgs_layer_does_after_its_matrix(features, hypergraph):
     rectifier = build(1.0)
-    hidden = torch.sigmoid(rectifier.conv_in(features, hypergraph))  # dhg's own order
-    expected = rectifier.conv_out(hidden, hypergraph)
+    hidden = torch.sigmoid(dhgs(rectifier.conv_in)(features, hypergraph))  # dhg's own order
+    expected = dhgs(rectifier.conv_out)(hidden, hypergraph)
     smoothed = hypergraph.smoothing_with_HGNN(features)
     assert_close(rectifier(features, hypergraph), expected)
     assert_close(rectifier(features, hypergraph, smoothed), expected)
+
+
+def test_a_layer_and_its_gradient_are_dhgs_bit_for_bit(features, hypergraph):
+    ours = build().conv_in
+    theirs = dhgs(ours)
+    results = []
+    for layer in (ours, theirs):
+        inputs = features.clone().requires_grad_()
+        out = layer(inputs, hypergraph)
+        out.square().sum().backward()
+        results.append((out, inputs.grad, layer.theta.weight.grad))
+    assert all(map(torch.equal, *results))
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_the_weights_start_as_dhgs_two_layers_do(seed):
+    with seeded(seed, "rectifier"):
+        theirs = [
+            dhg.nn.HGNNConv(before, after, bias=False, is_last=True)
+            for before, after in ((C, HIDDEN), (HIDDEN, C))
+        ]
+    rectifier = ResHGNN(C, HIDDEN, seed=seed)
+    for ours, layer in zip((rectifier.conv_in, rectifier.conv_out), theirs, strict=True):
+        assert ours.state_dict().keys() == layer.state_dict().keys()
+        assert torch.equal(ours.theta.weight, layer.theta.weight)

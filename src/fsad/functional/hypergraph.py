@@ -59,8 +59,8 @@ class EdgeSums:
 class SoftHypergraph:
     r"""A hypergraph with memberships in [0, 1], kept as member lists.
 
-    It offers ``smoothing_with_HGNN``, the one method that ``dhg.nn.HGNNConv`` calls, so the learnt
-    layer is dhg's while the structure is ours: dhg's own class has binary memberships and merges
+    It offers ``smoothing_with_HGNN``, the one method that ``dhg.nn.HGNNConv`` calls, so that layer
+    runs over it, as the tests' oracle. dhg's own structure has binary memberships and merges
     hyperedges with equal members.
 
     Args:
