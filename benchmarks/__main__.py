@@ -22,12 +22,13 @@ ITEMS = (
     "query",
     "metrics",
     "imports",
+    "start",
     "precision",
     "sweep",
     "scaling",
     "memory",
 )
-LONG = ("sweep",)  # left out of quick runs unless asked for
+LONG = ("start", "sweep")  # left out of quick runs unless asked for
 ROOT = Path(__file__).parents[1]
 
 

@@ -221,6 +221,10 @@ def test_importing_the_package_imports_nothing():
         ("train", {"torch", "lightning", "timm", "dhg", "wandb"}),  # what --help imports
         ("fsad.cli", {"torch", "numpy", "onnxruntime"}),
         ("fsad.predict.onnx", {"torch", "lightning", "timm", "hydra", "onnxruntime"}),
+        (
+            "fsad.predict.from_run, fsad.methods.hypertrans, fsad.nn.backbone",
+            {"timm", "torchvision", "torch._dynamo", "dhg", "lightning", "huggingface_hub"},
+        ),
         # the backbone and the method bring theirs
         ("fsad.run.job", {"timm", "dhg", "wandb", "plotly"}),
     ],
