@@ -144,6 +144,19 @@ def test_another_data_set_has_no_row_of_the_papers(page):
     assert "Beside the paper" not in text_of(page)
 
 
+def test_another_protocol_has_no_row_of_the_papers(tmp_path):
+    make_run(tmp_path, {"bagel": IMAGES}, tmp_path / "nowhere", data=MVTEC)
+    path = tmp_path / "result.json"
+    record = json.loads(path.read_text())
+    record["config"]["protocol"] = {
+        "_target_": "fsad.data.protocols.few_shot.FewShot",
+        "shots": 2,
+        "modality": "rgb",
+    }
+    path.write_text(json.dumps(record))
+    assert "Beside the paper" not in text_of(write_report([tmp_path]))
+
+
 def test_a_whole_category_with_the_papers_backbone_is_comparable(tmp_path):
     make_run(tmp_path, {"bagel": IMAGES}, tmp_path, data=MVTEC, backbone=DINO)
     result = read_result(tmp_path / "result.json")

@@ -41,22 +41,20 @@ def reasons(result: RunResult, category: str) -> list[str]:
 
     Whatever the reasons, the paper's shots are another draw, and how it prepared the data is not
     told.
+
+    Args:
+        result: A run that the paper's table is about.
+        category: One of its categories.
     """
     found = []
     if is_random(result):
         found.append(RANDOM)
     elif is_stand_in(result):
         found.append(f"backbone {result.backbone.get('name')}, not DINO ViT-B/8")
-    protocol = result.config.get("protocol") or {}
-    modality = protocol.get("modality", "depth")
-    if modality != "depth":
-        found.append(f"scores {modality}, not depth")
     ours, whole = result.categories.get(category), WHOLE.get(category)
     if ours is not None and whole is not None:
         counts = ours.n_source, ours.n_test_good + ours.n_test_defect
         for kind, here, all_of_them in zip(("training", "test"), counts, whole, strict=True):
-            if kind == "training" and protocol and "source_modality" not in protocol:
-                continue  # a protocol that uses no source images
             if here != all_of_them:
                 found.append(f"{here} of {all_of_them} {kind} images")
     return found

@@ -9,7 +9,7 @@ from fsad.report.section import Section
 from fsad.results.record import RunResult
 from fsad.results.table import Cell, Row, Runs, Table
 from fsad.results.table import table as tabulate
-from fsad.results.table.paper import DATASET, Printed
+from fsad.results.table.paper import Printed, is_about
 from fsad.results.table.settings import ALWAYS, settings_of
 
 NAMES = {
@@ -69,28 +69,23 @@ def _text(found: Cell, partial: str) -> str:
 
 
 def _paper(content: Table, runs: Iterable[RunResult]) -> str:
-    """Show the paper's row for each of ours of the same data set, shots and category."""
+    """Show the paper's row for each of ours of the same data set, protocol, shots and category."""
     if not content.printed:
         return ""
     methods = list(dict.fromkeys(each.method for each in content.printed))
-    printed = {(each.shots, each.category, each.method): each for each in content.printed}
     lines = []
     for row in content.rows:
         labels = row.labels
-        if labels["score"] != "fused" or labels["dataset"] != DATASET or not row.cells:
-            continue
-        shots, category = int(labels["shots"]), labels["category"]
-        theirs = [printed.get((shots, category, method)) for method in methods]
-        if not any(theirs):
+        if labels["score"] != "fused" or not (row.cells and row.printed):
             continue
         why = _why(labels, runs)
         lines.append(
             [
                 cell(f"{labels['method']} ({labels['backbone']})"),
-                cell(category),
+                cell(labels["category"]),
                 cell(labels["shots"], "number"),
                 _number(row, "image_auroc"),
-                *(_printed(each) for each in theirs),
+                *(_printed(row.printed.get(method)) for method in methods),
                 cell("not comparable: " + "; ".join(why) if why else "comparable", "why"),
             ]
         )
@@ -105,7 +100,7 @@ def _why(labels: dict[str, str], runs: Iterable[RunResult]) -> list[str]:
     found: dict[str, None] = {}
     for result in runs:
         settings = settings_of(result)
-        if all(str(settings[it]) == labels[it] for it in ALWAYS):
+        if is_about(settings) and all(str(settings[name]) == labels[name] for name in ALWAYS):
             mean = labels["category"] == "mean"
             for name in result.categories if mean else [labels["category"]]:
                 found |= dict.fromkeys(reasons(result, name))

@@ -1,13 +1,18 @@
-"""The paper's Table 1 beside our rows of the same data set, shots and category."""
+"""The paper's Table 1 beside our rows of the same data set, protocol, shots and category."""
 
 import csv
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-DATASET = "mvtec3d"
-"""The data set that the table is about."""
+ABOUT: Mapping[str, Any] = {
+    "dataset": "mvtec3d",
+    "protocol": "cross_domain",
+    "protocol.source_modality": "rgb",
+    "protocol.modality": "depth",
+}
+"""Settings of every run that the table is about."""
 TITLE = "the paper's Table 1, image AUROC"
 NOTE = (
     "The paper's numbers are of the whole test set and DINO ViT-B/8. Its draw of the shots is "
@@ -54,17 +59,28 @@ def paper_table() -> tuple[Printed, ...]:
         )
 
 
-def beside(dataset: str, shots: object, categories: Collection[str]) -> list[Printed]:
+def is_about(settings: Mapping[str, Any]) -> bool:
+    """Tell whether the table is about runs on such data, under such a protocol.
+
+    Args:
+        settings: As :func:`fsad.results.table.settings.settings_of` returns them.
+    """
+    return all(settings.get(name) == value for name, value in ABOUT.items())
+
+
+def beside(settings: Mapping[str, Any], categories: Collection[str]) -> list[Printed]:
     """Return the paper's numbers for what a table shows; the mean only beside all ten categories.
 
     Args:
-        dataset: Name of the reader's class.
-        shots: Of the runs.
+        settings: Of the runs, as :func:`fsad.results.table.settings.settings_of` returns them.
         categories: Those that the runs have.
+
+    Returns:
+        Nothing beside runs on other data or under another protocol.
     """
-    if dataset != DATASET:
+    if not is_about(settings):
         return []
-    of_shots = [each for each in paper_table() if each.shots == shots]
+    of_shots = [each for each in paper_table() if each.shots == settings["shots"]]
     whole = {each.category for each in of_shots} - {"mean"} <= set(categories)
     return [
         each

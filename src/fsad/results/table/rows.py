@@ -8,15 +8,9 @@ from typing import Any
 from fsad.metrics import METRICS
 from fsad.results.record import CategoryResult, Metrics, RunResult
 from fsad.results.table.collect import Runs
-from fsad.results.table.paper import Printed, beside
+from fsad.results.table.paper import Printed, beside, is_about
 from fsad.results.table.settings import Settings, identity, settings_of, shown
 
-SCORES = {
-    "fused": "fused",
-    "source_only": "source only",
-    "target_only": "target only",
-    "part_mask": "part mask",
-}
 CONTROL = "part_mask"
 LEGEND = (
     "Mean ± sample standard deviation over n seeds. "
@@ -62,6 +56,8 @@ class Row:
         cells: By metric; empty if the result is missing.
         partial: By metric, "1 of 2" where a mean is over so many of the categories alone.
         reasons: By metric, why it is undefined in the category.
+        printed: The paper's numbers for the same category, by method; empty where its table is
+            not about the row's data, protocol and shots.
     """
 
     labels: dict[str, str]
@@ -70,6 +66,7 @@ class Row:
     cells: dict[str, Cell]
     partial: dict[str, str] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
+    printed: dict[str, Printed] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,7 @@ class Table:
         headings: Of the labels.
         rows: The lines.
         notes: One sentence each.
-        printed: What the paper printed for the same data set, shots and categories.
+        printed: What the paper printed for the same data set, protocol, shots and categories.
     """
 
     headings: list[str]
@@ -143,7 +140,7 @@ class _Group:
     def scores(self) -> list[str]:
         """Name the scored sets, the control last."""
         sets = (result.sets for results in self.seeds.values() for result in results.values())
-        names = dict.fromkeys([*SCORES, *(name for each in sets for name in each)])
+        names = dict.fromkeys(name for each in sets for name in each)
         return [*(name for name in names if name != CONTROL), CONTROL]
 
     def whole(self) -> list[dict[str, CategoryResult]]:
@@ -199,6 +196,7 @@ def _text(value: Any) -> str:
 def _rows_of(group: _Group, headings: Mapping[str, str], expected: int) -> list[Row]:
     """Build the lines of one experiment: each category, then their mean if there are several."""
     common = {head: _text(group.settings.get(name)) for name, head in headings.items()}
+    printed = beside(group.settings, group.categories)
     rows = []
 
     def add(category: str, score: str, sets: list[Metrics]) -> None:
@@ -206,7 +204,8 @@ def _rows_of(group: _Group, headings: Mapping[str, str], expected: int) -> list[
         cells = {metric: Cell.over(each.get(metric) for each in sets) for metric in METRICS}
         partial = group.partial() if category == "mean" else {}
         why = group.reasons(category)
-        rows.append(Row(labels, len(sets), expected, cells if sets else {}, partial, why))
+        papers = {each.method: each for each in printed if each.category == category}
+        rows.append(Row(labels, len(sets), expected, cells if sets else {}, partial, why, papers))
 
     categories = sorted(group.categories)
     for category in [*categories, "mean"] if len(categories) > 1 else categories:
@@ -218,20 +217,21 @@ def _rows_of(group: _Group, headings: Mapping[str, str], expected: int) -> list[
             add(category, "all", [])
             continue
         for score, sets in by_score.items():
-            # A method of one domain has no score of the other, and that of its own is its score.
+            # With one part, its score is the method's.
             twice = score != "fused" and sets == by_score["fused"]
             if score == CONTROL or (any(sets) and not twice):
-                add(category, SCORES.get(score, score.replace("_", " ")), sets)
+                add(category, score.replace("_", " "), sets)
     return rows
 
 
 def _printed(groups: Iterable[_Group]) -> list[Printed]:
     """Return the numbers of the paper's Table 1 that belong beside some of ours."""
-    ours: dict[tuple[str, Any], set[str]] = {}
+    kinds: dict[str, tuple[Settings, set[str]]] = {}
     for group in groups:
-        key = group.settings["dataset"], group.settings["shots"]
-        ours.setdefault(key, set()).update(group.categories)
-    return [each for key, names in sorted(ours.items(), key=str) for each in beside(*key, names)]
+        if is_about(group.settings):
+            _, names = kinds.setdefault(str(group.settings["shots"]), (group.settings, set()))
+            names |= group.categories
+    return [each for _, kind in sorted(kinds.items()) for each in beside(*kind)]
 
 
 def _undefined(result: RunResult) -> list[str]:
