@@ -173,6 +173,32 @@ def test_two_alphas_give_two_rows_sorted_by_number(tmp_path):
     assert "beta" not in lines[0]
 
 
+@pytest.mark.parametrize(
+    ("settings", "is_shown"),
+    [
+        ([{"window": 3}, {"window": 5}], True),
+        ([{"levels": {"first": 0.1}}, {"levels": {"first": 0.2}}], True),
+        ([{"scale": "one"}, {"scale": "median"}], False),
+        ([{"rectify_banks": True}, {"rectify_banks": False}], False),
+    ],
+    ids=["number", "nested number", "word", "switch"],
+)
+def test_a_number_of_the_method_is_shown_wherever_it_varies(tmp_path, settings, is_shown):
+    for shots, own in enumerate(settings, 1):  # other shots tell them apart already
+        run(tmp_path / str(shots), {"bagel": 0.5}, shots=shots, **own)
+    headings = set(table(collect([tmp_path])).headings)
+    usual = {"dataset", "category", "backbone", "method", "shots", "score"}
+    assert len(headings - usual) == is_shown
+
+
+def test_a_number_that_two_methods_have_differently_is_not_shown(tmp_path):
+    for name, window in (("padim", 3), ("other", 5)):
+        run(tmp_path / name, {"bagel": 0.5}, window=window)
+        path = tmp_path / name / "result.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"method": name}))
+    assert "window" not in table(collect([tmp_path])).headings
+
+
 def test_shots_are_sorted_as_numbers(tmp_path):
     for shots in (10, 2, 1):
         run(tmp_path / str(shots), {"bagel": 0.5}, shots=shots)

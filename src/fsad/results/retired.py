@@ -1,7 +1,9 @@
-"""Settings that runs of earlier versions still name, and that are no more."""
+"""What runs of earlier versions name that is no more, and what they leave unsaid."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+from fsad.data.depth_rules import DepthRules
 
 OURS = "fsad.methods."
 """Where the classes lie that had them; another's method may have a setting of the same name."""
@@ -12,6 +14,16 @@ RETIRED: Mapping[str, Any] = {
     "method.coreset_slack": 0.0,
 }
 """The value with which each did what is done today; docs/methods.md says what the others gave."""
+SWITCHED_OFF: Mapping[str, Any] = {"method.plus.excess": False, "method.plus.rotations": 1}
+"""The value with which a switch does nothing: a run that names it so is one that does not."""
+UNSAID: Mapping[str, Any] = {f"data.{name}": rule for name, rule in DepthRules().to_json().items()}
+"""How runs read depth files that do not say so: those of before there was a choice."""
+UNSAID_PROTOCOL: Mapping[str, Any] = {
+    "protocol": "cross_domain",
+    "protocol.source_modality": "rgb",
+    "protocol.modality": "depth",
+}
+"""What runs learnt from that do not say so."""
 
 
 def retired_in(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

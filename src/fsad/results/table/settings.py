@@ -1,36 +1,28 @@
 """What makes two runs the same experiment, and which of their settings a table must show."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fsad.data.depth_rules import DepthRules
 from fsad.results.record import RunResult
-from fsad.results.retired import RETIRED, retired_in
+from fsad.results.retired import RETIRED, SWITCHED_OFF, UNSAID, UNSAID_PROTOCOL, retired_in
 
 Settings = Mapping[str, Any]
 """A run's settings by dotted name, without its seed, category and places."""
 
 ALWAYS = ("dataset", "backbone", "method", "shots")
-IF_VARIED = ("method.alpha", "method.beta")
+METHOD = "method."
+"""Begins the names of the method's settings."""
+STAGES = f"{METHOD}stages."
+"""Begins the names of the switches by which a method leaves a stage out, if it has such."""
 NOT_SETTINGS = {"root", "weights_path", "default_root_dir", "num_workers", "workers"}
 NOT_SETTINGS |= {"devices", "strategy"}  # several processes yield the numbers of one
 # Of the run; a generated dataset has its own.
-SEEDS = {"seed", "data.seed", "protocol.seed", "method.seed"}
+SEEDS = {"seed", "data.seed", "protocol.seed", f"{METHOD}seed"}
 OBSERVERS = {"paths", "cache", "logger", "callbacks", "hydra", "maps", "report", "threshold"}
 OBSERVERS |= {"export", "ckpt", "resume"}
 RANDOM = "random weights"
-PLUS = {"method.plus.excess": False, "method.plus.rotations": 1}
-"""Switches beyond the paper; all off is as if there were none."""
-EARLIER = {f"data.{name}": value for name, value in DepthRules().to_json().items()}
-"""How runs read depth files that do not say so: those of before there was a choice."""
-EARLIER_PROTOCOL = {
-    "protocol": "cross_domain",
-    "protocol.source_modality": "rgb",
-    "protocol.modality": "depth",
-}
-"""What runs learnt from that do not say so."""
 
 
 def _flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -64,15 +56,19 @@ def settings_of(result: RunResult) -> dict[str, Any]:
         if item == RETIRED[key]:  # as in a run of today, which does not name it
             flat.pop(key, None)
     flat.pop("data.category", None)
-    flat = EARLIER | flat
+    flat = {**UNSAID, **flat}
     weights = result.backbone.get("weights")
     configured = flat.pop("backbone.name", None)
     name = result.backbone.get("name") or configured
     if name != configured:  # the method has features of its own, no backbone was built
         flat = {key: item for key, item in flat.items() if not key.startswith("backbone.")}
-    flat = {key: item for key, item in flat.items() if key not in PLUS or item != PLUS[key]}
+    flat = {
+        key: item
+        for key, item in flat.items()
+        if key not in SWITCHED_OFF or item != SWITCHED_OFF[key]
+    }
     protocol = _protocol(flat)
-    stages = {key: flat.pop(key) for key in list(flat) if key.startswith("method.stages.")}
+    stages = {key: flat.pop(key) for key in list(flat) if key.startswith(STAGES)}
     on = [key.rpartition(".")[2] for key, wanted in stages.items() if wanted]
     return {
         "dataset": str(flat.pop("data.reader._target_", "?")).rpartition(".")[2].lower(),
@@ -95,7 +91,7 @@ def _protocol(flat: dict[str, Any]) -> dict[str, Any]:
     own = {name: flat.pop(name) for name in list(flat) if name.startswith("protocol.")}
     target = own.pop("protocol._target_", None)
     if target is None:
-        return {"shots": shots, **EARLIER_PROTOCOL, "data.shot_selection": selection}
+        return {"shots": shots, **UNSAID_PROTOCOL, "data.shot_selection": selection}
     return {
         "shots": own.pop("protocol.shots", None),
         "protocol": str(target).split(".")[-2:][0],
@@ -109,11 +105,32 @@ def identity(settings: Settings) -> str:
     return json.dumps(settings, sort_keys=True)
 
 
+def numbers_of(settings: Settings) -> dict[str, float]:
+    """Return those settings of the method that are numbers; a switch is none."""
+    return {
+        name: value
+        for name, value in settings.items()
+        if name.startswith(METHOD)
+        and isinstance(value, int | float)
+        and not isinstance(value, bool)
+    }
+
+
+def varied_numbers(groups: Iterable[Settings]) -> list[str]:
+    """Name the method's settings of which the groups have more than one number, in their order."""
+    numbers: dict[str, set[float]] = {}
+    for settings in groups:
+        for name, number in numbers_of(settings).items():
+            numbers.setdefault(name, set()).add(number)
+    return [name for name, different in numbers.items() if len(different) > 1]
+
+
 def shown(groups: Sequence[Settings]) -> dict[str, str]:
     """Choose the settings that tell the groups apart.
 
-    Always the data set, backbone, method and shots; the stages where one is off; alpha and beta
-    where they vary; and whatever else two groups alike in the former differ in.
+    Always the data set, backbone, method and shots; the stages where one is off; the method's
+    numbers where they vary among groups of one method; and whatever else two groups alike in the
+    former differ in.
 
     Returns:
         The heading of each shown setting, by its dotted name, in the order of the columns.
@@ -123,13 +140,15 @@ def shown(groups: Sequence[Settings]) -> dict[str, str]:
         return {json.dumps(settings.get(name)) for settings in among}
 
     alike: dict[tuple[str, ...], list[Settings]] = {}
+    by_method: dict[str, list[Settings]] = {}
     for settings in groups:
         alike.setdefault(tuple(str(settings[name]) for name in ALWAYS), []).append(settings)
+        by_method.setdefault(str(settings["method"]), []).append(settings)
     chosen = list(ALWAYS)
     if kinds("stages", groups) - {'"all"'}:
         chosen.append("stages")
-    chosen += [name for name in IF_VARIED if len(kinds(name, groups) - {"null"}) > 1]
     names = {name: None for settings in groups for name in settings}  # a set that keeps its order
+    chosen += dict.fromkeys(name for some in by_method.values() for name in varied_numbers(some))
     for name in names:
         if name not in chosen and any(len(kinds(name, some)) > 1 for some in alike.values()):
             chosen.append(name)
