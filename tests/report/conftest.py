@@ -77,7 +77,7 @@ class Visit:
         """Choose everything as it was when the page was opened."""
         for name, value in (("category", ""), ("defect", ""), ("order", "mistake")):
             self.page.select_option(f"#{name}", value)
-        self.page.click("#beta-reset")
+        self.page.click("#share-reset")
         self.settle()
 
 

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from fsad.data.synthetic import Synthetic
-from fsad.functional.scoring import fuse, image_scores
+from fsad.functional.scoring import image_scores
 from fsad.metrics import METRICS
 from fsad.metrics.exact import auroc
-from fsad.results.record import CategoryResult, ScoreRow, write_result, write_scores
-from fsad.storage.tensors import write_tensors
+from fsad.results.record import CATEGORY, CategoryResult, ScoreRow, write_result, write_scores
+from fsad.scores.combination import Combination
+from fsad.storage.tensors import write_json, write_tensors
 
 SIZE, GRID, BETA, SIGMA = 64, 8, 0.6, 4.0
 READER = {
@@ -55,11 +56,20 @@ def make_run(
     shift: float = 0.5,
     backbone: dict[str, str] = SHIPPED,
     method: str = "hypertrans",
-    settings: dict[str, Any] | None = None,
+    combination: Combination | None = None,
+    recorded: Sequence[str] = ("combination", "sigma"),
     data: dict[str, Any] | None = None,
     failed: dict[str, str] | None = None,
 ) -> dict[str, Made]:
-    """Write a run's folder; scores are random, defective images ``shift`` higher."""
+    """Write a run's folder; scores are random, defective images ``shift`` higher.
+
+    Parts are combined as told, or two by a mean with the share ``BETA`` of the first; what the
+    categories' records say of it is ``recorded``.
+    """
+    if combination is None:
+        shares = dict(zip(domains, (BETA, 1 - BETA), strict=True)) if len(domains) == 2 else {}
+        combination = Combination("mean", shares)
+    record = {"combination": combination.to_json(), "sigma": SIGMA}
     generator = torch.Generator().manual_seed(seed)
     made: dict[str, Made] = {}
     rows: list[ScoreRow] = []
@@ -71,15 +81,14 @@ def make_run(
             + shift * labels[:, None, None]
             for domain in domains
         }
-        alone = [image_scores(each) for each in patches.values()]
-        fused = fuse(*alone, BETA) if len(alone) == 2 else alone[0]
-        tensors = patches | {f"{it}.images": image_scores(each) for it, each in patches.items()}
-        write_tensors_of(folder, name, tensors)
-        by_domain = dict(zip(domains, alone, strict=True))
+        alone = {domain: image_scores(each) for domain, each in patches.items()}
+        fused = combination.combine(alone)
+        write_tensors_of(folder, name, patches | {f"{it}.images": alone[it] for it in domains})
+        said = {key: record[key] for key in recorded}
+        write_json(folder / "categories" / name / CATEGORY, said)
         for place, (image, defect) in enumerate(images):
             source, target = (
-                float(by_domain[it][place]) if it in by_domain else None
-                for it in ("source", "target")
+                float(alone[it][place]) if it in alone else None for it in ("source", "target")
             )
             score = float(fused[place])
             rows.append(ScoreRow(name, image, defect != "good", defect, score, source, target))
@@ -91,7 +100,7 @@ def make_run(
         "data": {"root": str(root), "shots": 2, "image_size": SIZE, "reader": READER}
         | (data or {}),
         "backbone": {"name": backbone["name"], "pretrained": True},
-        "method": {"beta": BETA, "sigma": SIGMA} if settings is None else settings,
+        "method": {"sigma": SIGMA},
         "paths": {"output_dir": str(folder)},
     }
     write_scores(folder / "scores.csv", rows)

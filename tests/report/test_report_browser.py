@@ -19,6 +19,7 @@ from fsad.report import write_report
 from fsad.report.scores import worst_first
 from fsad.results.dataset import test_samples as samples_of
 from fsad.results.record import read_result
+from fsad.scores.combination import Combination
 from fsad.scores.threshold import THRESHOLD, HeldOut, Threshold
 
 BETAS = (0.0, 0.1, 1 / 3, 0.6, 0.77, 1.0)
@@ -55,12 +56,12 @@ def test_image_scores_and_their_auroc_are_those_of_python(here, made, beta):
         assert found == pytest.approx(auroc(expected, category.labels), abs=1e-6)
 
 
-def test_at_the_runs_beta_the_auroc_is_the_results(here, made):
+def test_at_the_runs_share_the_auroc_is_the_results(here, made):
     result = read_result(made[0] / "result.json")
     for name, each in result.categories.items():
         found = here.js(f"([name, beta]) => explorer.auroc({NAMED}, beta)", [name, BETA])
         assert found == pytest.approx(each.fused["image_auroc"], abs=1e-6)
-    mean = here.js("explorer.meanAuroc(explorer.categories, explorer.state.beta)")
+    mean = here.js("explorer.meanAuroc(explorer.categories, explorer.state.share)")
     assert mean == pytest.approx(result.mean["image_auroc"], abs=1e-6)
     assert here.page.locator("#auroc").inner_text() == f"{mean:.3f}"
 
@@ -80,9 +81,9 @@ def test_maps_are_those_of_python(here, made, beta):
 
 
 @pytest.mark.parametrize(("asked", "drawn"), [(0.0, 0.0), (0.34, 0.3), (BETA, BETA), (0.97, 1.0)])
-def test_the_pro_curve_follows_beta_and_says_at_which(here, made, dataset, asked, drawn):
+def test_the_pro_curve_follows_the_share_and_says_at_which(here, made, dataset, asked, drawn):
     here.page.select_option("#category", "knob")
-    here.js(MOVE, ["beta", asked])
+    here.js(MOVE, ["share", asked])
     here.settle()
     category = made[1]["knob"]
     maps = [anomaly_maps(it, SIZE, SIGMA) for it in category.patches.values()]
@@ -93,7 +94,7 @@ def test_the_pro_curve_follows_beta_and_says_at_which(here, made, dataset, asked
     assert shown["y"] == pytest.approx(np.interp(shown["x"], fpr, overlap), abs=1e-6)
     caption = here.page.locator("#pro-caption").inner_text()
     near = "" if asked == drawn else " (nearest computed)"
-    assert caption == f"PRO, pixels, fused at beta {drawn:g}{near}"
+    assert caption == f"PRO, pixels, fused at share {drawn:g}{near}"
 
 
 @pytest.mark.parametrize(
@@ -145,13 +146,13 @@ def test_ties_count_half(here):
 
 def test_sliders_move_by_keyboard_and_change_what_is_shown(here, made):
     here.page.select_option("#category", "knob")
-    here.page.focus("#beta")
+    here.page.focus("#share")
     for _ in range(5):
         here.page.keyboard.press("ArrowLeft")
     here.settle()
-    beta = here.js("explorer.state.beta")
+    beta = here.js("explorer.state.share")
     assert beta == pytest.approx(BETA - 0.05)
-    assert here.page.locator("#beta-value").inner_text() == "0.55"
+    assert here.page.locator("#share-value").inner_text() == "0.55"
     shown = auroc(scores_of(made[1]["knob"], beta), made[1]["knob"].labels)
     assert here.page.locator("#auroc").inner_text() == f"{shown:.3f}"
     here.page.focus("#threshold")
@@ -159,8 +160,8 @@ def test_sliders_move_by_keyboard_and_change_what_is_shown(here, made):
     here.settle()
     good = int((~made[1]["knob"].labels).sum())
     assert here.page.locator("#passed").inner_text() == str(good)
-    here.page.click("#beta-reset")
-    assert here.js("explorer.state.beta") == BETA
+    here.page.click("#share-reset")
+    assert here.js("explorer.state.share") == BETA
 
 
 RED = """() => { const canvas = document.querySelector('canvas');
@@ -205,11 +206,11 @@ def test_the_sliders_start_where_the_run_set_its_own_threshold(visit, dataset, t
     assert shown == pytest.approx([6.1234, 5.75], abs=0.01)  # a step of the slider
     page.page.select_option("#category", "tile")
     scores = sorted(
-        page.js("[...explorer.imageScores(explorer.categories[1], explorer.state.beta)]")
+        page.js("[...explorer.imageScores(explorer.categories[1], explorer.state.share)]")
     )
     assert page.js(state)[0] == scores[len(scores) // 2]
     page.page.select_option("#category", "knob")
-    page.js(MOVE, ["beta", 0.1])  # the threshold was set for another share of the source
+    page.js(MOVE, ["share", 0.1])  # the threshold was set for another share of the source
     page.page.select_option("#category", "")
     page.page.select_option("#category", "knob")
     assert page.js(state)[0] not in (6.1234, together[0])
@@ -277,14 +278,54 @@ def test_names_are_shown_as_text(visit, tmp_path):
     assert here.errors == []
 
 
-def test_a_method_of_one_domain_has_no_beta(visit, tmp_path):
+def test_a_method_of_one_part_has_no_share_to_choose(visit, tmp_path):
     images = [(f"a/{i}.tiff", "good" if i % 2 else "dent") for i in range(6)]
     made = make_run(tmp_path, {"knob": images}, tmp_path / "nowhere", domains=("target",))
     here = visit(write_report([tmp_path]))
-    assert not here.page.locator("#beta-field").is_visible()
+    assert not here.page.locator("#share-field").is_visible()
     assert here.page.locator(".card").first.locator("canvas").count() == 1
     expected = auroc(image_scores(made["knob"].patches["target"]), made["knob"].labels)
     assert here.js("explorer.meanAuroc(explorer.categories, null)") == pytest.approx(expected)
+    assert here.errors == []
+
+
+def test_two_parts_of_any_name_are_mixed_by_the_slider(visit, tmp_path):
+    images = [(f"a/{i}.tiff", "good" if i % 2 else "dent") for i in range(6)]
+    mean = Combination("mean", {"texture": 0.25, "shape": 0.75})
+    parts = ("texture", "shape")
+    made = make_run(tmp_path, {"knob": images}, tmp_path, domains=parts, combination=mean)
+    here = visit(write_report([tmp_path]))
+    assert here.page.locator("label[for=share]").inner_text() == "Share of texture in the score"
+    assert here.page.locator("#share-value").inner_text() == "0.25"
+    here.js(MOVE, ["share", 0.7])
+    here.settle()
+    expected = scores_of(made["knob"], 0.7)
+    assert scores_in(here, "knob", 0.7) == expected.tolist()
+    assert here.js("explorer.auroc(explorer.categories[0], explorer.state.share)") == (
+        pytest.approx(auroc(expected, made["knob"].labels))
+    )
+    assert here.page.locator(".card").first.locator("canvas").count() == 3
+    assert here.errors == []
+
+
+def test_more_than_two_parts_have_a_curve_and_a_map_each(visit, dataset, tmp_path):
+    parts = ("fine", "middle", "coarse", "whole")
+    names = {name: images_in(dataset, name) for name in ("knob", "tile")}
+    total = Combination("sum")
+    made = make_run(tmp_path, names, dataset.root.parent, domains=parts, combination=total)
+    here = visit(write_report([tmp_path], tmp_path / "report.html"))
+    assert not here.page.locator("#share-field").is_visible()
+    assert not here.page.locator("#pro-figure").is_visible()  # no curve of the sum is known
+    drawn = """id => document.getElementById(id).data
+        .filter(it => it.mode === 'lines').map(it => it.name)"""
+    here.page.select_option("#category", "knob")
+    here.settle()
+    assert here.js(drawn, "roc") == ["fused", *sorted(parts)]
+    assert here.js(drawn, "pro") == sorted(parts)
+    assert here.page.locator(".card").first.locator("canvas").count() == 4
+    expected = sum(image_scores(it) for it in made["knob"].patches.values())
+    found = here.js("explorer.auroc(explorer.categories[0], null)")
+    assert found == pytest.approx(auroc(expected, made["knob"].labels))
     assert here.errors == []
 
 

@@ -1,18 +1,21 @@
 """Mistakes obey their laws, and a run's scores are read back or refused."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from made_run import BETA, SIGMA, make_run, write_tensors_of
 
-from fsad.errors import DataError, MissingDataError
+from fsad.errors import ConfigError, DataError, MissingDataError
 from fsad.functional.scoring import anomaly_maps, fuse, image_scores
 from fsad.metrics.exact import auroc
 from fsad.metrics.masks import number_regions
 from fsad.metrics.pro import area_to, pro_curve
 from fsad.report.measured import POINTS, measure, overlaps
 from fsad.report.scores import mistakes, read_scores, worst_first
-from fsad.results.record import read_result
+from fsad.results.record import CATEGORY, read_result
+from fsad.scores.combination import Combination
 
 IMAGES = [(f"a/{i}.tiff", "good" if i % 2 else "dent") for i in range(6)]
 
@@ -49,23 +52,64 @@ def test_equal_mistakes_are_ordered_by_the_side_they_lie_towards():
     assert [place for _, _, place in worst_first(scores, labels)] == [3, 1, 0, 2]
 
 
-def test_beta_is_known_only_if_the_settings_yield_the_scores(tmp_path, result):
-    assert read_scores(result, "knob").beta == BETA
-    for name, settings in (("other", {"beta": 0.5}), ("none", {"sigma": 4.0})):
-        make_run(tmp_path / name, {"knob": IMAGES}, tmp_path, settings=settings)
-        other = read_result(tmp_path / name / "result.json")
-        assert read_scores(other, "knob").beta is None
+def mix_of(folder, **options):
+    make_run(folder, {"knob": IMAGES}, folder, **options)
+    return read_scores(read_result(folder / "result.json"), "knob").mix
 
 
-def test_without_the_cross_domain_score_beta_is_0(tmp_path):
-    make_run(tmp_path, {"knob": IMAGES}, tmp_path, domains=("target",))
-    tensors = {it: torch.rand(6, 8, 8) for it in ("source", "target")}
-    target = read_scores(read_result(tmp_path / "result.json"), "knob").by_domain["target"]
-    tensors |= {"target": target.patches, "target.images": target.images}
-    write_tensors_of(tmp_path, "knob", tensors | {"source.images": torch.rand(6)})
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+@pytest.mark.parametrize("parts", [("source", "target"), ("texture", "shape")])
+def test_two_parts_are_mixed_as_the_run_recorded_it(tmp_path, parts, share):
+    first, second = parts
+    mean = Combination("mean", {first: share, second: 1 - share})
+    assert mix_of(tmp_path, domains=parts, combination=mean) == (first, second, share)
+
+
+@pytest.mark.parametrize(
+    ("parts", "combination"),
+    [
+        (("target",), Combination()),
+        (("source", "target"), Combination("max")),
+        (("fine", "middle", "coarse"), Combination("sum")),
+        (("a", "b", "c"), Combination("mean", {"a": 0.25, "b": 0.25, "c": 0.5})),
+    ],
+    ids=["one part", "maximum", "sum of three", "mean of three"],
+)
+def test_other_parts_have_no_share_to_choose(tmp_path, parts, combination):
+    assert mix_of(tmp_path, domains=parts, combination=combination) is None
+
+
+def test_the_share_is_known_only_if_it_was_recorded_and_yields_the_scores(tmp_path):
+    assert mix_of(tmp_path / "without", recorded=["sigma"]) is None
+    assert mix_of(tmp_path / "with").share == BETA
+    record = {"combination": Combination("mean", {"source": 0.5, "target": 0.5}).to_json()}
+    path = tmp_path / "with" / "categories" / "knob" / CATEGORY
+    path.write_text(json.dumps(record))
+    result = read_result(tmp_path / "with" / "result.json")
+    assert read_scores(result, "knob").mix is None
+
+
+def test_a_record_of_before_combinations_says_the_share_of_the_source(tmp_path):
+    make_run(tmp_path, {"knob": IMAGES}, tmp_path, recorded=[])
+    path = tmp_path / "categories" / "knob" / CATEGORY
+    path.write_text(json.dumps({"beta": BETA, "sigma": 2.0}))
+    scores = read_scores(read_result(tmp_path / "result.json"), "knob")
+    assert (scores.mix, scores.sigma) == (("source", "target", BETA), 2.0)
+
+
+def test_where_the_record_does_not_say_the_blur_is_that_of_the_settings(tmp_path):
+    make_run(tmp_path, {"knob": IMAGES}, tmp_path, recorded=[])
     result = read_result(tmp_path / "result.json")
-    result.config["method"] = {"beta": 0.6, "stages": {"cross_domain": False}}
-    assert read_scores(result, "knob").beta == 0.0
+    result.config["method"]["sigma"] = 2.5
+    assert read_scores(result, "knob").sigma == 2.5
+
+
+def test_an_unknown_combination_is_refused(tmp_path):
+    make_run(tmp_path, {"knob": IMAGES}, tmp_path, recorded=[])
+    record = {"combination": {"kind": "median", "weights": {}}}
+    (tmp_path / "categories" / "knob" / CATEGORY).write_text(json.dumps(record))
+    with pytest.raises(ConfigError, match=r"combination: expected .* got 'median'"):
+        read_scores(read_result(tmp_path / "result.json"), "knob")
 
 
 def test_a_missing_or_damaged_file_is_named(tmp_path, result):
@@ -95,10 +139,10 @@ def test_a_damaged_table_of_scores_is_named(tmp_path, result):
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.13, 0.6, 0.97, 1.0])
-def test_the_scale_holds_every_fused_map_at_any_beta(result, beta):
+def test_the_scale_holds_every_mixed_map_at_any_share(result, beta):
     scores = read_scores(result, "knob")
     rows = measure(scores, 32, None).fused_limits
-    maps = [anomaly_maps(each.patches, 32, SIGMA) for each in scores.by_domain.values()]
+    maps = [anomaly_maps(each.patches, 32, SIGMA) for each in scores.parts.values()]
     values = fuse(*maps, beta)
     betas = sorted(rows)
     after = next(it for it in betas if it >= beta)
@@ -122,12 +166,12 @@ def test_overlaps_are_the_pro_curve_at_the_drawn_points(normal, levels):
     np.testing.assert_allclose(overlaps(maps, regions), expected, atol=1e-12)
 
 
-def test_pro_curves_are_those_of_the_maps_at_each_beta(result):
+def test_pro_curves_are_those_of_the_maps_at_each_share(result):
     scores = read_scores(result, "knob")
     masks = torch.zeros(6, 32, 32, dtype=torch.bool)
     masks[scores.labels, 8:16, 10:20] = True
     found = measure(scores, 32, list(masks))
-    maps = [anomaly_maps(each.patches, 32, SIGMA) for each in scores.by_domain.values()]
+    maps = [anomaly_maps(each.patches, 32, SIGMA) for each in scores.parts.values()]
     assert {0.0, 0.5, BETA, 1.0} <= found.fused_pro.keys()
     for beta, drawn in found.fused_pro.items():
         fpr, overlap = pro_curve(fuse(*maps, beta), number_regions(masks))
@@ -144,7 +188,18 @@ def test_without_a_defect_there_is_no_pro_curve(result):
     assert found.pro == found.fused_pro == {}
 
 
+def test_parts_that_are_not_mixed_have_curves_of_their_own_alone(tmp_path):
+    parts = ("fine", "middle", "coarse")
+    make_run(tmp_path, {"knob": IMAGES}, tmp_path, domains=parts, combination=Combination("sum"))
+    scores = read_scores(read_result(tmp_path / "result.json"), "knob")
+    masks = torch.zeros(6, 32, 32, dtype=torch.bool)
+    masks[scores.labels, 8:16, 10:20] = True
+    found = measure(scores, 32, list(masks))
+    assert found.limits.keys() == found.pro.keys() == set(parts)
+    assert found.fused_limits == found.fused_pro == {}
+
+
 def test_image_scores_are_those_of_the_run(result):
     scores = read_scores(result, "knob")
-    source, target = (image_scores(each.patches) for each in scores.by_domain.values())
+    source, target = (image_scores(each.patches) for each in scores.parts.values())
     assert fuse(source, target, BETA).tolist() == scores.fused.tolist()

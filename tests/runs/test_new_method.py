@@ -69,7 +69,7 @@ def test_report_and_prediction_learn_a_fixed_beta_and_sigma_from_the_run(folder,
     assert (record["beta"], record["sigma"]) == (BETA, SIGMA)
     result = read_result(folder / "result.json")
     drawn = read_scores(result, "tile")
-    assert (drawn.beta, drawn.sigma) == (BETA, SIGMA)
+    assert (drawn.mix, drawn.sigma) == (("source", "target", BETA), SIGMA)
     monkeypatch.setitem(globals(), "SIGMA", 3.5)  # the code went on, the run stays as it was
     assert load_trained(folder).sigma == 2.5
     entry = json.loads((folder / "result.json").read_text())["categories"]["tile"]

@@ -116,10 +116,10 @@ def _entry(
     scores: CategoryScores, limits: Threshold, size: int, masks: Sequence[Tensor] | None
 ) -> dict[str, Any]:
     measured = measure(scores, size, masks)
-    first = next(iter(scores.by_domain.values()))
+    first = next(iter(scores.parts.values()))
     return {
         "name": scores.name,
-        "beta": scores.beta,
+        "mix": scores.mix and scores.mix._asdict(),
         "sigma": scores.sigma,
         "threshold": limits.image,
         "outline": limits.map,
@@ -128,9 +128,9 @@ def _entry(
         "defects": scores.defects,
         "labels": [int(label) for label in scores.labels.tolist()],
         "own": _floats(scores.fused),
-        "scores": {domain: _floats(each.images) for domain, each in scores.by_domain.items()},
+        "scores": {name: _floats(part.images) for name, part in scores.parts.items()},
         "limits": measured.limits,
-        "fused_limits": [[beta, *limit] for beta, limit in measured.fused_limits.items()],
+        "fused_limits": [[share, *limit] for share, limit in measured.fused_limits.items()],
         "pro": measured.pro,
         "fused_pro": list(measured.fused_pro.items()),
         "cards": {},
@@ -154,9 +154,7 @@ def _add_cards(
     for count, (_, _, number, place) in enumerate(ranked):
         scores, samples = categories[number]
         card: dict[str, Any] = {
-            "patches": {
-                domain: _floats(each.patches[place]) for domain, each in scores.by_domain.items()
-            }
+            "patches": {name: _floats(part.patches[place]) for name, part in scores.parts.items()}
         }
         if samples is not None and found.reader is not None:
             try:

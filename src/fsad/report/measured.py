@@ -9,10 +9,10 @@ from torch import Tensor
 
 from fsad.functional.scoring import anomaly_maps, fuse
 from fsad.metrics.masks import number_regions
-from fsad.report.scores import DOMAINS, CategoryScores
+from fsad.report.scores import CategoryScores
 
 BATCH = 16  # images whose maps are made at once
-STEPS = 10  # intervals of beta at whose ends the fused maps are measured
+STEPS = 10  # intervals of the share at whose ends the mixed maps are measured
 POINTS = np.concatenate([np.linspace(0, 0.05, 51), np.linspace(0.05, 0.3, 51)[1:]])
 """False-positive rates at which a PRO curve is drawn."""
 
@@ -24,12 +24,13 @@ class Measured:
     """What is measured over all maps of a category.
 
     Attributes:
-        limits: Lowest and highest value of each domain's maps.
-        fused_limits: Those of the fused maps, by beta, rising. Between two betas the highest is
-            convex and the lowest concave: lines between them enclose every map.
-        pro: Mean overlap with the defects' regions at ``POINTS``, by domain; empty without ground
+        limits: Lowest and highest value of each part's maps.
+        fused_limits: Those of the maps mixed of two parts, by the share of the first, rising.
+            Between two shares the highest is convex and the lowest concave: lines between them
+            enclose every map. Empty where the parts are not mixed.
+        pro: Mean overlap with the defects' regions at ``POINTS``, by part; empty without ground
             truth.
-        fused_pro: The same of the fused maps, by beta, rising.
+        fused_pro: The same of the mixed maps, by share, rising.
     """
 
     limits: dict[str, Range]
@@ -47,41 +48,38 @@ def measure(scores: CategoryScores, size: int, masks: Sequence[Tensor] | None) -
         masks: Ground truth of each image, ``(S, S)``, bool, or None.
 
     Note:
-        With ground truth it holds up to six maps of every test image at a time: 1.2 MB an image of
-        224 × 224.
+        With ground truth of two parts it holds up to six maps of every test image at a time: 1.2 MB
+        an image of 224 × 224.
     """
-    betas = sorted({step / STEPS for step in range(STEPS + 1)} | {scores.beta or 0.0})
+    mix = scores.mix
+    shares = sorted({step / STEPS for step in range(STEPS + 1)} | {mix.share}) if mix else []
     limits: dict[str, Range] = {}
     fused_limits: dict[float, Range] = {}
     kept: dict[str, list[Tensor]] = {}
     for first in range(0, len(scores.images), BATCH):
         maps = {
-            domain: anomaly_maps(each.patches[first : first + BATCH], size, scores.sigma)
-            for domain, each in scores.by_domain.items()
+            name: anomaly_maps(part.patches[first : first + BATCH], size, scores.sigma)
+            for name, part in scores.parts.items()
         }
-        for domain, values in maps.items():
-            limits[domain] = _widened(limits.get(domain), values)
-        if scores.beta is not None:
-            both = [maps[domain] for domain in DOMAINS]
-            for beta in betas:
-                values = fuse(both[0], both[1], beta)
-                fused_limits[beta] = _widened(fused_limits.get(beta), values)
+        for name, values in maps.items():
+            limits[name] = _widened(limits.get(name), values)
+        if mix:
+            for share in shares:
+                values = fuse(maps[mix.first], maps[mix.second], share)
+                fused_limits[share] = _widened(fused_limits.get(share), values)
         if masks is not None:
-            for domain, values in maps.items():
-                kept.setdefault(domain, []).append(values)
-    whole = {domain: torch.cat(batches) for domain, batches in kept.items()}
+            for name, values in maps.items():
+                kept.setdefault(name, []).append(values)
+    whole = {name: torch.cat(batches) for name, batches in kept.items()}
     regions = number_regions(torch.stack(list(masks))) if masks is not None else torch.zeros(1)
     if not regions.any() or bool((regions > 0).all()):
         return Measured(limits, fused_limits, {}, {})
-    return Measured(
-        limits,
-        fused_limits,
-        {domain: overlaps(maps, regions) for domain, maps in whole.items()},
-        {
-            beta: overlaps(fuse(whole[DOMAINS[0]], whole[DOMAINS[1]], beta), regions)
-            for beta in fused_limits
-        },
-    )
+    pro = {name: overlaps(maps, regions) for name, maps in whole.items()}
+    fused_pro: dict[float, list[float]] = {}
+    if mix:
+        both = whole[mix.first], whole[mix.second]
+        fused_pro = {share: overlaps(fuse(*both, share), regions) for share in shares}
+    return Measured(limits, fused_limits, pro, fused_pro)
 
 
 def _widened(known: Range | None, values: Tensor) -> Range:

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,12 +18,12 @@ from fsad.results.record import (
     read_category,
     scores_digest,
 )
+from fsad.scores.combination import Combination
 from fsad.scores.score_set import from_tensors
 from fsad.storage.csv_cells import plain
 from fsad.storage.regular import refuse_irregular
 from fsad.storage.tensors import read_tensors
 
-DOMAINS = ("source", "target")
 SIGMA = 4.0  # pixels, where neither the run nor its settings tell
 REPLACE = "Run again to replace the file."
 
@@ -40,6 +40,20 @@ class PartScores(NamedTuple):
     images: Tensor
 
 
+class Mix(NamedTuple):
+    """Two parts whose weighted mean is the method's own score.
+
+    Attributes:
+        first: Name of a part.
+        second: Name of the other.
+        share: Weight of the first, in [0, 1]; the second has the rest.
+    """
+
+    first: str
+    second: str
+    share: float
+
+
 @dataclass(frozen=True)
 class CategoryScores:
     """The test images of one category, in the order of the test split.
@@ -50,9 +64,9 @@ class CategoryScores:
         defects: Kind of defect, or ``good``.
         labels: Whether there is one, ``(n,)``, bool.
         fused: The method's own image scores, ``(n,)``; higher = more anomalous.
-        by_domain: Image scores ``(n,)`` and patch scores ``(n, h, w)`` of each domain.
-        beta: Share of the source domain in the fused score; None where there is one domain, or
-            where neither the run nor its settings tell.
+        parts: The parts with patch scores, by name.
+        mix: How two parts become the method's own score; None where they are not two, where they
+            are combined otherwise, or where the run recorded nothing of it.
         sigma: Blur of the maps in pixels.
     """
 
@@ -61,8 +75,8 @@ class CategoryScores:
     defects: list[str]
     labels: Tensor
     fused: Tensor
-    by_domain: dict[str, PartScores]
-    beta: float | None
+    parts: dict[str, PartScores]
+    mix: Mix | None
     sigma: float
 
 
@@ -72,6 +86,7 @@ def read_scores(result: RunResult, name: str) -> CategoryScores:
     Raises:
         MissingDataError: The patch scores are not there.
         DataError: A file cannot be read, or the two are of different images.
+        ConfigError: The category's record combines parts in an unknown way.
     """
     folder = result.path.parent
     path = folder / "categories" / name / "patch_scores.safetensors"
@@ -80,12 +95,12 @@ def read_scores(result: RunResult, name: str) -> CategoryScores:
         scores = from_tensors(tensors)
     except KeyError as error:
         raise DataError(f"{path}: expected patch scores, got none of {error}. {REPLACE}") from error
-    by_domain = {
+    parts = {
         name: PartScores(each.patches, each.images)
         for name, each in scores.items()
         if each.patches is not None
     }
-    if not by_domain:
+    if not parts:
         raise DataError(f"{path}: expected patch scores, got those of whole images alone")
     table = folder / "scores.csv"
     try:
@@ -101,16 +116,17 @@ def read_scores(result: RunResult, name: str) -> CategoryScores:
             f"{table}: expected the scores of a run, got a file that cannot be read. {REPLACE}"
         ) from error
     _refuse_changed(table, name, path.parent)
-    for part in by_domain.values():
+    for part in parts.values():
         if len(part.images) != len(images):
             raise DataError(
                 f"{path}: expected {len(images)} images as in {table.name}, "
                 f"got {len(part.images)}. {REPLACE}"
             )
-    said = _said(result, path.parent)
-    beta, sigma = _beta(said["beta"], fused, by_domain), said["sigma"]
+    record = read_category(path.parent) if (path.parent / CATEGORY).is_file() else {}
+    mix = _mix(Combination.of(record, Combination()), fused, parts)
+    sigma = record.get("sigma", result.config["method"].get("sigma"))
     sigma = float(sigma) if isinstance(sigma, int | float) else SIGMA
-    return CategoryScores(name, images, defects, labels, fused, by_domain, beta, sigma)
+    return CategoryScores(name, images, defects, labels, fused, parts, mix, sigma)
 
 
 def _refuse_changed(table: Path, name: str, folder: Path) -> None:
@@ -123,20 +139,14 @@ def _refuse_changed(table: Path, name: str, folder: Path) -> None:
         )
 
 
-def _said(result: RunResult, folder: Path) -> dict[str, Any]:
-    """Return beta and sigma as the category recorded them, or else as the settings have them."""
-    method = result.config["method"]
-    fuses = (method.get("stages") or {}).get("cross_domain", True)
-    settings = {"beta": method.get("beta") if fuses else 0.0, "sigma": method.get("sigma")}
-    return settings | (read_category(folder) if (folder / CATEGORY).is_file() else {})
-
-
-def _beta(beta: Any, fused: Tensor, by_domain: Mapping[str, PartScores]) -> float | None:
-    """Return the share by which the scores are said to be fused, if they were."""
-    if set(by_domain) != set(DOMAINS) or not isinstance(beta, int | float):
+def _mix(combination: Combination, fused: Tensor, parts: Mapping[str, PartScores]) -> Mix | None:
+    """Return how the two parts are said to become the scores, if they do."""
+    weights = combination.weights
+    if combination.kind != "mean" or len(parts) != 2 or weights.keys() != parts.keys():
         return None
-    source, target = (by_domain[domain].images for domain in DOMAINS)
-    return float(beta) if torch.equal(fuse(source, target, beta), fused) else None
+    first, second = weights
+    mixed = fuse(parts[first].images, parts[second].images, weights[first])
+    return Mix(first, second, weights[first]) if torch.equal(mixed, fused) else None
 
 
 def mistakes(scores: Tensor, labels: Tensor) -> Tensor:

@@ -4,27 +4,29 @@ const explorer = (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   if (!data.categories) return null;
   const PAGE = 12; // cards shown at first, and by each press of the button
+  const FUSED = "fused"; // the kind of the maps and curves that the parts are mixed to
   const element = (id) => document.getElementById(id);
   const number = (value) => (value === null ? "–" : value.toFixed(3));
 
   const categories = data.categories.map((entry) => {
     const scores = Object.fromEntries(
-      Object.entries(entry.scores).map(([domain, text]) => [domain, fsad.floats(text)]));
-    return { ...entry, scores, own: fsad.floats(entry.own), domains: Object.keys(scores) };
+      Object.entries(entry.scores).map(([part, text]) => [part, fsad.floats(text)]));
+    return { ...entry, scores, own: fsad.floats(entry.own), parts: Object.keys(scores) };
   });
-  const fusable = categories.every((it) => it.beta !== null);
-  const betaOfRun = fusable ? categories[0].beta : null;
-  const state = { category: "", defect: "", order: "mistake", beta: betaOfRun, shown: PAGE };
+  // Two parts whose weighted mean is the score, the share of the first to be chosen; null for others.
+  const mix = categories.every((it) => it.mix?.first === categories[0].mix?.first) ? categories[0].mix : null;
+  const shareOfRun = mix ? mix.share : null;
+  const state = { category: "", defect: "", order: "mistake", share: shareOfRun, shown: PAGE };
 
   const chosen = () => categories.filter((it) => !state.category || it.name === state.category);
 
-  /** Image scores at a beta; without one, those of the run. */
-  function imageScores(category, beta) {
-    if (beta === null || category.beta === null) return category.own;
-    return fsad.fuseScores(category.scores.source, category.scores.target, beta);
+  /** Image scores at a share of the first part; without one, those of the run. */
+  function imageScores(category, share) {
+    if (share === null || mix === null) return category.own;
+    return fsad.fuseScores(category.scores[mix.first], category.scores[mix.second], share);
   }
 
-  const auroc = (category, beta) => fsad.auroc(imageScores(category, beta), category.labels);
+  const auroc = (category, share) => fsad.auroc(imageScores(category, share), category.labels);
 
   const hasBoth = (category) => category.labels.includes(0) && category.labels.includes(1);
 
@@ -36,42 +38,42 @@ const explorer = (() => {
   }
 
   /** Mean over those categories that have both kinds of images. */
-  function meanAuroc(some, beta) {
-    const known = some.map((it) => auroc(it, beta)).filter((it) => it !== null);
+  function meanAuroc(some, share) {
+    const known = some.map((it) => auroc(it, share)).filter((it) => it !== null);
     return known.length ? known.reduce((sum, it) => sum + it, 0) / known.length : null;
   }
 
-  function confusion(some, beta, threshold) {
+  function confusion(some, share, threshold) {
     const total = { found: 0, missed: 0, alarms: 0, passed: 0 };
     for (const category of some) {
-      const counts = fsad.confusion(imageScores(category, beta), category.labels, threshold);
+      const counts = fsad.confusion(imageScores(category, share), category.labels, threshold);
       for (const kind of Object.keys(total)) total[kind] += counts[kind];
     }
     return total;
   }
 
-  /** A map of one image: of a domain, or "fused" at a beta. Null where the image has no card. */
-  function map(category, place, kind, beta) {
+  /** A map of one image: of a part, or FUSED at a share. Null where the image has no card. */
+  function map(category, place, kind, share) {
     const card = category.cards[place];
     if (!card) return null;
     card.maps ??= {};
-    const domains = kind === "fused" ? ["source", "target"] : [kind];
-    for (const it of domains) {
+    const parts = kind === FUSED ? [mix.first, mix.second] : [kind];
+    for (const it of parts) {
       card.maps[it] ??= fsad.anomalyMap(
         fsad.floats(card.patches[it]), category.grid, data.size, category.sigma);
     }
-    return kind === "fused"
-      ? fsad.fuseMaps(card.maps.source, card.maps.target, beta) : card.maps[kind];
+    return kind === FUSED
+      ? fsad.fuseMaps(card.maps[mix.first], card.maps[mix.second], share) : card.maps[kind];
   }
 
   /**
-   * PRO curves of a category at data.points: of the fused maps, at the beta nearest to one of those
-   * at which Python measured them, then of each domain's.
+   * PRO curves of a category at data.points: of the fused maps, at the share nearest to one of those
+   * at which Python measured them, then of each part's.
    */
-  function proCurves(category, beta) {
-    const nearest = category.fused_pro.toSorted(([a], [b]) => Math.abs(a - beta) - Math.abs(b - beta));
+  function proCurves(category, share) {
+    const nearest = category.fused_pro.toSorted(([a], [b]) => Math.abs(a - share) - Math.abs(b - share));
     return [
-      ...nearest.slice(0, 1).map(([of, y]) => ({ name: "fused", beta: of, y })),
+      ...nearest.slice(0, 1).map(([of, y]) => ({ name: FUSED, share: of, y })),
       ...Object.entries(category.pro).map(([name, y]) => ({ name, y })),
     ];
   }
@@ -80,7 +82,7 @@ const explorer = (() => {
   function listed() {
     const rows = [];
     for (const category of chosen()) {
-      const scores = imageScores(category, state.beta);
+      const scores = imageScores(category, state.share);
       const wrong = fsad.mistakes(scores, category.labels);
       const mean = scores.reduce((sum, it) => sum + it, 0) / scores.length;
       const spread =
@@ -136,11 +138,10 @@ const explorer = (() => {
       panels.append(panel(caption, image));
     }
     const canvases = {};
-    const kinds = fusable
-      ? [...category.domains, "fused"] : category.domains;
+    const kinds = mix ? [...category.parts, FUSED] : category.parts;
     for (const kind of kinds) {
       const canvas = canvases[kind] = make("canvas");
-      const caption = kind === "fused" ? "fused map" : `${kind} map`;
+      const caption = `${kind} map`;
       canvas.setAttribute("role", "img");
       canvas.setAttribute("aria-label", `${caption} of ${name}`);
       panels.append(panel(caption, canvas));
@@ -159,11 +160,11 @@ const explorer = (() => {
     score.textContent = `score ${number(row.score)}` +
       (hasBoth(category) ? `, mistake ${Math.round(100 * row.mistake)} %` : "");
     for (const [kind, canvas] of Object.entries(canvases)) {
-      const wanted = `${state.outline} ${kind === "fused" ? state.beta : ""}`;
+      const wanted = `${state.outline} ${kind === FUSED ? state.share : ""}`;
       if (canvas.dataset.painted === wanted) continue;
       canvas.dataset.painted = wanted;
-      const scale = limits(category, kind, state.beta);
-      fsad.paint(canvas, map(category, place, kind, state.beta), data.size, scale, state.outline);
+      const scale = limits(category, kind, state.share);
+      fsad.paint(canvas, map(category, place, kind, state.share), data.size, scale, state.outline);
     }
   }
 
@@ -179,16 +180,16 @@ const explorer = (() => {
   }
 
   function showNumbers() {
-    const some = chosen(), ofRun = meanAuroc(some, betaOfRun), both = some.filter(hasBoth).length;
+    const some = chosen(), ofRun = meanAuroc(some, shareOfRun), both = some.filter(hasBoth).length;
     const over = both && both < some.length ? `${both} of ${some.length} categories` : "categories";
     const why = reasons(some, "image_auroc");
-    element("auroc").textContent = number(meanAuroc(some, state.beta));
+    element("auroc").textContent = number(meanAuroc(some, state.share));
     element("auroc-note").textContent = " image AUROC" + (some.length > 1 ? `, mean over ${over}` : "") +
-      (why ? ` (–: ${why})` : "") + (fusable && both ? `; the run's beta gives ${number(ofRun)}` : "");
-    const counts = confusion(some, state.beta, state.threshold);
+      (why ? ` (–: ${why})` : "") + (mix && both ? `; the run's share gives ${number(ofRun)}` : "");
+    const counts = confusion(some, state.share, state.threshold);
     for (const [kind, value] of Object.entries(counts)) element(kind).textContent = value;
-    for (const id of ["beta", "threshold", "outline"]) {
-      if (state[id] !== null) element(`${id}-value`).textContent = state[id].toFixed(id === "beta" ? 2 : 3);
+    for (const id of ["share", "threshold", "outline"]) {
+      if (state[id] !== null) element(`${id}-value`).textContent = state[id].toFixed(id === "share" ? 2 : 3);
     }
   }
 
@@ -196,7 +197,7 @@ const explorer = (() => {
     const some = chosen(), one = some.length === 1;
     const kinds = { good: [], defective: [] };
     for (const it of some) {
-      imageScores(it, state.beta).forEach((score, i) => kinds[it.labels[i] ? "defective" : "good"].push(score));
+      imageScores(it, state.share).forEach((score, i) => kinds[it.labels[i] ? "defective" : "good"].push(score));
     }
     const colours = { good: figures.colour("--good"), defective: figures.colour("--bad") };
     figures.draw("histogram", Object.entries(kinds).map(([name, x]) => ({
@@ -213,11 +214,12 @@ const explorer = (() => {
     const palette = ["--accent", "--bad", "--good"].map(figures.colour);
     const lines = [];
     if (one) {
-      const fused = { name: some[0].domains.length > 1 ? "fused" : some[0].domains[0], scores: imageScores(some[0], state.beta) };
-      const alone = some[0].domains.length > 1 ? some[0].domains.map((name) => ({ name, scores: some[0].scores[name] })) : [];
+      const parts = some[0].parts, several = parts.length > 1;
+      const fused = { name: several ? FUSED : parts[0], scores: imageScores(some[0], state.share) };
+      const alone = several ? parts.map((name) => ({ name, scores: some[0].scores[name] })) : [];
       lines.push(...[fused, ...alone].map((it) => ({ name: it.name, ...fsad.roc(it.scores, some[0].labels) })));
     } else {
-      lines.push(...some.filter(hasBoth).map((it) => ({ name: it.name, ...fsad.roc(imageScores(it, state.beta), it.labels) })));
+      lines.push(...some.filter(hasBoth).map((it) => ({ name: it.name, ...fsad.roc(imageScores(it, state.share), it.labels) })));
     }
     const style = (i) => ({ color: palette[i % 3], width: 2, dash: ["solid", "dash", "dot", "dashdot"][Math.floor(i / (one ? 1 : 3)) % 4] });
     const both = some.some(hasBoth);
@@ -229,7 +231,7 @@ const explorer = (() => {
     element("absent").textContent = absent.map(([curve, why]) => `No ${curve} curve: ${why}.`).join(" ");
     element("absent").hidden = !absent.length;
     const traces = lines.map((line, i) => ({ ...line, mode: "lines", line: style(i) }));
-    const counts = confusion(some, state.beta, state.threshold);
+    const counts = confusion(some, state.share, state.threshold);
     if (one) {
       traces.push({
         x: [counts.alarms / (counts.alarms + counts.passed)], y: [counts.found / (counts.found + counts.missed)],
@@ -239,15 +241,17 @@ const explorer = (() => {
     }
     if (both) figures.draw("roc", traces, {
       xaxis: { title: { text: "false positive rate" }, range: [-0.02, 1.02] }, yaxis: { title: { text: "true positive rate" }, range: [-0.02, 1.05] },
-    }, `ROC curve, area ${number(meanAuroc(some, state.beta))}`);
+    }, `ROC curve, area ${number(meanAuroc(some, state.share))}`);
 
-    const curves = some.flatMap((it) => proCurves(it, state.beta).slice(0, one ? 3 : 1)
-      .map((curve) => (one ? curve : { ...curve, name: it.name })));
+    // Of several categories the method's own curve each, if its maps are known.
+    const own = ({ name }, it) => name === FUSED || it.parts.length === 1;
+    const curves = some.flatMap((it) => one ? proCurves(it, state.share)
+      : proCurves(it, state.share).filter((curve) => own(curve, it)).map((curve) => ({ ...curve, name: it.name })));
     element("pro-figure").hidden = !curves.length;
     if (!curves.length) return;
     element("pro-caption").textContent = "PRO, pixels" +
-      (fusable ? `, fused at beta ${curves[0].beta}` : "") +
-      (fusable && curves[0].beta !== state.beta ? " (nearest computed)" : "");
+      (mix ? `, fused at share ${curves[0].share}` : "") +
+      (mix && curves[0].share !== state.share ? " (nearest computed)" : "");
     figures.draw("pro", curves.map(({ name, y }, i) => ({ name, x: data.points, y, mode: "lines", line: style(i) })), {
       xaxis: { title: { text: "false positive rate" }, range: [0, 0.305] }, yaxis: { title: { text: "region overlap" }, range: [0, 1.05] },
     }, "Overlap with the defects' regions up to 30 % false positives");
@@ -277,18 +281,18 @@ const explorer = (() => {
   const most = (values) => values.reduce((high, it) => Math.max(high, it), -Infinity);
 
   /** The scale of a kind of maps within a category. */
-  function limits(category, kind, beta) {
-    return kind === "fused" ? fsad.limitsAt(category.fused_limits, beta) : category.limits[kind];
+  function limits(category, kind, share) {
+    return kind === FUSED ? fsad.limitsAt(category.fused_limits, share) : category.limits[kind];
   }
 
   function choose() {
     const some = chosen();
-    const now = some.flatMap((it) => [...imageScores(it, state.beta)]).sort((a, b) => a - b);
-    const ever = fusable ? some.flatMap((it) => Object.values(it.scores).flatMap((of) => [...of])) : now;
-    // Of one category, at the beta that it was set for, the run knows a threshold and an outline.
-    const run = some.length === 1 && state.beta === betaOfRun ? some[0] : {};
+    const now = some.flatMap((it) => [...imageScores(it, state.share)]).sort((a, b) => a - b);
+    const ever = mix ? some.flatMap((it) => Object.values(it.scores).flatMap((of) => [...of])) : now;
+    // Of one category, at the share that it was set for, the run knows a threshold and an outline.
+    const run = some.length === 1 && state.share === shareOfRun ? some[0] : {};
     fit("threshold", ever, run.threshold ?? now[Math.floor(now.length / 2)]);
-    const own = some.map((it) => limits(it, fusable ? "fused" : it.domains[0], state.beta));
+    const own = some.map((it) => limits(it, mix ? FUSED : it.parts[0], state.share));
     const middle = (least(own.map((it) => it[0])) + most(own.map((it) => it[1]))) / 2;
     fit("outline", some.flatMap((it) => Object.values(it.limits).flat()), run.outline ?? middle);
     const kinds = [...new Set(some.flatMap((it) => it.defects))].sort();
@@ -305,16 +309,19 @@ const explorer = (() => {
 
   const names = categories.map((it) => [it.name, it.name]);
   options("category", names.length > 1 ? [["", "all categories"], ...names] : names, names.length > 1 ? "" : names[0][0]);
-  element("beta-field").hidden = !fusable;
-  if (fusable) element("beta").value = state.beta;
+  element("share-field").hidden = !mix;
+  if (mix) {
+    element("share-of").textContent = mix.first;
+    element("share").value = state.share;
+  }
   element("category").addEventListener("change", (event) => { state.category = event.target.value; choose(); });
   for (const id of ["defect", "order"]) {
     element(id).addEventListener("change", (event) => { state[id] = event.target.value; state.shown = PAGE; refresh(); });
   }
-  for (const id of ["beta", "threshold", "outline"]) {
+  for (const id of ["share", "threshold", "outline"]) {
     element(id).addEventListener("input", (event) => { state[id] = event.target.valueAsNumber; refresh(); });
   }
-  element("beta-reset").addEventListener("click", () => { state.beta = betaOfRun; element("beta").value = betaOfRun; refresh(); });
+  element("share-reset").addEventListener("click", () => { state.share = element("share").value = shareOfRun; refresh(); });
   element("more").addEventListener("click", () => { state.shown += PAGE; refresh(); });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", refresh);
   choose();

@@ -11,15 +11,15 @@ const fsad = (() => {
     return Float32Array.from({ length: bytes.length / 4 }, (_, i) => view.getFloat32(4 * i, true));
   }
 
-  /** Eq. (18): beta times source plus the rest target, both arrays of image scores. */
-  function fuseScores(source, target, beta) {
-    const share = f32(beta), rest = f32(1 - beta);
-    return source.map((value, i) => f32(f32(share * value) + f32(rest * target[i])));
+  /** A share of the first part and the rest of the second, both arrays of image scores. */
+  function fuseScores(first, second, share) {
+    const one = f32(share), rest = f32(1 - share);
+    return first.map((value, i) => f32(f32(one * value) + f32(rest * second[i])));
   }
 
-  /** Eq. (19), the same for maps, in float64. */
-  function fuseMaps(source, target, beta) {
-    return source.map((value, i) => beta * value + (1 - beta) * target[i]);
+  /** The same for maps, in float64. */
+  function fuseMaps(first, second, share) {
+    return first.map((value, i) => share * value + (1 - share) * second[i]);
   }
 
   /** How often a defective image scores above a good one, ties counting half; null for one kind. */
@@ -141,15 +141,15 @@ const fsad = (() => {
     return map;
   }
 
-  /** Range of the fused maps at a beta between two of the rows [beta, low, high], which rise. */
-  function limitsAt(rows, beta) {
-    const after = Math.max(1, rows.findIndex((row) => row[0] >= beta));
+  /** Range of the fused maps at a share between two of the rows [share, low, high], which rise. */
+  function limitsAt(rows, share) {
+    const after = Math.max(1, rows.findIndex((row) => row[0] >= share));
     const [before, next] = [rows[after - 1], rows[after]];
-    const share = (beta - before[0]) / (next[0] - before[0]);
-    return [1, 2].map((i) => before[i] + share * (next[i] - before[i]));
+    const way = (share - before[0]) / (next[0] - before[0]);
+    return [1, 2].map((i) => before[i] + way * (next[i] - before[i]));
   }
 
-  // The colours of fsad.colours: dark blue over green to yellow.
+  // The colours of fsad.scores.colormap: dark blue over green to yellow.
   const STOPS = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
 
   /** Colour a map on a canvas, and outline what is above the threshold. */
