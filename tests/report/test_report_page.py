@@ -15,11 +15,15 @@ from fsad.data.inspect.audit import ShortcutStatistic
 from fsad.errors import ConfigError, DataError, MissingDataError
 from fsad.metrics import METRICS
 from fsad.report import write_report
-from fsad.report.audit import audit
 from fsad.report.cards import images_of
 from fsad.report.comparable import WHOLE, is_stand_in, reasons
+from fsad.report.features import kept_features
+from fsad.report.sections.audit import audit
+from fsad.report.sections.perturbation import perturbation
+from fsad.report.sections.rectification import rectification
 from fsad.results.dataset import open_dataset
 from fsad.results.dataset import test_samples as samples_of
+from fsad.results.feature_samples import read_embeddings
 from fsad.results.record import read_result
 from fsad.results.table.paper import paper_table
 from fsad.scores.threshold import THRESHOLD
@@ -277,13 +281,21 @@ def test_the_worst_mistakes_keep_their_cards_when_the_page_is_full(made):
 
 def test_a_solved_category_is_warned_of():
     solved = ShortcutStatistic("knob", "rgb", "mean brightness", 0.02, 20, 10)
-    html = audit([solved]).html
+    html = audit([solved])[0].html
     assert "knob: mean brightness (rgb, AUROC 0.02) alone separates good from defective" in html
     open_ = ShortcutStatistic("knob", "rgb", "mean brightness", 0.5, 20, 10)
-    html = audit([open_], ["knob", "tile"]).html
+    html = audit([open_], ["knob", "tile"])[0].html
     assert "No trivial statistic separates the test images." in html
     assert "Not measured in tile: there are no good, or no defective test images." in html
-    assert "Not measured" not in audit([open_], ["knob"]).html
+    assert "Not measured" not in audit([open_], ["knob"])[0].html
+    assert audit([], ["knob"]) == []
+
+
+def test_the_audit_has_a_column_for_what_was_measured_alone():
+    brightness = ShortcutStatistic("knob", "rgb", "mean brightness", 0.5, 20, 10)
+    area = ShortcutStatistic("tile", "depth", "area of the part", 0.25, 20, 10)
+    seen = Reader(audit([brightness, area])[0].html)
+    assert seen.rows[1:] == [["knob", "0.500", "–"], ["tile", "–", "0.250"]]
 
 
 @pytest.fixture
@@ -370,11 +382,45 @@ def test_the_page_says_whether_the_adapters_learnt_to_undo_the_noise(without_dat
     assert ("The scores of the run are valid" in text) == (loss > 1)
 
 
+def keep(folder, stage, *names):
+    sets = {f"{stage}.{name}": torch.rand(8, 4) for name in names}
+    path = folder / "categories/knob/embeddings.safetensors"
+    write_tensors(path, sets | dict(read_embeddings(path.parent)), {})
+
+
+RECTIFIED = ("source", "target", "source_rectified", "target_rectified")
+PERTURBED = ("source", "perturbed", "adapted", "target", "target_adapted")
+
+
+def test_of_each_stage_the_features_of_the_first_run_that_kept_some_are_drawn(tmp_path):
+    for seed in range(3):
+        make_run(tmp_path / str(seed), {"knob": IMAGES}, tmp_path, seed=seed)
+        keep(tmp_path / str(seed), "rectify", *RECTIFIED)
+    keep(tmp_path / "1", "perturb", *PERTURBED)
+    features = kept_features([read_result(tmp_path / f"{i}/result.json") for i in range(3)])
+    (perturbed,), (rectified,) = perturbation(features), rectification(features)
+    assert "seed 1" in perturbed.html
+    assert "other run" not in perturbed.html
+    assert "seed 0" in rectified.html
+    assert "2 other runs kept features of the category too" in rectified.html
+    assert '"source (RGB)"' in rectified.html
+    assert '"target (depth of the shots)"' in rectified.html
+
+
+@pytest.mark.parametrize("stage", ["perturb", "rectify", "adapt"])
+def test_features_that_no_section_knows_are_left_out(tmp_path, stage):
+    make_run(tmp_path, {"knob": IMAGES}, tmp_path)
+    keep(tmp_path, stage, "before", "after")
+    features = kept_features([read_result(tmp_path / "result.json")])
+    assert [(it.stage, sorted(it.sets)) for it in features] == [(stage, ["after", "before"])]
+    assert [*perturbation(features), *rectification(features)] == []
+
+
 def test_damaged_features_are_left_out_and_named(without_data):
     (without_data / "categories/knob/embeddings.safetensors").write_bytes(b"cut short")
     path = write_report([without_data])
     assert read(path).parts == ["results", "images", "provenance"]
-    assert "No figures of sweeps and features: " in text_of(path)
+    assert "No figures of features: " in text_of(path)
     assert "embeddings.safetensors" in text_of(path)
 
 

@@ -11,7 +11,7 @@ from test_table import PRETRAINED, category
 from fsad.errors import ConfigError, DataError
 from fsad.metrics import METRICS
 from fsad.metrics.bootstrap import interval, ranking
-from fsad.report.forest import forest
+from fsad.report.sections.forest import forest
 from fsad.results.record import ScoreRow, write_result, write_scores
 from fsad.results.table import collect, compare, write_differences
 
@@ -272,7 +272,7 @@ def test_runs_without_any_metric_are_said_not_to_be_compared(tmp_path, rng):
     assert comparison.differences == []
     text = write_differences(tmp_path, comparison).read_text()
     assert f"{', '.join(METRICS)} not compared in bagel: no test image is defective." in text
-    assert "plotly" not in forest(comparison).html
+    assert "plotly" not in forest(comparison)[0].html
 
 
 def test_an_unknown_reference_is_answered_with_the_methods_there_are(tmp_path, rng):

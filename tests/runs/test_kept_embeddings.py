@@ -8,8 +8,10 @@ from outcome import numbers
 
 from fsad.errors import DataError
 from fsad.nn.extractor import PatchExtractor
-from fsad.report import feature_figures
-from fsad.report.diagnostics import diagnostics
+from fsad.report.features import kept_features
+from fsad.report.sections import perturbation as panels
+from fsad.report.sections.perturbation import perturbation
+from fsad.report.sections.rectification import rectification
 from fsad.results.feature_samples import read_embeddings
 from fsad.results.record import read_result
 from fsad.storage.tensors import read_tensors
@@ -100,18 +102,23 @@ def test_a_run_that_takes_everything_from_the_cache_takes_them_too(
 def test_a_method_that_trains_nothing_keeps_none(run, tmp_path):
     run(tmp_path, "method=patchcore", "report=true", without="method.")
     assert not (tmp_path / FILE).exists()
-    assert diagnostics([read_result(tmp_path / "result.json")]) == []
+    assert kept_features([read_result(tmp_path / "result.json")]) == []
 
 
 def test_figures_are_drawn_of_them_for_each_category_once(finished, monkeypatch):
-    monkeypatch.setattr(feature_figures, "POINTS", 20)  # t-SNE of more takes seconds
+    monkeypatch.setattr(panels, "POINTS", 20)  # t-SNE of more takes seconds
     result = read_result(finished / "result.json")
-    sections = diagnostics([result, result])
+
+    def drawn():
+        features = kept_features([result, result])
+        return [*perturbation(features), *rectification(features)]
+
+    sections = drawn()
     assert [section.name for section in sections] == ["perturbation-tile", "rectification-tile"]
     assert "1 other run kept features of the category too" in sections[0].html
     gap = result.categories["tile"].diagnostics["rectify"]["gap_over_norm_before"]
     assert f"{gap:.2f} of the mean norm before R" in sections[1].html
-    assert sections == diagnostics([result, result])
+    assert sections == drawn()
 
 
 def test_damaged_samples_are_refused_by_name(finished, tmp_path):

@@ -121,7 +121,7 @@ def test_table_report_and_resume_take_such_a_run(root, tmp_path, name):
     page = (folder / "report.html").read_text()
     assert f"–: {reason}" in page
     assert "is without cards" not in page
-    assert ("ShortcutStatistic statistics" in page) == (name == "no mask")
+    assert ("Trivial statistics" in page) == (name == "no mask")
     assert "NaN" not in page.split("</script>")[-1]
 
 

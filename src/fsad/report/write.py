@@ -4,15 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fsad.errors import FsadError, MissingDataError, message_of
-from fsad.report.audit import audit, audited, warnings
-from fsad.report.cards import Images, images_of
+from fsad.report.cards import images_of
 from fsad.report.comparable import is_random, is_stand_in
-from fsad.report.diagnostics import diagnostics
-from fsad.report.forest import forest
-from fsad.report.page import explorer, page
-from fsad.report.provenance import provenance
-from fsad.report.results import results
-from fsad.report.section import Section
+from fsad.report.features import kept_features
+from fsad.report.page import page
+from fsad.report.sections.audit import audit, audited, warnings
+from fsad.report.sections.forest import forest
+from fsad.report.sections.images import images
+from fsad.report.sections.perturbation import perturbation
+from fsad.report.sections.provenance import provenance
+from fsad.report.sections.rectification import rectification
+from fsad.report.sections.results import results
+from fsad.report.sections.sweeps import sweeps
 from fsad.results.record import RunResult
 from fsad.results.table import Runs, collect, compare
 from fsad.results.table.settings import settings_of
@@ -66,28 +69,28 @@ def write_report(
 
 
 def _page(runs: Runs, first: RunResult, reference: str, data_root: Path | None) -> str:
-    images = images_of(first, data_root)
-    banners = [*_about_backbones(runs.results), *images.problems]
-    sections = [results(runs)]
-    if images.payload:
-        sections.append(Section("images", "Images and mistakes", explorer(_intro(runs, images))))
+    shown = images_of(first, data_root)
+    banners = [*_about_backbones(runs.results), *shown.problems]
+    sections = [*results(runs), *images(runs, shown)]
     if reference:
-        sections.append(forest(compare(runs, reference)))
+        sections += forest(compare(runs, reference))
+    sections += sweeps(runs.results)
     try:
-        sections += diagnostics(runs.results)
+        features = kept_features(runs.results)
+        sections += [*perturbation(features), *rectification(features)]
     except FsadError as error:
-        banners.append(f"No figures of sweeps and features: {message_of(error)}")
-    if images.reader is not None:
+        banners.append(f"No figures of features: {message_of(error)}")
+    if shown.reader is not None:
         try:
-            found = audited(images.reader, first.categories)
-            banners += warnings(found)
-            sections += [audit(found, first.categories)] if found else []
+            statistics = audited(shown.reader, first.categories)
+            banners += warnings(statistics)
+            sections += audit(statistics, first.categories)
         except FsadError as error:
             banners.append(f"No audit of trivial statistics: {message_of(error)}")
     banners += [f"Not read: {problem}" for problem in runs.problems]
     banners += [f"Without a result: {name}" for name in runs.missing]
-    sections.append(provenance(runs.results))
-    return page(*_title(runs, first), banners, sections, images.payload)
+    sections += provenance(runs.results)
+    return page(*_title(runs, first), banners, sections, shown.payload)
 
 
 def _title(runs: Runs, first: RunResult) -> tuple[str, str]:
@@ -115,18 +118,3 @@ def _about_backbones(runs: Sequence[RunResult]) -> list[str]:
         "say nothing about the paper's."
         for name in sorted(others)
     ]
-
-
-def _intro(runs: Runs, images: Images) -> str:
-    first, several = runs.results[0], len(runs.results)
-    whose = (
-        f"Images are those of one run, the first of {several}: {first.method}, "
-        f"{settings_of(first)['shots']} shots, seed {first.seed}, in {first.path.parent}. "
-        "More would make the page too large; to see another run's, name its folder first. "
-    )
-    left = images.images - images.cards
-    omitted = (
-        f"{left} of {images.images} images have no card, to keep the page small: those with the "
-        "smallest mistakes. Scores and curves include them."
-    )
-    return (whose if several > 1 else "") + (omitted if left else "All test images are here.")

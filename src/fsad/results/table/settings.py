@@ -152,8 +152,13 @@ def shown(groups: Sequence[Settings]) -> dict[str, str]:
     for name in names:
         if name not in chosen and any(len(kinds(name, some)) > 1 for some in alike.values()):
             chosen.append(name)
-    short = [name.rpartition(".")[2] for name in chosen]
+    return headings(chosen)
+
+
+def headings(names: Sequence[str]) -> dict[str, str]:
+    """Return the last part of each dotted name, or the whole where two have the same last part."""
+    short = [name.rpartition(".")[2] for name in names]
     return {
         name: last if short.count(last) == 1 else name
-        for name, last in zip(chosen, short, strict=True)
+        for name, last in zip(names, short, strict=True)
     }

@@ -36,41 +36,43 @@ def warnings(found: Iterable[ShortcutStatistic]) -> list[str]:
     ]
 
 
-def audit(found: list[ShortcutStatistic], categories: Iterable[str] = ()) -> Section:
+def audit(found: list[ShortcutStatistic], categories: Iterable[str] = ()) -> list[Section]:
     """Show the image AUROC of statistics that know nothing of defects.
 
     Args:
-        found: What was measured.
+        found: What was measured; where nothing was, there is nothing to show.
         categories: Those that were looked at; one whose test images define no AUROC is named.
     """
+    if not found:
+        return []
     html = paragraph(
         "Image AUROC of simple statistics that know nothing of defects. A value near 0 or 1 means "
         "that good and defective images differ in something else, for example the recording "
         "session. A high image AUROC of a method is then no evidence that it sees defects."
     )
-    by_category: dict[str, list[ShortcutStatistic]] = {}
-    for each in found:
-        by_category.setdefault(each.category, []).append(each)
+    columns = dict.fromkeys(f"{it.modality}: {it.statistic}" for it in found)
+    by_category: dict[str, dict[str, ShortcutStatistic]] = {}
+    for it in found:
+        by_category.setdefault(it.category, {})[f"{it.modality}: {it.statistic}"] = it
     lines = [
-        [
-            cell(name),
-            *(
-                cell(f"{it.auroc:.3f}", "number solved" if it.solves else "number", it.auroc)
-                for it in row
-            ),
-        ]
-        for name, row in by_category.items()
+        [cell(name), *(_number(measured.get(column)) for column in columns)]
+        for name, measured in by_category.items()
     ]
-    measured = next(iter(by_category.values()), [])
-    names = ["category", *(f"{each.modality}: {each.statistic}" for each in measured)]
-    said = warnings(found)
-    html += "".join(paragraph(text, "banner") for text in said)
-    if not said:
+    solved = warnings(found)
+    html += "".join(paragraph(text, "banner") for text in solved)
+    if not solved:
         html += paragraph("No trivial statistic separates the test images.")
-    html += table("Image AUROC of trivial statistics", names, lines)
+    html += table("Image AUROC of trivial statistics", ["category", *columns], lines)
     left = [name for name in categories if name not in by_category]
     if left:
         html += paragraph(
             f"Not measured in {', '.join(left)}: there are no good, or no defective test images."
         )
-    return Section("audit", "Shortcut statistics", html)
+    return [Section("audit", "Trivial statistics", html)]
+
+
+def _number(measured: ShortcutStatistic | None) -> str:
+    if measured is None:
+        return cell("–", "number")
+    kind = "number solved" if measured.solves else "number"
+    return cell(f"{measured.auroc:.3f}", kind, measured.auroc)

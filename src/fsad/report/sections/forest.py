@@ -6,7 +6,7 @@ from plotly.subplots import make_subplots
 from fsad.metrics import METRICS
 from fsad.report.figure import BLUE, INK, ORANGE, as_html
 from fsad.report.markup import cell, notes, paragraph, table
-from fsad.report.results import NAMES
+from fsad.report.metric_names import NAMES
 from fsad.report.section import Section
 from fsad.results.table import Comparison, Difference
 
@@ -16,7 +16,7 @@ CLEAR, UNCLEAR, SINGLE = BLUE, INK, ORANGE
 ROW, FRAME = 30, 96  # pixels: of a difference; of a metric's heading and axis
 
 
-def forest(comparison: Comparison) -> Section:
+def forest(comparison: Comparison) -> list[Section]:
     """Show how much every method differs from the reference."""
     reference = comparison.reference
     html = paragraph(
@@ -27,7 +27,8 @@ def forest(comparison: Comparison) -> Section:
     )
     if comparison.differences:
         html += _figure(comparison) + _table(comparison)
-    return Section("differences", f"Differences from {reference}", html + notes(_said(comparison)))
+    title = f"Differences from {reference}"
+    return [Section("differences", title, html + notes(_said(comparison)))]
 
 
 def label(difference: Difference) -> str:

@@ -12,7 +12,7 @@ from fsad.results.record import CategoryResult, RunResult
 SHOWN = 20  # runs
 
 
-def provenance(runs: Sequence[RunResult]) -> Section:
+def provenance(runs: Sequence[RunResult]) -> list[Section]:
     """Show what is needed to trust a number, and to get it again."""
     html = ""
     if len(runs) > SHOWN:
@@ -25,7 +25,7 @@ def provenance(runs: Sequence[RunResult]) -> Section:
             f"<details><summary>All settings</summary>"
             f"<pre tabindex='0'>{escape(_yaml(result.config))}</pre></details></details>"
         )
-    return Section("provenance", "Provenance", html)
+    return [Section("provenance", "Provenance", html)]
 
 
 def _run(result: RunResult) -> str:

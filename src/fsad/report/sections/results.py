@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from fsad.metrics import METRICS
 from fsad.report.comparable import reasons
 from fsad.report.markup import cell, notes, paragraph, table
+from fsad.report.metric_names import NAMES
 from fsad.report.section import Section
 from fsad.results.record import RunResult
 from fsad.results.table import Cell, Row, Runs, Table
@@ -12,21 +13,13 @@ from fsad.results.table import table as tabulate
 from fsad.results.table.paper import Printed, is_about
 from fsad.results.table.settings import ALWAYS, settings_of
 
-NAMES = {
-    "image_auroc": "image AUROC",
-    "pixel_auroc": "pixel AUROC",
-    "pixel_auroc_part": "in-part pixel AUROC",
-    "aupro30": "AU-PRO@0.3",
-    "aupro05": "AU-PRO@0.05",
-}
-"""What people call the five metrics."""
 NOTE = (
     "The paper's numbers are image AUROC on the whole test set with DINO ViT-B/8. Its draw of the "
     "shots is unknown and its preparation of the data is not described, so these two always differ."
 )
 
 
-def results(runs: Runs) -> Section:
+def results(runs: Runs) -> list[Section]:
     """Show the five metrics of every category and kind of score, and their mean."""
     content = tabulate(runs)
     common = {
@@ -39,7 +32,7 @@ def results(runs: Runs) -> Section:
     html += _table(content, [name for name in content.headings if name not in common])
     html += notes(content.notes)
     html += _paper(content, runs.results)
-    return Section("results", "Results", html)
+    return [Section("results", "Results", html)]
 
 
 def _table(content: Table, headings: list[str]) -> str:
