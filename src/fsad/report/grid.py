@@ -154,8 +154,8 @@ def names_of(several: Sequence[Grid]) -> list[str]:
 def symbol(name: str) -> str:
     """Write a name as the Greek letter that it names, if it does.
 
-    >>> symbol("alpha"), symbol("lambda"), symbol("window")
-    ('α', 'λ', 'window')
+    >>> symbol("gamma"), symbol("lambda"), symbol("window")
+    ('γ', 'λ', 'window')
     """
     letter = name.upper().replace("LAMBDA", "LAMDA")  # as Unicode spells it
     try:

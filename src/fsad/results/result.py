@@ -7,15 +7,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fsad.metrics import METRICS
+from fsad.results import agreed
 
 Metrics = Mapping[str, float | None]
 """Some of the five metrics by name, in [0, 1]; ``None`` where the images do not define one."""
 
-
-AGREED_BANKS = ("source", "target")
-AGREED_SECONDS = ("perturb", "banks", "rectify", "test", "metrics")
-"""Keys that every entry of ``result.json`` has, for scripts that read it; 0 where a method has no
-such bank or stage."""
 LATER = {
     "reused",
     "metrics_within",
@@ -113,8 +109,8 @@ class CategoryResult:
         for name in ("undefined", "parts"):
             if not entry[name]:
                 del entry[name]
-        entry["bank_rows"] = dict.fromkeys(AGREED_BANKS, 0) | entry["bank_rows"]
-        entry["seconds"] = dict.fromkeys(AGREED_SECONDS, 0.0) | entry["seconds"]
+        entry["bank_rows"] = dict.fromkeys(agreed.BANKS, 0) | entry["bank_rows"]
+        entry["seconds"] = dict.fromkeys(agreed.SECONDS, 0.0) | entry["seconds"]
         plain: dict[str, Any] = as_json({**first, **fused, **entry})
         return plain
 

@@ -41,7 +41,7 @@ def sweeps(results: Sequence[RunResult]) -> list[Section]:
 
 
 def _anchor(grid: Grid, axes: Iterable[str], number: int) -> str:
-    """Name a section after its axes, such as ``alpha-beta-0``."""
+    """Name a section after its axes, such as ``window-0``."""
     names = headings(grid.axes)
     words = "-".join([*(names[axis] for axis in axes), str(number)])
     return re.sub(r"[^a-z0-9]+", "-", words.lower())
