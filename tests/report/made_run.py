@@ -87,11 +87,9 @@ def make_run(
         said = {key: record[key] for key in recorded}
         write_json(folder / "categories" / name / CATEGORY, said)
         for place, (image, defect) in enumerate(images):
-            source, target = (
-                float(alone[it][place]) if it in alone else None for it in ("source", "target")
-            )
+            parts = {domain: float(scores[place]) for domain, scores in alone.items()}
             score = float(fused[place])
-            rows.append(ScoreRow(name, image, defect != "good", defect, score, source, target))
+            rows.append(ScoreRow(name, image, defect != "good", defect, score, parts))
         both = bool(labels.any()) and not bool(labels.all())
         result = category_result(auroc(fused, labels) if both else None, labels, len(made))
         made[name] = Made([image for image, _ in images], labels, patches, result)

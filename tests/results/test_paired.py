@@ -117,7 +117,7 @@ def write(folder, method, seed, scores, value, shots=1, backbone=PRETRAINED, dig
     result = replace(result, fused=fused, test_digest=digest)
     write_result(folder / "result.json", method, seed, config, backbone, {"bagel": result}, {})
     rows = [
-        ScoreRow("bagel", f"{i:03d}.tiff", label, "bent" if label else "good", score, None, score)
+        ScoreRow("bagel", f"{i:03d}.tiff", label, "bent" if label else "good", score, {})
         for i, (label, score) in enumerate(zip(labels, scores, strict=True))
     ]
     write_scores(folder / "scores.csv", rows)

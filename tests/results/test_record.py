@@ -193,8 +193,15 @@ def test_a_result_that_is_not_there_is_named(tmp_path):
 def test_scores_keep_every_digit(tmp_path):
     path = tmp_path / "scores.csv"
     rows = [
-        ScoreRow("bagel", "test/hole/rgb/000.png", True, "hole", 1 / 3, 27.123456789, 1e-9),
-        ScoreRow("bagel", "test/good/rgb/001.png", False, "good", 0.25, None, 2.0),
+        ScoreRow(
+            "bagel",
+            "test/hole/rgb/000.png",
+            True,
+            "hole",
+            1 / 3,
+            {"source": 27.123456789, "target": 1e-9},
+        ),
+        ScoreRow("bagel", "test/good/rgb/001.png", False, "good", 0.25, {"target": 2.0}),
     ]
     write_scores(path, rows)
     with path.open(newline="") as file:
@@ -204,3 +211,18 @@ def test_scores_keep_every_digit(tmp_path):
     assert [row["label"] for row in read] == ["1", "0"]
     assert float(read[0]["score"]) == 1 / 3
     assert read[1]["score_source"] == ""
+
+
+def test_parts_of_any_name_have_a_column_behind_the_agreed_ones(tmp_path):
+    path = tmp_path / "scores.csv"
+    rows = [
+        ScoreRow("bagel", "0.png", True, "hole", 3.0, {"coarse": 1.0, "target": 2.0}),
+        ScoreRow("bagel", "1.png", False, "good", 0.5, {"coarse": 0.25, "fine": 0.25}),
+    ]
+    write_scores(path, rows)
+    lines = path.read_text().splitlines()
+    assert lines[0].endswith("score,score_source,score_target,score_coarse,score_fine")
+    assert [line.split(",")[4:] for line in lines[1:]] == [
+        ["3.0", "", "2.0", "1.0", ""],
+        ["0.5", "", "", "0.25", "0.25"],
+    ]

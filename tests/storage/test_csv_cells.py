@@ -39,7 +39,7 @@ def test_numbers_stay_numbers_and_plain_texts_stay_as_they_are(cell):
 
 
 def test_a_runs_scores_are_guarded_and_their_numbers_are_numbers(tmp_path):
-    row = ScoreRow("-tile", "=a/test/good/xyz/0.tiff", True, "@bent", -0.5, None, -1e-7)
+    row = ScoreRow("-tile", "=a/test/good/xyz/0.tiff", True, "@bent", -0.5, {"target": -1e-7})
     write_scores(tmp_path / "scores.csv", [row])
     text = (tmp_path / "scores.csv").read_text()
     assert "\n'-tile,'=a/test/good/xyz/0.tiff,1,'@bent,-0.5,,-1e-07\n" in text

@@ -53,9 +53,7 @@ class Measured:
                 label=samples[image.index].is_anomalous,
                 defect=samples[image.index].defect,
                 score=image.main,
-                score_source=image.parts.get("source"),
-                score_target=image.parts.get("target"),
-                further=_further(image.parts),
+                parts=image.parts,
             )
             for image in self.scored.images
         ]

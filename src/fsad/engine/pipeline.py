@@ -143,14 +143,11 @@ def _rows(job: Job, name: str) -> list[ScoreRow]:
 
 def _score_row(row: Mapping[str, str]) -> ScoreRow:
     """Read a line of ``scores.csv``."""
-    parts = parts_in(row)
     return ScoreRow(
         plain(row["category"]),
         plain(row["image"]),
         bool(int(row["label"])),
         plain(row["defect"]),
         float(row["score"]),
-        parts.pop("source", None),
-        parts.pop("target", None),
-        parts,
+        parts_in(row),
     )

@@ -12,7 +12,7 @@ from fsad.errors import DataError, MissingDataError, is_finite, is_fraction, mes
 from fsad.metrics import METRICS
 from fsad.results.result import CategoryResult, Metrics, RunResult, ScoreRow, as_json
 from fsad.runtime.provenance import peak_rss_mb, revision_of, versions
-from fsad.scores.parts import PREFIX
+from fsad.scores.parts import part_columns
 from fsad.storage.csv_cells import guarded
 from fsad.storage.digests import refuse_changed, table_digest
 from fsad.storage.regular import refuse_irregular
@@ -248,10 +248,10 @@ def write_scores(path: Path, rows: Iterable[ScoreRow]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     rows = list(rows)
-    parts = list(dict.fromkeys(name for row in rows for name in row.further))
-    writer.writerow([*ScoreRow._fields[:-1], *(PREFIX + name for name in parts)])
-    for *cells, further in rows:
-        scores = [further.get(name) for name in parts]
+    names = dict.fromkeys(name for row in rows for name in row.parts)
+    writer.writerow([*ScoreRow._fields[:-1], *part_columns(names)])
+    for *cells, parts in rows:
+        scores = part_columns({name: parts.get(name) for name in names}).values()
         writer.writerow(
             [int(cell) if isinstance(cell, bool) else guarded(cell) for cell in (*cells, *scores)]
         )

@@ -146,7 +146,7 @@ class RunResult:
 class ScoreRow(NamedTuple):
     """One test image in ``scores.csv``; scores are distances, higher = more anomalous.
 
-    ``further`` are the parts of the score besides ``source`` and ``target``, a column each.
+    ``parts`` are the scores that the method's own is made of, by name, a column each.
     """
 
     category: str
@@ -154,9 +154,7 @@ class ScoreRow(NamedTuple):
     label: bool
     defect: str
     score: float
-    score_source: float | None
-    score_target: float | None
-    further: Mapping[str, float] = {}
+    parts: Mapping[str, float]
 
 
 def as_json(value: Any) -> Any:
