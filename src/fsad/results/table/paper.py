@@ -6,13 +6,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-ABOUT: Mapping[str, Any] = {
-    "dataset": "mvtec3d",
-    "protocol": "cross_domain",
-    "protocol.source_modality": "rgb",
-    "protocol.modality": "depth",
-}
-"""Settings of every run that the table is about."""
+DATASET = "mvtec3d"
+ABOUT: Sequence[Mapping[str, Any]] = (
+    {
+        "protocol": "cross_domain",
+        "protocol.source_modality": "rgb",
+        "protocol.modality": "depth",
+    },
+    {"protocol": "few_shot", "protocol.modality": "depth"},
+)
+"""Settings of the runs that the table is about: those of methods with source images, or without."""
 TITLE = "the paper's Table 1, image AUROC"
 NOTE = (
     "The paper's numbers are of the whole test set and DINO ViT-B/8. Its draw of the shots is "
@@ -65,7 +68,9 @@ def is_about(settings: Mapping[str, Any]) -> bool:
     Args:
         settings: As :func:`fsad.results.table.settings.settings_of` returns them.
     """
-    return all(settings.get(name) == value for name, value in ABOUT.items())
+    return settings.get("dataset") == DATASET and any(
+        all(settings.get(name) == value for name, value in protocol.items()) for protocol in ABOUT
+    )
 
 
 def beside(settings: Mapping[str, Any], categories: Collection[str]) -> list[Printed]:

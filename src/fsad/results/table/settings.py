@@ -88,6 +88,8 @@ def _protocol(flat: dict[str, Any]) -> dict[str, Any]:
     """Take what a run may learn from out of its settings: once, whoever was told of it."""
     shots, selection = flat.pop("data.shots", None), flat.pop("data.shot_selection", "random")
     flat.pop("data._target_", None)  # what class hands the images out moves no number
+    for name in ("data.modality", "data.source.modality", "data.target.modality"):
+        flat.pop(name, None)  # the protocol's own settings refer to them
     own = {name: flat.pop(name) for name in list(flat) if name.startswith("protocol.")}
     target = own.pop("protocol._target_", None)
     if target is None:
