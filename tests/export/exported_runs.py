@@ -20,6 +20,7 @@ SETTINGS = {
         "protocol=few_shot",
         "protocol.modality=rgb",
     ),
+    "subspace": ("method.rotations=2",),
     "padim": (),
     "anomalydino": ("method.rotations=2",),
     "masked": ("method=anomalydino", "method.rotations=2", "method.threshold=0.1"),

@@ -8,7 +8,8 @@ from torch.testing import assert_close
 from fsad.data.batch import ImageBatch
 from fsad.engine.stage_module import TestLoop
 from fsad.errors import ConfigError
-from fsad.methods.anomalydino import AnomalyDino, AnomalyDinoScorer, top_mean
+from fsad.functional.scoring import top_mean
+from fsad.methods.anomalydino import AnomalyDino, AnomalyDinoScorer
 from fsad.nn.adapter import CachedExtractor
 
 

@@ -24,10 +24,12 @@ METHODS = {
         "raw",
         "sift",
         "source_bank",
+        "subspace",
     )
 }
 STAGES_ON = ("method.stages.perturb=true", "method.stages.rectify=true")
 WORDS = {"hypertrans": STAGES_ON, "hypertrans_plus": STAGES_ON, "ast": ("method.student.hidden=8",)}
+WORDS["subspace"] = ("method.source=true",)
 OTHER = {  # valid values besides the default, where no rule gives one
     "timm_name": "resnet18.tv_in1k",
     "teacher.kernels": [3, 5, 3, 5],
@@ -38,6 +40,8 @@ OTHER = {  # valid values besides the default, where no rule gives one
     "rotations": 3,
     "reweight": 3,
     "seed": 7,
+    "layers": [0.2, 0.5],
+    "variance": 0.5,
 }
 
 
@@ -83,7 +87,11 @@ def _changed(arguments, name, value):
 def steps_of(method):
     """What each step depends on."""
     is_published = method.name == "depth_inet"  # its weights are not here
-    extractor = small_backbone() if is_published else method.build_extractor(32, small_backbone)
+    extractor = (
+        small_backbone()
+        if is_published
+        else method.build_extractor(32, lambda **_: small_backbone())
+    )
     plan = method.plan(extractor)
     found = {stage.name: stage.depends for stage in plan.stages}
     return found | {SCORES: plan.scores_depend, MAPS: (plan.sigma, plan.combination)}

@@ -98,9 +98,7 @@ def run_under(folder, protocol, categories=("bagel",)):
     ],
     ids=["RGB to depth", "depth to RGB", "depth alone", "RGB alone"],
 )
-def test_only_runs_on_depth_have_the_papers_numbers_beside_them(
-    tmp_path, protocol, is_beside
-):
+def test_only_runs_on_depth_have_the_papers_numbers_beside_them(tmp_path, protocol, is_beside):
     run_under(tmp_path / "0", protocol)
     content = table(collect([tmp_path]))
     assert bool(content.printed) == is_beside

@@ -52,6 +52,11 @@ class Sample:
         """Whether it is known which pixels are defective: none of a good image, or by a mask."""
         return bool(self.masks) or not self.is_anomalous
 
+    @property
+    def shows_part(self) -> bool:
+        """Whether it can be told where the part is: from depth, or by a mask."""
+        return self.part is not None or "depth" in self.files
+
     def is_truth(self, mask: Tensor) -> bool:
         """Tell whether a mask ``(H, W)`` shows which pixels are defective.
 

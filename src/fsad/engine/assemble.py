@@ -71,9 +71,10 @@ def build_extractor(
         FsadError: A setting is out of range, or the weights cannot be had.
     """
 
-    def configured() -> PatchExtractor:
+    def configured(**left_open: Any) -> PatchExtractor:
         settings: Any = OmegaConf.to_container(cfg.backbone, resolve=True)
-        return backbone(settings)
+        chosen = {key: it for key, it in left_open.items() if settings.get(key, key) is None}
+        return backbone({**settings, **chosen})
 
     extractor = method.build_extractor(cfg.data.image_size, configured)
     precision = check_choice("trainer.precision", cfg.trainer.precision, PRECISIONS)

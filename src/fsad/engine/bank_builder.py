@@ -16,7 +16,6 @@ from fsad.data.datamodule import DataModule
 from fsad.engine.banks import fill_banks, write_banks
 from fsad.engine.scorer import BankScorer
 from fsad.engine.stage import BankStage
-from fsad.nn.bank_stream import BankStream
 from fsad.runtime.processes import broadcast_from_first, gather, is_rank_zero, share
 from fsad.runtime.progress import Bar, track
 from fsad.storage.memo import Memo
@@ -94,16 +93,16 @@ class MemoryBankBuilder(Callback):
             bank.views = scorer.augmentations(domain)
             images: Any = loaders[domain]().dataset
             patches = len(images) * bank.views * cells_of(scorer)
-            stream = BankStream(
+            stream = scorer.stream(
                 domain,
                 self.stage.ratios[domain],
-                max_rows=self.stage.max_rows,
-                expected_rows=patches if is_rank_zero() else None,
+                self.stage.max_rows,
+                patches if is_rank_zero() else None,
             )
             for features in features_in_turn(scorer, loaders[domain], domain):
                 stream.add(features)
             if is_rank_zero():
-                bar = Bar(f"{domain} coreset", stream.count)
+                bar = Bar(f"{domain} bank", stream.count)
                 stream.fill(bank, partial(_show, bar))
                 bar.stop()
         self.seconds = time.perf_counter() - start

@@ -11,7 +11,6 @@ from fsad.data.datamodule import DataModule
 from fsad.engine.plan import HoldOut, Plan
 from fsad.engine.scorer import BankScorer, Control
 from fsad.errors import BankError, ConfigError, ShapeError, message_of
-from fsad.nn.bank_stream import BankStream
 from fsad.runtime.progress import track
 from fsad.scores.combination import MapMaker
 from fsad.scores.score_set import Scores, ScoreSet, complete, from_tensors, to_tensors
@@ -127,11 +126,11 @@ def leave_one_out(again: Callable[[], Plan], images: Tensor) -> dict[str, Scores
             assert plan.bank_stage is not None
             rows = _rows_of(plan.bank_stage.scorer, images) if rows is None else rows
             others = torch.cat([rows[:, :place], rows[:, place + 1 :]], dim=1).flatten(0, 2)
-            stream = BankStream(
+            stream = plan.bank_stage.scorer.stream(
                 "target",
                 plan.bank_stage.ratios["target"],
-                max_rows=plan.bank_stage.max_rows,
-                expected_rows=len(others),
+                plan.bank_stage.max_rows,
+                len(others),
             )
             stream.add(others)
             stream.fill(plan.bank_stage.scorer.banks["target"])

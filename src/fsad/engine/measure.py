@@ -16,7 +16,7 @@ from fsad.runtime.progress import track
 from fsad.scores.combination import Combination, MapMaker
 from fsad.scores.parts import AGREED
 from fsad.scores.score_set import ScoreSet
-from fsad.scores.scored_images import MAIN, ScoredImages, set_of, source_share
+from fsad.scores.scored_images import CONTROL, MAIN, ScoredImages, set_of, source_share
 
 T = TypeVar("T")
 
@@ -80,7 +80,7 @@ class Measured:
             source_only=self.metrics.get(set_of("source"), {}),
             target_only=self.metrics.get(set_of("target"), {}),
             parts=_further({name: self.metrics[set_of(name)] for name in self.scored.parts}),
-            part_mask=self.metrics["part_mask"],
+            part_mask=self.metrics.get(CONTROL, {}),
             bank_rows=bank_rows,
             seconds=seconds,
             backbone_seconds=backbone_seconds,
@@ -127,7 +127,8 @@ def measure(
     """
     maker = MapMaker(data.image_size, plan.sigma, plan.combination)
     keep = tests.max_bytes if key else -1
-    scored = ScoredImages(maker, scores, exact, tests.get(key), keep)
+    parts_known = all(sample.shows_part for sample in data.test_samples)
+    scored = ScoredImages(maker, scores, exact, tests.get(key), keep, parts_known)
     doubts = Doubts(data.test_samples, data.image_size, profile, data.protocol.modality)
     truths = data.truth_dataloader()
     for truth in track(scored.truths(truths), "metrics", len(truths)):

@@ -12,6 +12,8 @@ from fsad.errors import ConfigError
 from fsad.nn.extractor import PatchExtractor
 from fsad.scores.combination import Combination
 
+BackboneMaker = Callable[..., PatchExtractor]
+"""Builds the configured backbone; keywords are for settings that the configuration leaves null."""
 ALONE = Combination()
 """Of one part, which is the whole score."""
 
@@ -96,7 +98,7 @@ class Method(ABC):
     def build_extractor(
         self,
         image_size: int,  # noqa: ARG002
-        backbone: Callable[[], PatchExtractor],
+        backbone: BackboneMaker,
     ) -> PatchExtractor:
         """Return the features that the method sees: here the configured backbone.
 

@@ -1,13 +1,14 @@
 """What scores images once a method is trained. It needs no Lightning."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from fsad.errors import RunError
 from fsad.nn.adapter import CachedExtractor
+from fsad.nn.bank_stream import BankStream
 from fsad.nn.memory_bank import MemoryBank
 from fsad.scores.score_set import Scores
 
@@ -80,6 +81,23 @@ class Control(Scorer):
         raise NotImplementedError
 
 
+class FeatureStream(Protocol):
+    """What makes a bank of patch features that come batch by batch."""
+
+    @property
+    def count(self) -> int:
+        """How many steps filling takes, if no more rows come."""
+        ...
+
+    def add(self, features: Tensor) -> None:
+        """Take a batch of rows, ``(b, c)``."""
+        ...
+
+    def fill(self, bank: MemoryBank, progress: Callable[[int], object] = ...) -> None:
+        """Fill a bank; ``progress`` is told how many steps are done."""
+        ...
+
+
 class BankScorer(Scorer):
     """Scores images by memory banks.
 
@@ -101,6 +119,19 @@ class BankScorer(Scorer):
         """Return patch features of images in [0, 1], float32 ``(n, c, h, w)``."""
         features: Tensor = self.extractor(images, domain)
         return features
+
+    def stream(
+        self, domain: str, ratio: float, max_rows: int | None, expected_rows: int | None
+    ) -> FeatureStream:
+        """Return what takes the features of a bank and fills it; here a coreset of them.
+
+        Args:
+            domain: The bank's.
+            ratio: Share of the rows kept, in (0, 1].
+            max_rows: The most rows held.
+            expected_rows: How many will come, if that is known.
+        """
+        return BankStream(domain, ratio, max_rows, expected_rows)
 
     def inspect_training_images(self, data: "DataModule") -> None:
         """Look at the training images before the banks are built; here at none."""

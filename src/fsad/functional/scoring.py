@@ -54,6 +54,21 @@ def image_scores(patches: Tensor) -> Tensor:
     return patches.amax(dim=(1, 2))
 
 
+def top_mean(patches: Tensor, share: float) -> Tensor:
+    """Score images by the mean of their worst patches, at least one.
+
+    Args:
+        patches: Patch scores, ``(n, h, w)``.
+        share: Of the patches, in (0, 1].
+
+    Returns:
+        ``(n,)``; higher = more anomalous.
+    """
+    flat = patches.flatten(1)
+    count = max(1, math.floor(share * flat.shape[1]))
+    return flat.topk(count, dim=1).values.mean(dim=1)
+
+
 def anomaly_maps(patches: Tensor, size: int, sigma: float = 4.0) -> Tensor:
     """Enlarge patch scores to pixels: bilinear, then a Gaussian.
 

@@ -1,6 +1,5 @@
 """AnomalyDINO: rotated shots, cosine distance, the mean of an image's worst patches."""
 
-import math
 from typing import Annotated
 
 from torch import Tensor
@@ -13,7 +12,7 @@ from fsad.engine.stage import BankStage
 from fsad.errors import check_at_least, check_fraction, check_not_negative, check_positive
 from fsad.functional.foreground import foreground
 from fsad.functional.prepared import prepare
-from fsad.functional.scoring import patch_scores
+from fsad.functional.scoring import patch_scores, top_mean
 from fsad.functional.turned import turned
 from fsad.nn.adapter import CachedExtractor
 from fsad.nn.extractor import PatchExtractor
@@ -67,21 +66,6 @@ class AnomalyDinoScorer(BankScorer):
         if self.threshold is not None:
             patches = patches * foreground(features, self.threshold)
         return {"target": Scores(patches, top_mean(patches, self.top_share))}
-
-
-def top_mean(patches: Tensor, share: float) -> Tensor:
-    """Score images by the mean of their worst patches, at least one.
-
-    Args:
-        patches: Patch scores, ``(n, h, w)``.
-        share: Of the patches, in (0, 1].
-
-    Returns:
-        ``(n,)``; higher = more anomalous.
-    """
-    flat = patches.flatten(1)
-    count = max(1, math.floor(share * flat.shape[1]))
-    return flat.topk(count, dim=1).values.mean(dim=1)
 
 
 class AnomalyDino(Method):

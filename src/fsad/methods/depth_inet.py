@@ -1,10 +1,10 @@
 """Depth iNet: features of an ImageNet CNN on depth images, in a bank."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from fsad.engine.plan import BackboneMaker
 from fsad.engine.settings import FEATURES, Affects
 from fsad.errors import ConfigError, WeightsError
 from fsad.methods.shared.target_bank import TargetBank
@@ -39,7 +39,7 @@ class DepthInet(TargetBank):
     def build_extractor(
         self,
         image_size: int,
-        backbone: Callable[[], PatchExtractor],  # noqa: ARG002
+        backbone: BackboneMaker,  # noqa: ARG002
     ) -> PatchExtractor:
         """Return the features that the method is about.
 

@@ -1,7 +1,6 @@
 """Dense SIFT on depth, with a bank of the shots' descriptors: no weights, no learning."""
 
-from collections.abc import Callable
-
+from fsad.engine.plan import BackboneMaker
 from fsad.methods.shared.target_bank import TargetBank
 from fsad.nn.extractor import PatchExtractor
 from fsad.nn.unlearnt import SiftExtractor
@@ -21,7 +20,7 @@ class Sift(TargetBank):
     def build_extractor(
         self,
         image_size: int,
-        backbone: Callable[[], PatchExtractor],  # noqa: ARG002
+        backbone: BackboneMaker,  # noqa: ARG002
     ) -> PatchExtractor:
         """Return the features that the method is about."""
         return SiftExtractor(image_size)

@@ -17,6 +17,7 @@ from fsad.metrics.pro import check_finite
 log = logging.getLogger(__name__)
 
 WHOLE_IMAGES = "the method scores whole images and has no map"
+NO_PART = "neither depth nor a mask tells where the part is"
 PART_MARGIN = 6  # pixels around the foreground that still belong to the part
 
 
@@ -53,6 +54,8 @@ class Evaluation:
         margin: Pixels by which parts are dilated, at least 0.
         exact: Keep every map rather than a histogram.
         mapless: Those of the sets that have image scores alone; their pixel metrics are ``None``.
+        parts_known: Whether it is known where the part is; otherwise ``pixel_auroc_part`` is
+            ``None``.
 
     Raises:
         ConfigError: ``margin`` is not a whole number of at least 0, or ``exact`` not a bool.
@@ -81,9 +84,11 @@ class Evaluation:
         *,
         exact: bool = False,
         mapless: Collection[str] = (),
+        parts_known: bool = True,
     ) -> None:
         self.names, self.mapless = tuple(names), frozenset(mapless)
         self.margin = check_at_least("margin", margin, 0)
+        self.parts_known = parts_known
         self.undefined: dict[str, str] = {}
         """Why a metric is ``None``, by metric; filled by :meth:`compute`."""
         self.bounds: dict[str, dict[str, float]] = {}
@@ -179,7 +184,7 @@ class Evaluation:
         reasons = {
             "image_auroc": image,
             "pixel_auroc": pixels,
-            "pixel_auroc_part": on_part,
+            "pixel_auroc_part": on_part if self.parts_known or pixels else NO_PART,
             "aupro30": pixels,
             "aupro05": pixels,
         }

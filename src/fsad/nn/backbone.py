@@ -7,13 +7,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fsad.errors import ConfigError
+from fsad.errors import ConfigError, check_choice
 from fsad.nn.extractor import After, PatchExtractor, State
-from fsad.nn.settings import check_image_size, check_settings, in_order
+from fsad.nn.positions import stretch_positions
+from fsad.nn.settings import blocks_within, check_image_size, check_settings, in_order
 from fsad.nn.state_dict import load_weights, read_weights
 from fsad.nn.tiny import is_tiny
 from fsad.nn.vit_network import VitNetwork, timms_vit, tiny_vit
 from fsad.nn.weights import find_weights
+
+MERGES = ("mean", "concat")
+POSITION_RESIZES = ("published", "timm")
 
 __all__ = ["CnnExtractor", "PatchExtractor", "VitExtractor"]
 
@@ -39,6 +43,13 @@ class VitExtractor(PatchExtractor):
         normalize_depth: Whether depth is normalised as photographs always are.
         model_args: Further arguments of timm's constructor; they make an architecture of our own,
             for which no weights are published.
+        features: Which blocks' outputs are the features: their numbers, or a window of two
+            fractions of the depth, see :func:`~fsad.nn.settings.blocks_within`. Each token of each
+            block is normalised to mean 0 and variance 1. None is the last block through the final
+            norm. Blocks after the last one chosen are not run, nor perturbed.
+        merge: How several blocks become one: their ``mean``, or ``concat``, channel by channel.
+        position_resize: How position embeddings become those of another image size: as DINOv2's
+            authors do it, ``published``, or as timm does.
         seed: Seed of random weights.
         compile: Compile the blocks by ``torch.compile`` when they first run: some ten seconds
             then, less time for each image after.
@@ -60,10 +71,15 @@ class VitExtractor(PatchExtractor):
         stem: Mapping[str, str] | None = None,
         normalize_depth: bool = True,
         model_args: Mapping[str, Any] | None = None,
+        features: Sequence[int] | Sequence[float] | None = None,
+        merge: str = "mean",
+        position_resize: str = "timm",
         seed: int = 0,
         compile: bool = False,
     ) -> None:
         check_settings(image_size, pretrained, normalize_depth, compile)
+        check_choice("backbone.merge", merge, MERGES)
+        check_choice("backbone.position_resize", position_resize, POSITION_RESIZES)
         is_shipped = pretrained and weights_path is None and shipped is not None
         network: VitNetwork = (
             tiny_vit(image_size)
@@ -72,19 +88,25 @@ class VitExtractor(PatchExtractor):
         )
         net = network.net
         blocks = in_order("backbone.layers", layers, range(len(net.blocks)))
+        read = blocks_within("backbone.features", features, len(net.blocks))
+        last = read[-1] if read else len(net.blocks) - 1
+        blocks = [number for number in blocks if number <= last]
         published = {} if model_args or stem else net.pretrained_cfg
         weights, path = find_weights(
             name, published, pretrained=pretrained, path=weights_path, shipped=shipped
         )
         if path is not None:
-            state = network.fit(read_weights(path), path)
+            state = read_weights(path)
+            if position_resize == "published":
+                state = stretch_positions(state, net.patch_embed.grid_size)
+            state = network.fit(state, path)
             load_weights(net, state, path=path, architecture=timm_name, unused=("head.",))
         super().__init__(
             net,
             name=name,
             image_size=image_size,
             grid=net.patch_embed.grid_size,
-            channels=net.embed_dim,
+            channels=net.embed_dim * (len(read) if read and merge == "concat" else 1),
             layers={f"block{number}": net.embed_dim for number in blocks},
             normalize_depth=normalize_depth,
             weights=weights,
@@ -94,6 +116,7 @@ class VitExtractor(PatchExtractor):
                 "stem": dict(stem or {}),
                 "layers": blocks,
                 "compile": compile,
+                **({"features": read, "merge": merge} if read else {}),
             },
             **network.statistics,
         )
@@ -101,26 +124,36 @@ class VitExtractor(PatchExtractor):
             block.compile()
         self._embed = network.embed
         self._special: int = net.num_prefix_tokens
-        self._first = blocks[0] if blocks else len(net.blocks) - 1
+        self._read, self._merge, self._last = read, merge, last
+        self._first = blocks[0] if blocks else last
 
     def _prefix(self, images: Tensor) -> State:
         net: Any = self.net
-        tokens = self._embed(net, images)
-        for block in net.blocks[: self._first + 1]:
-            tokens = block(tokens)
-        return (tokens,)
+        tokens, kept = self._embed(net, images), []
+        for number in range(self._first + 1):
+            tokens = net.blocks[number](tokens)
+            if number in self._read and number < self._first:
+                kept.append(tokens)
+        return (tokens, *kept)
 
     def _suffix(self, state: State, after: After | None) -> Tensor:
         net: Any = self.net
-        (tokens,) = state
-        for number in range(self._first, len(net.blocks)):
+        tokens, *kept = state
+        for number in range(self._first, self._last + 1):
             if number > self._first:  # the prefix ran the first one
                 tokens = net.blocks[number](tokens)
             if after is not None and f"block{number}" in self.layers:
                 features = self._changed(f"block{number}", self._on_grid(tokens), after)
                 patches = features.flatten(2).transpose(1, 2)
                 tokens = torch.cat([tokens[:, : self._special], patches], dim=1)
-        return self._on_grid(net.norm(tokens))
+            if number in self._read:
+                kept.append(tokens)
+        if not self._read:
+            return self._on_grid(net.norm(tokens))
+        layers = [self._on_grid(functional.layer_norm(it, it.shape[-1:])) for it in kept]
+        if self._merge == "concat":
+            return torch.cat(layers, dim=1)
+        return torch.stack(layers).mean(dim=0)
 
     def _on_grid(self, tokens: Tensor) -> Tensor:
         patches = tokens[:, self._special :].transpose(1, 2)  # (n, c, h * w)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from fsad.errors import ConfigError, check_at_least, check_bool
+from fsad.errors import ConfigError, check_at_least, check_bool, check_fraction
 
 T = TypeVar("T")
 
@@ -50,3 +50,45 @@ def in_order(what: str, chosen: Sequence[T], available: Iterable[T]) -> list[T]:
     if len(ordered) != len(chosen):
         raise ConfigError(f"{what}: expected different ones out of {known}, got {list(chosen)}")
     return ordered
+
+
+def blocks_within(
+    what: str, chosen: Sequence[int] | Sequence[float] | None, depth: int
+) -> list[int]:
+    """Return the chosen blocks of a vision transformer in the order in which they run.
+
+    Args:
+        what: The argument's name, for the message.
+        chosen: Numbers from 0, or a window: two fractions of the depth, the lower first, of which
+            block i of n lies at (i + 1) / n; both ends belong to it. None chooses nothing.
+        depth: How many blocks there are, n.
+
+    Returns:
+        Their numbers; none for None.
+
+    Raises:
+        ConfigError: They are of another kind, not there, or a window without any block in it.
+
+    Examples:
+        >>> blocks_within("backbone.features", [0.4, 0.65], 12)
+        [4, 5, 6]
+    """
+    if chosen is None:
+        return []
+    is_window = (
+        isinstance(chosen, Sequence)
+        and len(chosen) == 2
+        and any(isinstance(end, float) for end in chosen)
+    )
+    if not is_window:
+        blocks = in_order(what, chosen, range(depth))
+        if not blocks:
+            raise ConfigError(f"{what}: expected at least one block, or null, got none")
+        return [int(number) for number in blocks]
+    low, high = (check_fraction(what, end) for end in chosen)
+    places = [number for number in range(depth) if low <= (number + 1) / depth <= high]
+    if not places:
+        raise ConfigError(
+            f"{what}: expected a window with one of {depth} blocks in it, got [{low}, {high}]"
+        )
+    return places

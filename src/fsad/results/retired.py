@@ -14,7 +14,13 @@ RETIRED: Mapping[str, Any] = {
     "method.coreset_slack": 0.0,
 }
 """The value with which each did what is done today; docs/methods.md says what the others gave."""
-SWITCHED_OFF: Mapping[str, Any] = {"method.plus.excess": False, "method.plus.rotations": 1}
+SWITCHED_OFF: Mapping[str, Any] = {
+    "method.plus.excess": False,
+    "method.plus.rotations": 1,
+    "backbone.features": None,
+    "backbone.merge": "mean",
+    "backbone.position_resize": "timm",
+}
 """The value with which a switch does nothing: a run that names it so is one that does not."""
 UNSAID: Mapping[str, Any] = {f"data.{name}": rule for name, rule in DepthRules().to_json().items()}
 """How runs read depth files that do not say so: those of before there was a choice."""

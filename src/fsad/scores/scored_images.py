@@ -13,6 +13,8 @@ from fsad.scores.score_set import ScoreSet
 
 MAIN = "fused"
 """The set of the method's own scores."""
+CONTROL = "part_mask"
+"""The set of the blurred part mask."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class ScoredImages:
         known: What was found of the same images and scores, combined otherwise; the method's own
             score alone is measured then.
         keep: How many bytes may be kept for :meth:`part_results`; below 0, nothing is.
+        parts_known: Whether it is known where the part is; the mask is no set otherwise.
     """
 
     def __init__(
@@ -77,14 +80,17 @@ class ScoredImages:
         exact: bool = False,
         known: PartResults | None = None,
         keep: int = -1,
+        parts_known: bool = True,
     ) -> None:
         self.maker = maker
         self.parts = tuple(scores)
         mapless = {set_of(name) for name, each in scores.items() if each.patches is None}
         if mapless:
             mapless.add(MAIN)
-        sets = (MAIN, *map(set_of, scores), "part_mask")
-        self.evaluation = Evaluation(sets[:1] if known else sets, exact=exact, mapless=mapless)
+        sets = (MAIN, *map(set_of, scores), *([CONTROL] if parts_known else []))
+        self.evaluation = Evaluation(
+            sets[:1] if known else sets, exact=exact, mapless=mapless, parts_known=parts_known
+        )
         self.images: list[ImageScore] = []
         self.limits: dict[str, tuple[float, float]] = dict(known.limits) if known else {}
         """The lowest and the highest value of each set's maps."""
@@ -110,9 +116,10 @@ class ScoredImages:
             MAIN: (main, self.maker.combined_maps(maps, scores)),
         }
         if not self._known:
-            part = blur(truth.part.to(main.dtype), self.maker.sigma)
             scored |= {set_of(name): (each, maps.get(name)) for name, each in images.items()}
-            scored["part_mask"] = image_scores(part), part
+        if CONTROL in self.evaluation.names:
+            part = blur(truth.part.to(main.dtype), self.maker.sigma)
+            scored[CONTROL] = image_scores(part), part
         self.evaluation.update(truth.label, truth.mask, truth.part, scored, truth.masked)
         for name, (_, values) in scored.items():
             if values is not None:

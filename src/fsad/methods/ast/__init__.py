@@ -1,10 +1,10 @@
 """AST: a flow learns what depth is normal, a student imitates it, and fails where it is not."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fsad.engine.plan import HoldOut, Method, Plan
+from fsad.engine.plan import BackboneMaker, HoldOut, Method, Plan
 from fsad.engine.settings import MAPS, SCORES, Affects, affecting
 from fsad.engine.stage import FitStage
 from fsad.errors import check_at_least, check_fraction, check_not_negative, check_positive
@@ -68,7 +68,7 @@ class Ast(Method):
     def build_extractor(
         self,
         image_size: int,
-        backbone: Callable[[], PatchExtractor],  # noqa: ARG002
+        backbone: BackboneMaker,  # noqa: ARG002
     ) -> PatchExtractor:
         """Return the features that the method is about."""
         return CellExtractor(image_size)

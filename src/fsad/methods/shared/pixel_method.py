@@ -1,10 +1,9 @@
 """What methods that score pixels, not features, have in common."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
-from fsad.engine.plan import Method
+from fsad.engine.plan import BackboneMaker, Method
 from fsad.engine.settings import MAPS, Affects
 from fsad.errors import check_at_least, check_not_negative
 from fsad.nn.extractor import PatchExtractor
@@ -33,7 +32,7 @@ class PixelMethod(Method):
     def build_extractor(
         self,
         image_size: int,
-        backbone: Callable[[], PatchExtractor],  # noqa: ARG002
+        backbone: BackboneMaker,  # noqa: ARG002
     ) -> PatchExtractor:
         """Return the pixels themselves for features."""
         return PixelExtractor(image_size)
