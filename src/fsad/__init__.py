@@ -1,4 +1,4 @@
-"""Few-shot anomaly detection across sensors: from plentiful RGB images to a few depth images.
+"""Few-shot anomaly detection in photographs and depth images, and across sensors.
 
 The names below are the public API. They are imported when they are first used, so that
 ``import fsad`` takes no time.
@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fsad.data.eyecandies import Eyecandies
     from fsad.data.mvtec3d import MVTec3D
+    from fsad.data.photographs.image_folder import ImageFolder
     from fsad.functional.coreset import k_center_greedy
     from fsad.functional.distance import nearest
     from fsad.functional.scoring import anomaly_maps, patch_scores
     from fsad.methods.hypertrans import HyperTrans
     from fsad.methods.patchcore import PatchCore
+    from fsad.methods.subspace import Subspace
     from fsad.metrics.anomaly import Evaluation
     from fsad.predict.prediction import Prediction
     from fsad.predict.predictor import Predictor
@@ -26,10 +28,12 @@ __all__ = [
     "Evaluation",
     "Eyecandies",
     "HyperTrans",
+    "ImageFolder",
     "MVTec3D",
     "PatchCore",
     "Prediction",
     "Predictor",
+    "Subspace",
     "anomaly_maps",
     "collect",
     "compare",
@@ -44,10 +48,12 @@ _HOMES = {
     "Evaluation": "fsad.metrics.anomaly",
     "Eyecandies": "fsad.data.eyecandies",
     "HyperTrans": "fsad.methods.hypertrans",
+    "ImageFolder": "fsad.data.photographs.image_folder",
     "MVTec3D": "fsad.data.mvtec3d",
     "PatchCore": "fsad.methods.patchcore",
     "Prediction": "fsad.predict.prediction",
     "Predictor": "fsad.predict.predictor",
+    "Subspace": "fsad.methods.subspace",
     "anomaly_maps": "fsad.functional.scoring",
     "collect": "fsad.results.table.collect",
     "compare": "fsad.results.table.paired",

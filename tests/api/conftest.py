@@ -22,6 +22,10 @@ def folder(run, finished, cache, tmp_path_factory):
     shutil.copytree(generated.parent, folder / "my_data")
     shutil.copy(next(generated.parent.glob("tile/test/good/xyz/*.tiff")), folder / "part.tiff")
     write_frame(folder / "candies/CandyCane/train/data", "000")
+    for place in ("train/good", "test/good", "test/scratch"):
+        path = folder / "my_photographs/screw" / place / "000.png"
+        path.parent.mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(path)
     return folder
 
 

@@ -169,6 +169,15 @@ def test_a_check_finds_the_layout_and_nothing_wrong_with_it(case):
     assert done.exit_code == 0, done.output
 
 
+def test_a_preparation_refuses_what_has_no_depth(case, tmp_path):
+    _, reader, *_ = case
+    words = ["data", "prepare", str(reader.root), str(tmp_path / "copy")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 1
+    assert "expected depth, by which the ground is found, got a data set of rgb" in done.stderr
+    assert not (tmp_path / "copy").exists()
+
+
 def test_an_audit_knows_every_layout(case):
     _, reader, *_ = case
     done = CliRunner().invoke(app, ["data", "audit", str(reader.root)])

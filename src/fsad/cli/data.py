@@ -17,7 +17,8 @@ app = typer.Typer(
 )
 
 Format = Annotated[
-    str, typer.Option("--format", help="The dataset's layout: mvtec3d, eyecandies, or auto.")
+    str,
+    typer.Option("--format", help="The dataset's layout, such as mvtec3d or visa; auto looks."),
 ]
 Light = Annotated[int, typer.Option(min=0, help="Eyecandies: which rendering is the RGB image.")]
 Invalid = Annotated[

@@ -103,6 +103,12 @@ class Subspace(Method):
         SubspaceAD, CVPR 2026 (arXiv 2602.23013). Departures: angles are evenly spread, and fewer;
         each layer's tokens are normalised before the mean; features are z-scored by two numbers,
         which only scales the score; the source subspace is ours.
+
+    Examples:
+        >>> import fsad
+        >>> method = fsad.Subspace(variance=0.95)
+        >>> method.variance, method.rotations, method.layers
+        (0.95, 8, (0.4, 0.65))
     """
 
     name = "subspace"

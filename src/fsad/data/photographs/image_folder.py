@@ -16,8 +16,8 @@ class ImageFolder(SplitFolders):
         root: The folder that holds the categories.
 
     Examples:
-        >>> from fsad.data.photographs.image_folder import ImageFolder
-        >>> reader = ImageFolder("my_photographs")
+        >>> import fsad
+        >>> reader = fsad.ImageFolder("my_photographs")
         >>> reader.categories()
         ['screw']
         >>> [sample.defect for sample in reader.samples("screw", "test")]

@@ -77,7 +77,7 @@ def prepare(
     Args:
         source: The dataset as downloaded: the folder that holds the categories.
         output: The copy: a new or empty folder, or an earlier preparation with these settings.
-        layout: ``mvtec3d``, ``eyecandies``, or ``auto`` to look.
+        layout: One of :data:`~fsad.data.layout.LAYOUTS`, or ``auto`` to look.
         light: Which of Eyecandies' renderings becomes the RGB image.
         threshold: A point this near the ground is removed; in metres for MVTec 3D-AD, in the
             renderer's units for Eyecandies. The dataset's own if omitted.
@@ -91,7 +91,7 @@ def prepare(
     Raises:
         ConfigError: A setting is out of range, or one folder lies in the other.
         MissingDataError: The source is missing or has no category.
-        DataError: The source has no known layout or is itself a prepared copy.
+        DataError: The source has no known layout, no depth, or is itself a prepared copy.
         RunError: ``output`` holds something else.
         OutputError: ``output`` cannot be written.
     """
@@ -104,6 +104,11 @@ def prepare(
         raise ConfigError(f"--rgb-background: expected keep or zero, got {rgb_background!r}")
     check_at_least("--seed", seed, 0)
     reader = open_reader(source, layout, rules, light)
+    if "depth" not in reader.modalities:
+        raise DataError(
+            f"{source}: expected depth, by which the ground is found, got a data set of "
+            f"{', '.join(reader.modalities)} ({layout}). It needs no preparation: use it as it is."
+        )
     known = reader.categories()
     chosen = [check_category(name, known, "--category") for name in categories] or known
 
