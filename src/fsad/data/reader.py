@@ -112,6 +112,11 @@ class FolderReader(ABC):
         self._rules = rules or DepthRules()
 
     @classmethod
+    def place(cls, root: Path) -> Path:
+        """Return the folder that ``data.root`` means; nothing is opened, or made."""
+        return root
+
+    @classmethod
     def recognises(cls, root: Path) -> bool:
         """Tell whether a folder has this layout, by the names of its files and folders."""
         return any(root.glob(f"*/{cls.split_folders['train']}/{cls.mark}"))

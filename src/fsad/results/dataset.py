@@ -40,7 +40,7 @@ def open_dataset(result: RunResult, root: Path | None = None) -> DatasetReader:
             f"data.reader: expected one of the readers in fsad.data, such as {known}, got "
             f"{target!r}"
         )
-    if not found.is_dir():
+    if not kind.place(found).is_dir():
         raise MissingDataError(f"{found}: expected the data set of the run, got no such folder")
     try:
         return kind(found, rules, **settings)

@@ -58,10 +58,19 @@ class ELPV(PhotographReader):
         cells: str = "all",
         defect_from: float = 1.0,
     ) -> None:
-        super().__init__(_package_folder() if str(root) == PACKAGE else root, rules)
+        super().__init__(self.place(Path(root)), rules)
         self.cells = check_choice("data.reader.cells", cells, CELLS)
         name = "data.reader.defect_from"
         self.defect_from = check_positive(name, check_fraction(name, defect_from))
+
+    @classmethod
+    def place(cls, root: Path) -> Path:
+        """Return the folder, that of the installed package for ``package``.
+
+        Raises:
+            PackageError: It is not installed.
+        """
+        return _package_folder() if str(root) == PACKAGE else root
 
     @classmethod
     def recognises(cls, root: Path) -> bool:

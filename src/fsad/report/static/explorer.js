@@ -130,8 +130,8 @@ const explorer = (() => {
     const score = make("p", "", "score");
     head.append(title, make("p", name, "file"), score);
     const panels = make("div", "", "panels");
-    for (const [kind, caption] of [["rgb", "RGB"], ["depth", "depth"], ["truth", "true defect"]]) {
-      if (!stored[kind]) continue;
+    for (const kind of Object.keys(stored).filter((key) => key !== "patches")) {
+      const caption = { rgb: "RGB", truth: "true defect" }[kind] || kind;
       const image = make("img");
       image.src = stored[kind];
       image.alt = `${caption} of ${name}`;
