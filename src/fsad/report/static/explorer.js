@@ -130,7 +130,7 @@ const explorer = (() => {
     const score = make("p", "", "score");
     head.append(title, make("p", name, "file"), score);
     const panels = make("div", "", "panels");
-    for (const kind of Object.keys(stored).filter((key) => key !== "patches")) {
+    for (const kind of Object.keys(stored).filter((key) => typeof stored[key] === "string")) {
       const caption = { rgb: "RGB", truth: "true defect" }[kind] || kind;
       const image = make("img");
       image.src = stored[kind];
