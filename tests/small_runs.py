@@ -22,6 +22,8 @@ GENERATED = (
 TINY = (
     "backbone.model_args.embed_dim=24",
     "backbone.model_args.patch_size=8",
+    "backbone.model_args.depth=4",
+    "backbone.layers=[1,2]",
     "backbone.stem=null",
     "backbone.pretrained=false",
 )
