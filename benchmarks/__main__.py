@@ -20,6 +20,7 @@ ITEMS = (
     "hypergraph",
     "rectify",
     "query",
+    "subspace",
     "metrics",
     "imports",
     "start",
