@@ -88,8 +88,8 @@ def load(
     :class:`~fsad.predict.prediction.Prediction`.
 
     Args:
-        run: The run's folder, or its exported ``.onnx``, which starts in 1.5 s instead of 4 to 8 and
-            needs no torch. The dataset it was made with is not needed.
+        run: The run's folder, or its exported ``.onnx``, which starts in 1.5 s instead of 4 to 8
+            and needs no torch. The dataset it was made with is not needed.
         category: Which; may be omitted where the run has one.
         device: ``cpu``, or a GPU as torch names it.
         weights_path: The backbone's file of weights, where it has moved.
