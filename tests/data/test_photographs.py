@@ -1,6 +1,7 @@
 """Data sets of photographs, each against a folder in the exact layout of its distribution."""
 
 import csv
+import shutil
 import sys
 from types import ModuleType
 
@@ -241,9 +242,13 @@ def test_visa_says_what_is_missing_and_what_its_table_lacks(tmp_path):
         table.write_text(damaged)
         with pytest.raises(DataError, match=r"1cls\.csv: expected a table of object, split, label"):
             reader.samples("candle", "test")
-    table.write_text(text.replace("0002.JPG", "0009.JPG"))
-    with pytest.raises(MissingDataError, match=r"0009\.JPG: expected an image that split_csv/1cls"):
+    table.write_text(text.replace("0002.JPG", "0001.JPG"))  # learnt from, and tested
+    with pytest.raises(DataError, match=r"got 'candle/Data/Images/Normal/0001\.JPG in 2 rows'"):
         reader.samples("candle", "test")
+    for other in ("0009.JPG", "../../../../secret.JPG"):
+        table.write_text(text.replace("0002.JPG", other))
+        with pytest.raises(MissingDataError, match=r"JPG: expected a file of the data set"):
+            reader.samples("candle", "test")
     table.unlink()
     with pytest.raises(MissingDataError, match=r"1cls\.csv: expected the table of VisA's split"):
         reader.samples("candle", "test")
@@ -303,8 +308,9 @@ def test_a_mask_of_another_size_is_refused(tmp_path):
     mask(root / "bottle/ground_truth/broken_large/000_mask.png", shape=(10, 12))
     reader = ImageFolder(root)
     sample = reader.samples("bottle", "test")[0]
-    with pytest.raises(DataError, match=r"000_mask\.png: expected the size of broken_large/000"):
-        load_tensors(reader, sample, 15, ["rgb", "mask"])
+    for wanted in (["rgb", "mask"], ["mask"]):  # as a card of the report, and as the truth
+        with pytest.raises(DataError, match=r"000_mask\.png: expected the size of broken_large"):
+            load_tensors(reader, sample, 15, wanted)
 
 
 @pytest.mark.parametrize("form", ["ones", "rgb", "none"])
@@ -353,15 +359,19 @@ def test_a_category_in_place_of_the_data_set_is_told_what_to_say(tmp_path):
         ImageFolder(root / "bottle").categories()
 
 
-def test_a_camera_held_sideways_is_turned_upright(tmp_path):
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "rgba"])
+def test_a_camera_held_sideways_is_turned_upright(tmp_path, suffix):
     root = mvtec_ad(tmp_path)
-    path = root / "bottle/train/good/000.jpg"
-    (path.with_suffix(".png")).unlink()
+    path = root / f"bottle/train/good/000.{suffix}"
+    (root / "bottle/train/good/000.png").unlink()
     pixels = np.zeros((*SHAPE, 3), np.uint8)
     pixels[:, :5] = 255  # bright on the left as it is stored
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by 90 degrees clockwise
-    Image.fromarray(pixels).save(path, exif=exif, quality=95)
+    image = Image.fromarray(pixels)
+    if suffix == "rgba":
+        image, path = image.convert("RGBA"), path.with_suffix(".png")
+    image.save(path, exif=exif, **({"quality": 95} if suffix == "jpg" else {}))
     reader = ImageFolder(root)
     sample = reader.samples("bottle", "train")[0]
     seen = reader.read(sample, "rgb")
@@ -388,10 +398,52 @@ def test_what_cannot_be_shown_as_a_person_sees_it_is_refused_with_the_reason(tmp
     assert any("000.tif" in problem for problem in check(root).problems)
 
 
-@pytest.mark.parametrize("names", ["rgb", [], ["rgb", "rgb"], ["rgb", "depth"], ["gt", "rgb"]])
+@pytest.mark.parametrize(
+    "names",
+    [
+        "rgb",
+        [],
+        ["rgb", "rgb"],
+        ["rgb", "depth"],
+        ["gt"],
+        ["mask"],
+        ["score"],
+        [0, 1],
+        5,
+        None,
+        ["a/b"],
+    ],
+)
 def test_cameras_have_different_names_of_their_own(tmp_path, names):
-    with pytest.raises(ConfigError, match=r"data\.reader\.cameras: expected different names of fo"):
+    with pytest.raises(ConfigError, match=r"data\.reader\.cameras: expected a list of"):
         Cameras(tmp_path, cameras=names)
+
+
+def test_a_test_folder_that_is_laid_out_otherwise_is_no_missing_test(tmp_path):
+    root = cameras(tmp_path)
+    shutil.rmtree(root / "cotton/test")
+    photograph(root / "cotton/test/hole/0.png")
+    with pytest.raises(MissingDataError, match=r"expected images in <defect>/\{rgb,ir\}/, got"):
+        Cameras(root).samples("cotton", "test")
+
+
+def test_hidden_folders_are_no_kinds_of_defects(tmp_path):
+    root = mvtec_ad(tmp_path / "plain")
+    for place in ("test", "train"):
+        photograph(root / "bottle" / place / ".ipynb_checkpoints/000-checkpoint.png")
+    reader = ImageFolder(root)
+    assert counts(reader.samples("bottle", "test")) == {"broken_large": 2, "good": 2}
+    assert len(reader.samples("bottle", "train")) == 3
+    pairs = cameras(tmp_path / "pairs")
+    photograph(pairs / "cotton/test/.ipynb_checkpoints/rgb/000.png")
+    assert counts(Cameras(pairs).samples("cotton", "test")) == {"good": 1, "hole": 2}
+
+
+def test_a_label_without_its_surface_is_named(tmp_path):
+    reader = KolektorSDD(kolektorsdd(tmp_path))
+    (tmp_path / "kos02/Part1.jpg").unlink()
+    with pytest.raises(MissingDataError, match=r"Part1_label\.bmp: expected its image beside it"):
+        reader.samples("kolektorsdd", "train")
 
 
 def test_a_camera_that_missed_a_part_is_named(tmp_path):

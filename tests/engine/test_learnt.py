@@ -31,6 +31,13 @@ def test_the_same_task_goes_on(tmp_path):
     refuse_learnt(tmp_path, task("ab", "cde"))  # more may be tested
 
 
+def test_a_lost_record_beside_what_was_trained_is_refused(tmp_path):
+    (tmp_path / "fit.ckpt").touch()
+    with pytest.raises(RunError, match="expected the record of the test images that were learnt"):
+        refuse_learnt(tmp_path, task("a", "b"))
+    refuse_learnt(tmp_path, task("", "b"))
+
+
 def test_where_no_test_image_is_learnt_from_nothing_is_written(tmp_path):
     record_learnt(tmp_path, task("", "ab"))
     assert not list(tmp_path.iterdir())

@@ -71,6 +71,10 @@ def test_a_backbone_reads_its_middle_unless_it_says_what():
         ({"beta": -1}, r"method\.beta: expected"),
         ({"source": "yes"}, r"method\.source: expected"),
         ({"sigma": -1}, r"method\.sigma: expected"),
+        ({"layers": 0.5}, r"method\.layers: expected two fractions of the depth, the lower first"),
+        ({"layers": (0.6, 0.4)}, r"method\.layers: expected two fractions"),
+        ({"layers": [4, 5]}, r"method\.layers: expected a number in \[0, 1\]"),
+        ({"layers": "ab"}, r"method\.layers: expected two fractions"),
     ],
 )
 def test_a_setting_out_of_range_is_refused(settings, message):

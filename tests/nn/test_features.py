@@ -91,6 +91,7 @@ def test_a_window_is_of_fractions_of_the_depth():
         ([0.5, 1.5], "expected a number"),
         ([4], "expected different ones out of"),
         ([1, 1], "expected different ones out of"),
+        ([True, False], "expected numbers of blocks or fractions, got"),
         ([], "expected at least one block, or null, got none"),
         ("all", "expected a list out of"),
     ],

@@ -46,6 +46,10 @@ def test_what_no_bank_can_be_made_of_is_refused(rows):
         bank_of(rows[:0])
     with pytest.raises(BankError, match="expected features that vary"):
         bank_of(torch.ones(9, 4))
+    with pytest.raises(BankError, match="expected features that vary, got the same everywhere"):
+        bank_of(torch.arange(4.0).repeat(9, 1))
+    with pytest.raises(BankError, match="expected a subspace that leaves something over"):
+        bank_of(rows[:, :3], variance=0.9999)
     with pytest.raises(NonFiniteError, match="target features: expected finite numbers, got NaN"):
         bank_of(rows, rows * float("nan"))
     with pytest.raises(ShapeError, match=r"features: expected .*c"):

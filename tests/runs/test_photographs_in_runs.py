@@ -175,6 +175,12 @@ def test_generated_photographs_need_no_download(run, tmp_path):
     assert entry["pixel_auroc_part"] is not None  # the pairs' depth tells where the part is
 
 
+@pytest.mark.parametrize("name", ["source", "target"])
+def test_a_modality_in_place_of_its_settings_is_refused(start, tmp_path, name):
+    with pytest.raises(ConfigError, match=rf"data\.{name}: expected settings, .*modality=ir\.$"):
+        start(tmp_path, "cameras", f"data.{name}=ir")
+
+
 def test_photographs_alone_have_no_second_modality(start, tmp_path):
     message = r"expected another than protocol\.modality, got 'rgb' for both\. .*method=patchcore"
     with pytest.raises(InstantiationException, match=message):  # train.py says its cause

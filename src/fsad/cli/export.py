@@ -40,10 +40,10 @@ def export(
 ) -> None:
     """Write backbone, banks, scoring and map of a finished run to one file.
 
-    Its input is depth (n, 1, S, S), float32 in [0, 1], of any number of images; its outputs are
-    score (n,) and map (n, S, S), and the score against each domain; higher = more anomalous. What
-    the run was, how depth images are made and the licence of the backbone's weights are in the
-    file's metadata, as JSON under "fsad".
+    Its input is depth (n, 1, S, S) or rgb (n, 3, S, S), float32 in [0, 1], of any number of
+    images; its outputs are score (n,) and map (n, S, S), and the score of each part; higher = more
+    anomalous. What the run was, how images are made and the licence of the backbone's weights are
+    in the file's metadata, as JSON under "fsad".
 
     Before the file is written it must give the same scores as the run on a few shots and test
     images. If the data is gone, generated images are used.

@@ -14,7 +14,8 @@ from fsad.storage.regular import refuse_irregular
 
 SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I")  # what Pillow calls grey of 16 bits; older ones: I
 EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
-LYING = 5  # of Exif's eight orientations, those from here on exchange width and height
+ORIENTATION = ExifTags.Base.Orientation
+SIDEWAYS = (5, 6, 7, 8)  # of Exif's orientations, those that exchange width and height
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 KINDS = "8-bit colour or grey .png, .jpg, .jpeg, .bmp, .tif or .tiff"
 
@@ -46,12 +47,12 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
         if image.mode not in EIGHT_BITS:
             raise DataError(
                 f"{path}: expected an 8-bit colour or grey image (H, W, 3), got {_kind(image)}. "
-                "Convert it to 8 bits a channel."
+                "Convert it to 8 bits a channel, RGB or grey."
             )
-        if image.has_transparency_data:
-            ground = Image.new("RGBA", image.size, (0, 0, 0, 255))
-            image = Image.alpha_composite(ground, image.convert("RGBA"))
-        upright = ImageOps.exif_transpose(image)  # as a camera held sideways notes it
+        upright: Image.Image = ImageOps.exif_transpose(image)  # a camera held sideways notes it
+        if upright.has_transparency_data:
+            ground = Image.new("RGBA", upright.size, (0, 0, 0, 255))
+            upright = Image.alpha_composite(ground, upright.convert("RGBA"))
         return np.asarray(upright.convert("RGB"))
 
 
@@ -65,7 +66,8 @@ def photograph_size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             width, height = image.size
-            turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= LYING
+            # Of a tiff Pillow gives the upright size already.
+            turned = image.format != "TIFF" and image.getexif().get(ORIENTATION) in SIDEWAYS
     except Exception as error:  # Pillow's decoders raise many types on a broken file
         raise unreadable(path, path.suffix.lower().lstrip(".") or "image", error) from error
     return (width, height) if turned else (height, width)

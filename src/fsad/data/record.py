@@ -9,6 +9,8 @@ from fsad.storage.atomic import write_json
 from fsad.storage.regular import refuse_irregular
 
 PREPARED = "fsad_prepared.json"
+ZERO = "zero"
+"""The setting of the preparation by which photographs are made black beside the part."""
 AGAIN = "Prepare the dataset anew, into another folder: fsad data prepare"
 Record = dict[str, Any]
 
@@ -69,7 +71,8 @@ def prepared_as(root: Path) -> Record:
 
     Returns:
         ``threshold``, the height above the ground from which on a point is the part's, and
-        ``rules``, how the source was read, where it was told; empty for a dataset as it came.
+        ``rules``, how the source was read, where it was told; ``rgb_background`` where photographs
+        were made black beside the part; empty for a dataset as it came.
 
     Raises:
         RunError: There is a record that cannot be read.
@@ -80,7 +83,10 @@ def prepared_as(root: Path) -> Record:
     try:
         parameters = _read(path)["parameters"]
         rules = {"rules": parameters["rules"]} if "rules" in parameters else {}
-        return {"threshold": check_positive("threshold", parameters["threshold"]), **rules}
+        blackened = parameters.get("rgb_background") == ZERO
+        beside = {"rgb_background": ZERO} if blackened else {}
+        threshold = check_positive("threshold", parameters["threshold"])
+        return {"threshold": threshold, **rules, **beside}
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(
             f"{path}: expected the threshold of a preparation, got none. {AGAIN}"

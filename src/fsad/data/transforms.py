@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fsad.data.depth import depth_image
-from fsad.data.images import check_size, rgb_pixels
+from fsad.data.images import check_size, photograph_size, rgb_pixels
 from fsad.data.oddities import oddities
 from fsad.data.part import part_mask
 from fsad.data.profile import InputProfile
@@ -59,6 +59,8 @@ def load_tensors(
     elif "depth" in asked or (has_depth and "part" in asked and part is None):
         z = reader.read(sample, "depth")
     _check_sizes(sample, depth=z, **colours, mask=mask, part=part)
+    if mask is not None and z is None and not colours:  # by a header: the truth opens no photograph
+        _check_mask_alone(sample, mask)
 
     tensors = {name: torch.from_numpy(rgb_pixels(pixels, size)) for name, pixels in colours.items()}
     if mask is not None and "tiny" in asked:
@@ -76,6 +78,13 @@ def load_tensors(
         name = str(sample.files["depth"])
         tensors["depth"] = depth_image(z, size, region, name=name, shrink=reader.rules.shrink)
     return tensors
+
+
+def _check_mask_alone(sample: Sample, mask: NDArray[np.bool_]) -> None:
+    """Refuse a mask of another size than its sample's images."""
+    if sample.masks and "depth" not in sample.files:
+        image = next(iter(sample.files.values()))
+        check_size(sample.masks[0], mask.shape, image, photograph_size(image))
 
 
 def _doubts(

@@ -73,7 +73,9 @@ def build_extractor(
 
     def configured(**left_open: Any) -> PatchExtractor:
         settings: Any = OmegaConf.to_container(cfg.backbone, resolve=True)
-        chosen = {key: it for key, it in left_open.items() if settings.get(key, key) is None}
+        chosen = {
+            key: it for key, it in left_open.items() if key in settings and settings[key] is None
+        }
         return backbone({**settings, **chosen})
 
     extractor = method.build_extractor(cfg.data.image_size, configured)

@@ -155,10 +155,7 @@ class CategoryRun:
         plan = self.method.plan(self.extractor)
         self.data.setup("fit")
         self._refuse_processes_without_test()
-        learnt = self.trained or self.folder
-        refuse_learnt(learnt, self.data.task)
-        if not self.trained and is_rank_zero():
-            record_learnt(learnt, self.data.task)
+        self._watch_what_is_learnt(plan)
         profile = self.data.inspect_shots()  # first: a file that misleads costs no training
         memos = self._memos(plan)
         seconds: dict[str, float] = {}
@@ -184,6 +181,17 @@ class CategoryRun:
             self._end(result, plan)  # last: a category with this file is taken for finished
         broadcast_from_first(None)  # the others wait until it is there
         return result if is_rank_zero() else self._finished.result()
+
+    def _watch_what_is_learnt(self, plan: Plan) -> None:
+        """Refuse to test what was learnt from, and write down what will be."""
+        folder = self.trained or self.folder
+        watched = [(folder, self.data)]
+        if any(stage.scope == "run" for stage in plan.stages) and not self.trained:
+            watched.append((folder.parents[1], self.run_data))
+        for place, data in watched:
+            refuse_learnt(place, data.task)
+            if not self.trained and is_rank_zero():
+                record_learnt(place, data.task)
 
     def _memos(self, plan: Plan) -> dict[str, Memo]:
         """Tell each file of the category, and the digest of all that decides what is in it.

@@ -27,7 +27,7 @@ def record_learnt(folder: Path, task: Task) -> None:
     """Write down what is about to be learnt from; where that is no test image, nothing.
 
     Args:
-        folder: The category's.
+        folder: The category's, or the run's.
         task: Its task, which :func:`refuse_learnt` has passed.
     """
     if names := learnt_from_test_split(task):
@@ -38,15 +38,23 @@ def refuse_learnt(folder: Path, task: Task) -> None:
     """Refuse a task that is not the one that a category was trained on.
 
     Args:
-        folder: The folder of a category that was trained, or has begun to be.
+        folder: The folder of a category that was trained, or has begun to be; of a run, where a
+            stage is trained once for all its categories.
         task: Today's.
 
     Raises:
-        RunError: It tests an image that was learnt from, or lets others be learnt from.
+        RunError: It tests an image that was learnt from, or lets others be learnt from, or there
+            is no record of them.
         DataError: The record cannot be read.
     """
     path = folder / LEARNT
     if not path.exists():
+        begun = any(folder.glob("*.safetensors")) or any(folder.glob("*.ckpt"))
+        if begun and learnt_from_test_split(task):
+            raise RunError(
+                f"{path}: expected the record of the test images that were learnt from, got none "
+                "beside what was trained. Start a new run."
+            )
         return
     known, now = _read(path), learnt_from_test_split(task)
     tested = {sample.name for sample in task.test.samples}

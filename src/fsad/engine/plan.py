@@ -122,8 +122,8 @@ class Method(ABC):
         if self.modalities and modality not in self.modalities:
             made_for = " or ".join(self.modalities)
             raise ConfigError(
-                f"protocol.modality: expected {made_for}, which method {self.name} is made for, "
-                f"got {modality}. Choose another method, or protocol.modality={self.modalities[0]}."
+                f"data.modality: expected {made_for}, which method {self.name} is made for, got "
+                f"{modality}. Choose another method, or data that has {made_for}."
             )
 
     @abstractmethod

@@ -162,6 +162,7 @@ def load_trained(
         with unwrap_hydra_errors():
             method = build_method(config)
         extractor = _extractor(config, method)
+    method.refuse_modality(extractor.modalities["target"])
     refuse_other_backbone(backbone, extractor)
     plan = trained_plan(method, extractor, folder, _device(device))
     scorer = plan.scorer

@@ -1,1 +1,1 @@
-"""A finished run as one file that scores depth images elsewhere."""
+"""A finished run as one file that scores images elsewhere."""

@@ -10,6 +10,7 @@ from fsad.engine.scorer import BankScorer, FeatureStream
 from fsad.engine.settings import FEATURES, MAPS, SCORES, Affects, affecting
 from fsad.engine.stage import BankStage
 from fsad.errors import (
+    ConfigError,
     check_at_least,
     check_bool,
     check_fraction,
@@ -81,7 +82,7 @@ class SubspaceScorer(BankScorer):
 
 @dataclass(frozen=True)
 class Subspace(Method):
-    """The method and its settings. A category takes less than 1 MB, and nothing is trained.
+    """The method and its settings. Nothing is trained; 384 channels take less than 1 MB.
 
     Attributes:
         variance: Share of the variance that the subspace holds, above 0 and below 1.
@@ -127,6 +128,7 @@ class Subspace(Method):
         check_bool("method.source", self.source)
         check_at_least("method.rotations", self.rotations, 1)
         check_positive("method.top_share", check_fraction("method.top_share", self.top_share))
+        _check_window(self.layers)
         check_fraction("method.beta", self.beta)
         check_not_negative("method.sigma", self.sigma)
         check_at_least("seed", self.seed, 0)
@@ -148,4 +150,21 @@ class Subspace(Method):
             two_domains(self.beta if self.source else 0.0),
             sigma=self.sigma,
             scores_depend=affecting(self, SCORES),
+        )
+
+
+def _check_window(layers: object) -> None:
+    """Refuse what is no window of fractions.
+
+    Raises:
+        ConfigError: It is.
+    """
+    is_pair = isinstance(layers, list | tuple) and len(layers) == 2
+    if not is_pair or not 0 <= check_fraction("method.layers", layers[0]) < check_fraction(  # type: ignore[index]
+        "method.layers",
+        layers[1],  # type: ignore[index]
+    ):
+        raise ConfigError(
+            "method.layers: expected two fractions of the depth, the lower first, as in "
+            f"[0.4, 0.65], got {layers!r}. Single blocks are backbone.features=[5, 7]."
         )

@@ -98,7 +98,7 @@ class VitExtractor(PatchExtractor):
         if path is not None:
             state = read_weights(path)
             if position_resize == "published":
-                state = stretch_positions(state, net.patch_embed.grid_size)
+                state = stretch_positions(state, net.patch_embed.grid_size, net.num_prefix_tokens)
             state = network.fit(state, path)
             load_weights(net, state, path=path, architecture=timm_name, unused=("head.",))
         super().__init__(

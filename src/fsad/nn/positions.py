@@ -12,7 +12,9 @@ OFFSET = 0.1
 """Added to the number of patches before it becomes a scale, so that rounding never loses one."""
 
 
-def stretch_positions(state: Mapping[str, Tensor], grid: tuple[int, int]) -> dict[str, Tensor]:
+def stretch_positions(
+    state: Mapping[str, Tensor], grid: tuple[int, int], prefix: int = 1
+) -> dict[str, Tensor]:
     r"""Stretch position embeddings to a patch grid, bicubic without antialiasing.
 
     .. math:: p'(i) = \sum_j w \Big( \frac{i + 1/2}{s} - \frac12 - j \Big) \, p(j), \qquad
@@ -27,6 +29,7 @@ def stretch_positions(state: Mapping[str, Tensor], grid: tuple[int, int]) -> dic
     Args:
         state: A state dict with ``pos_embed``, ``(1, s + M * M, c)``, s of them of no patch.
         grid: Height and width of the patch grid, n.
+        prefix: Tokens of no patch; they may have positions of their own, or not.
 
     Returns:
         The state dict with stretched embeddings; as it was if they fit, or are of no square.
@@ -39,7 +42,7 @@ def stretch_positions(state: Mapping[str, Tensor], grid: tuple[int, int]) -> dic
         return dict(state)
     side = math.isqrt(embedding.shape[1])
     special = embedding.shape[1] - side**2
-    if special not in (0, 1) or (side, side) == tuple(grid):
+    if special not in (0, 1, prefix) or (side, side) == tuple(grid):
         return dict(state)
     patches = embedding[:, special:].float().reshape(1, side, side, -1).permute(0, 3, 1, 2)
     scales = tuple((count + OFFSET) / side for count in grid)

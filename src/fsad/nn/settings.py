@@ -75,6 +75,8 @@ def blocks_within(
     """
     if chosen is None:
         return []
+    if isinstance(chosen, Sequence) and any(isinstance(it, bool) for it in chosen):
+        raise ConfigError(f"{what}: expected numbers of blocks or fractions, got {list(chosen)}")
     is_window = (
         isinstance(chosen, Sequence)
         and len(chosen) == 2

@@ -74,7 +74,8 @@ class SubspaceStream:
             progress: Called with 1 when the axes are there.
 
         Raises:
-            BankError: No row was added, or the rows do not vary.
+            BankError: No row was added, the rows do not vary, or the axes are as many as the
+                channels, so that nothing would lie outside.
             NonFiniteError: A feature is NaN or infinite.
         """
         if not self.seen:
@@ -89,7 +90,17 @@ class SubspaceStream:
         middle = centre.mean()
         squares = self.seen * (covariance.trace() + (centre - middle).square().sum())
         deviation = (squares / (self.seen * len(centre) - 1)).sqrt()
+        if not float(covariance.trace()) > 0:
+            raise BankError(
+                f"bank '{self.domain}': expected features that vary, got the same everywhere. "
+                "Check the images and the backbone's weights."
+            )
         axes = principal_axes(covariance, self.variance)
+        if len(axes) == len(centre):
+            raise BankError(
+                f"bank '{self.domain}': expected a subspace that leaves something over, got one of "
+                f"all {len(centre)} channels. Lower method.variance."
+            )
         rows = torch.cat([((centre - middle) / deviation)[None], axes])
         bank.fill(rows.float(), middle.float(), deviation.float())
         progress(1)

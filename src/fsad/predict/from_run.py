@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from fsad.data.depth_rules import DepthRules
 from fsad.data.input import DEPTH, DepthInput, InputSpec, PhotographInput
 from fsad.data.profile import InputProfile
-from fsad.data.record import PREPARED, prepared_as
+from fsad.data.record import PREPARED, ZERO, prepared_as
 from fsad.engine.stored import DATA_SETTINGS, blaming
 from fsad.engine.trained import TrainedModel, load_trained
 from fsad.errors import ConfigError, DataError
@@ -70,6 +70,12 @@ def _input(run: Path, trained: TrainedModel) -> InputSpec:
     """Return how the images that the run saw were read."""
     profile = _profile(trained)
     if trained.modality != DEPTH:
+        if _prepared(trained).get("rgb_background") == ZERO:
+            raise DataError(
+                f"{run}: expected photographs as they came, got a run on some that were made black "
+                "beside the part, which is found in depth: new photographs alone cannot be "
+                "prepared so. Prepare the data again without --rgb-background zero, and train."
+            )
         return PhotographInput(trained.image_size, profile, trained.modality)
     above, rules = _preparation(run, trained)
     return DepthInput(trained.image_size, profile, rules, above, trained.png_holes)
@@ -84,9 +90,7 @@ def _preparation(run: Path, trained: TrainedModel) -> tuple[float | None, DepthR
     with blaming(str(run)):
         _refuse_unknown(settings)
         rules = DepthRules.of(settings)
-    prepared = read_category(trained.folder).get("prepared")
-    if prepared is None:
-        prepared = prepared_as(Path(settings["root"]))
+    prepared = _prepared(trained)
     if not prepared:
         return None, rules
     if prepared["threshold"] is None:
@@ -96,6 +100,11 @@ def _preparation(run: Path, trained: TrainedModel) -> tuple[float | None, DepthR
         )
     source = DepthRules.from_json(prepared.get("rules"))
     return float(prepared["threshold"]), replace(source, shrink=rules.shrink)
+
+
+def _prepared(trained: TrainedModel) -> Mapping[str, Any]:
+    prepared: Mapping[str, Any] | None = read_category(trained.folder).get("prepared")
+    return prepared_as(Path(trained.config.data.root)) if prepared is None else prepared
 
 
 def _refuse_unknown(settings: Mapping[str, Any]) -> None:

@@ -55,6 +55,14 @@ def reasons(result: RunResult, category: str) -> list[str]:
     if ours is not None and whole is not None:
         counts = ours.n_source, ours.n_test_good + ours.n_test_defect
         for kind, here, all_of_them in zip(("training", "test"), counts, whole, strict=True):
+            if kind == "training" and not _has_source(result):
+                continue
             if here != all_of_them:
                 found.append(f"{here} of {all_of_them} {kind} images")
     return found
+
+
+def _has_source(result: RunResult) -> bool:
+    """Tell whether a run's protocol has source images; those of before all have."""
+    protocol = result.config.get("protocol")
+    return not protocol or "source_modality" in protocol

@@ -48,14 +48,14 @@ class CategoryResult:
         reused: What was not computed just now, but taken from the cache, from another run or from
             this one before it was interrupted; its seconds are those it took then.
         metrics_within: How far any of the metrics can be from the exact one; certified.
-        test_digest: Of what the test images' depth files hold: a prepared copy of a data set has
+        test_digest: Of what the test images' files hold: a prepared copy of a data set has
             another than the original. Empty where it was not recorded.
         threshold: What :class:`fsad.scores.threshold.Threshold` writes; None where it was not asked
             for.
         prepared: How ``fsad data prepare`` made the images, ``{}`` for images as they came; None
             where nobody noted it.
         undefined: Why a metric is None, by metric, in all sets alike. Written only where one is.
-        input: Shape and scale of the shots' depth files, by
+        input: Shape and scale of the shots, by
             :class:`~fsad.data.profile.InputProfile`; None where nobody noted it.
         parts: The five metrics of each further part of the score alone, by its name. Written only
             where there are some.

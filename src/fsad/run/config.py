@@ -105,6 +105,7 @@ def _complete(cfg: DictConfig, job_folder: str, job: int | None) -> None:
             f"{missing[0]}: expected a value, got none. Pass {missing[0]}=... as an argument."
         )
     _refuse_several_machines(cfg)
+    _refuse_bare_modalities(cfg)
     cfg.paths.output_dir = str(_output_folder(cfg, job_folder, job))
     cfg.paths.cache_dir = cfg.paths.cache_dir  # read the environment once
 
@@ -129,6 +130,16 @@ def _refuse_several_machines(cfg: DictConfig) -> None:
             "(trainer.devices); for several use the jobs of a multirun with "
             "hydra/launcher=submitit_slurm."
         )
+
+
+def _refuse_bare_modalities(cfg: DictConfig) -> None:
+    """Refuse ``data.source=rgb``, which takes the place of the settings that others refer to."""
+    for name in ("data.source", "data.target"):
+        node = OmegaConf.select(cfg, name)
+        if node is not None and not OmegaConf.is_dict(node):
+            raise ConfigError(
+                f"{name}: expected settings, got {node!r}. Say {name}.modality={node}."
+            )
 
 
 def _resumed(cfg: DictConfig, overrides: list[str]) -> DictConfig:

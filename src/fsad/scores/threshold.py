@@ -21,7 +21,7 @@ class HeldOut:
     """What one shot scores against the other shots; higher = more anomalous.
 
     Attributes:
-        image: Its depth file.
+        image: Its file.
         score: The method's own image score.
         parts: The scores it is made of, by name.
         map_highest: The highest value of its anomaly map; None where the method has no maps.

@@ -6,13 +6,17 @@ from typing import ClassVar, get_args
 
 from fsad.data.depth_rules import DepthRules
 from fsad.data.folder import Folder
-from fsad.data.listing import check_category
-from fsad.data.photographs.reader import FilesIn, files_in, without_mask
+from fsad.data.listing import check_category, holds_files
+from fsad.data.photographs.reader import FilesIn, files_in, folders_in, without_mask
 from fsad.data.reader import FolderReader
 from fsad.data.sample import Sample, Split, check_split
 from fsad.errors import ConfigError, DataError, MissingDataError
 
 MASKS = "gt"
+
+
+TAKEN = ("depth", MASKS, "mask", "part", "misleading", "extent", "tiny", "truth", "score", "map")
+"""What a camera cannot be called: names that files, ground truth or exported models have."""
 
 
 class Cameras(FolderReader):
@@ -45,14 +49,7 @@ class Cameras(FolderReader):
         cameras: Sequence[str] = ("rgb", "ir"),
     ) -> None:
         super().__init__(root, rules)
-        names = [] if isinstance(cameras, str) else list(cameras)
-        taken = {"depth", MASKS} & set(names)
-        if not names or len(set(names)) < len(names) or taken:
-            raise ConfigError(
-                "data.reader.cameras: expected different names of folders, none of them depth or "
-                f"{MASKS}, got {cameras!r}"
-            )
-        self.modalities: tuple[str, ...] = tuple(names)
+        self.modalities: tuple[str, ...] = _check_cameras(cameras)
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
@@ -69,7 +66,7 @@ class Cameras(FolderReader):
         """
         base = self.root / check_category(category, self.categories()) / check_split(split)
         samples = []
-        for folder in sorted(base.glob("*/")):
+        for folder in folders_in(base):
             files, masks = self._files(folder)
             for doubled in (it for files_of in (*files.values(), masks) for it in files_of.doubled):
                 raise DataError(doubled)
@@ -95,12 +92,18 @@ class Cameras(FolderReader):
             raise MissingDataError(
                 f"{base}: expected images in good/{self.modalities[0]}/, got none"
             )
+        if not samples and holds_files(base):
+            raise MissingDataError(
+                f"{base}: expected images in <defect>/{{{','.join(self.modalities)}}}/, got other "
+                "files alone. Lay the images out so, or take the folder away to train without test "
+                "images."
+            )
         return samples
 
     def folders(self, category: str, problems: list[str]) -> Iterator[Folder]:
         """List a category's files, whole or not; doubled ones join ``problems``."""
         for split in get_args(Split):
-            for folder in sorted((self.root / category / split).glob("*/")):
+            for folder in folders_in(self.root / category / split):
                 files, masks = self._files(folder)
                 listed = {**files, MASKS: masks}
                 problems += [it for found in listed.values() for it in found.doubled]
@@ -119,3 +122,20 @@ class Cameras(FolderReader):
     def _files(self, folder: Path) -> tuple[dict[str, FilesIn], FilesIn]:
         images = {name: files_in(folder / name) for name in self.modalities}
         return images, files_in(folder / MASKS, without_mask)
+
+
+def _check_cameras(cameras: object) -> tuple[str, ...]:
+    """Return the names of cameras if they are different names of folders, and none is taken.
+
+    Raises:
+        ConfigError: They are something else.
+    """
+    is_list = isinstance(cameras, Sequence) and not isinstance(cameras, str)
+    names = list(cameras) if is_list else []  # type: ignore[call-overload]
+    are_names = all(isinstance(name, str) and name and "/" not in name for name in names)
+    if not names or not are_names or len(set(names)) < len(names) or set(names) & set(TAKEN):
+        raise ConfigError(
+            "data.reader.cameras: expected a list of different names of folders, none of "
+            f"{', '.join(TAKEN)}, got {cameras!r}"
+        )
+    return tuple(names)

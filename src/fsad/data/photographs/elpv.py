@@ -108,6 +108,7 @@ class ELPV(PhotographReader):
         try:
             refuse_irregular(path)
             rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
+            rows = [row for row in rows if row]
             table = [(self.root / name, float(chance), cell) for name, chance, cell in rows]
             if odd := [row for row in table if not 0 <= row[1] <= 1 or row[2] not in CELLS]:
                 raise ValueError(f"{odd[0][1]:g} {odd[0][2]}")

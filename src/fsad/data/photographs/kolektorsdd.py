@@ -61,7 +61,10 @@ class KolektorSDD(PhotographReader):
                     "good, got none"
                 )
             images[stem], masks[stem] = path, label
-        defective = [stem for stem, mask in masks.items() if _marks(mask)]
+        for label in sorted(self.root.glob(f"kos*/Part*{LABEL}")):
+            if label not in masks.values():
+                raise MissingDataError(f"{label}: expected its image beside it, got none")
+        defective = [stem for stem, mask in masks.items() if _marks(mask, mask.stat().st_mtime_ns)]
         training, tested = held_out([stem for stem in images if stem not in set(defective)])
         if split == "train":
             yield _part("good", training, images, masks)
@@ -81,6 +84,6 @@ def _part(defect: str, stems: list[str], images: Files, masks: Files) -> ListedI
 
 
 @lru_cache(maxsize=2**12)
-def _marks(path: Path) -> bool:
+def _marks(path: Path, modified: int) -> bool:  # noqa: ARG001 (it is part of the key)
     """Tell whether a label marks a defect; of each file once, since every listing asks."""
     return bool(read_mask(path).any())

@@ -152,7 +152,7 @@ class SplitFolders(PhotographReader):
     def listed(self, category: str, split: str) -> Iterator[ListedImages]:
         """List the images of one split, defect by defect, sorted."""
         base = self.root / category
-        for folder in sorted((base / self.split_folders[split]).glob("*/")):
+        for folder in folders_in(base / self.split_folders[split]):
             truth = base / self.ground_truth / folder.name
             images, masks = files_in(folder), files_in(truth, without_mask)
             is_tested = split == "test" and folder.name != self.mark
@@ -180,6 +180,11 @@ class FilesIn:
     files: Files
     others: tuple[Path, ...]
     doubled: tuple[str, ...]
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """Return the folders within one, sorted; hidden ones, as notebooks leave, are left out."""
+    return sorted(path for path in folder.glob("*/") if not path.name.startswith("."))
 
 
 def is_image(path: Path) -> bool:

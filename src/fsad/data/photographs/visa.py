@@ -1,7 +1,7 @@
 """VisA as distributed: images apart from their split, which a table tells."""
 
 import csv
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -55,15 +55,10 @@ class VisA(PhotographReader):
         for row in self._rows():
             if (row["object"], row["split"]) != (category, split):
                 continue
-            defect, path = DEFECTS[row["label"]], self.root / row["image"]
-            if not path.is_file():
-                raise MissingDataError(
-                    f"{path}: expected an image that {TABLE} names, got no file. Unpack the data "
-                    "set again."
-                )
+            defect, path = DEFECTS[row["label"]], self._named(row["image"])
             images[defect][path.stem] = path
             if row["mask"]:
-                masks[defect][path.stem] = self.root / row["mask"]
+                masks[defect][path.stem] = self._named(row["mask"])
         for defect in sorted(images):
             folder = "Normal" if defect == "good" else "Anomaly"
             yield ListedImages(
@@ -73,6 +68,20 @@ class VisA(PhotographReader):
                 f"Data/Images/{folder}/*.JPG",
                 f"Data/Masks/{folder}/*.png",
             )
+
+    def _named(self, place: str) -> Path:
+        """Return a file that the table names.
+
+        Raises:
+            MissingDataError: It is not there, or not in the data set's folder.
+        """
+        path = self.root / place
+        if Path(place).is_absolute() or ".." in Path(place).parts or not path.is_file():
+            raise MissingDataError(
+                f"{path}: expected a file of the data set that {TABLE} names, got none. Unpack the "
+                "data set again."
+            )
+        return path
 
     def _rows(self) -> list[dict[str, str]]:
         path = self.root / TABLE
@@ -87,6 +96,9 @@ class VisA(PhotographReader):
                 rows = list(reader)
                 if set(COLUMNS) - set(reader.fieldnames or ()):
                     raise ValueError(f"the columns {', '.join(reader.fieldnames or ())}")
+                (image, count), *_ = Counter(row["image"] for row in rows).most_common(1)
+                if count > 1:
+                    raise ValueError(f"{image} in {count} rows")
                 for row in rows:
                     if row["label"] not in DEFECTS or None in row.values():
                         raise ValueError(f"a row of {list(row.values())}")
