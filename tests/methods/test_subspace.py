@@ -8,7 +8,7 @@ from small_backbone import small_backbone
 from torch.testing import assert_close
 
 from fsad.errors import ConfigError
-from fsad.functional.turned import turned
+from fsad.functional.rotation import rotate
 from fsad.methods.subspace import Subspace
 
 
@@ -38,7 +38,7 @@ def filled(method, shots):
 def test_the_score_is_what_scikit_learn_cannot_reconstruct():
     shots, queries = images(3), images(2, seed=1)
     scorer = filled(Subspace(rotations=2, variance=0.9), shots)
-    views = torch.cat([rows_of(scorer.extractor, turned(shots, angle)) for angle in (0, 180)])
+    views = torch.cat([rows_of(scorer.extractor, rotate(shots, angle)) for angle in (0, 180)])
     known = PCA(n_components=0.9, svd_solver="full").fit(views.double().numpy())
     rows = rows_of(scorer.extractor, queries).double().numpy()
     apart = rows - known.inverse_transform(known.transform(rows))

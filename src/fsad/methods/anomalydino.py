@@ -12,8 +12,8 @@ from fsad.engine.stage import BankStage
 from fsad.errors import check_at_least, check_fraction, check_not_negative, check_positive
 from fsad.functional.foreground import foreground
 from fsad.functional.prepared import prepare
+from fsad.functional.rotation import rotate
 from fsad.functional.scoring import patch_scores, top_mean
-from fsad.functional.turned import turned
 from fsad.nn.adapter import CachedExtractor
 from fsad.nn.extractor import PatchExtractor
 from fsad.scores.score_set import Scores
@@ -47,7 +47,7 @@ class AnomalyDinoScorer(BankScorer):
 
     def augment(self, images: Tensor, domain: str, number: int) -> Tensor:  # noqa: ARG002
         """Turn images."""
-        return turned(images, 360 * number / self.rotations)
+        return rotate(images, 360 * number / self.rotations)
 
     def encode(self, images: Tensor, domain: str) -> Tensor:
         """Return patch features of length 1, ``(n, c, h, w)``."""

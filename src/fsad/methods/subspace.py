@@ -17,9 +17,9 @@ from fsad.errors import (
     check_not_negative,
     check_positive,
 )
+from fsad.functional.rotation import rotate
 from fsad.functional.scoring import top_mean
 from fsad.functional.subspace import check_variance, residuals
-from fsad.functional.turned import turned
 from fsad.nn.adapter import CachedExtractor
 from fsad.nn.extractor import PatchExtractor
 from fsad.nn.subspace_stream import SubspaceStream
@@ -65,7 +65,7 @@ class SubspaceScorer(BankScorer):
 
     def augment(self, images: Tensor, domain: str, number: int) -> Tensor:
         """Turn images."""
-        return turned(images, 360 * number / self.augmentations(domain))
+        return rotate(images, 360 * number / self.augmentations(domain))
 
     def score(self, images: Tensor) -> dict[str, Scores]:
         """Score images, each by the mean of its worst patches."""

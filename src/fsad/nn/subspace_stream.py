@@ -99,7 +99,7 @@ class SubspaceStream:
         if len(axes) == len(centre):
             raise BankError(
                 f"bank '{self.domain}': expected a subspace that leaves something over, got one of "
-                f"all {len(centre)} channels. Lower method.variance."
+                f"all {len(centre)} channels. Lower the share of variance that it holds."
             )
         rows = torch.cat([((centre - middle) / deviation)[None], axes])
         bank.fill(rows.float(), middle.float(), deviation.float())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fsad.pretrain.grid import Array, rise, turned
+from fsad.pretrain.grid import Array, rise, rotated_coordinates
 from fsad.pretrain.noise import fractal_noise
 
 
@@ -44,13 +44,13 @@ def _surface(rng: np.random.Generator, size: int) -> Array:
     for _ in range(int(rng.integers(1, 7))):
         shape = SHAPES[rng.integers(len(SHAPES))]
         size_of = np.float32(rng.choice([-1, 1]) * np.exp(rng.uniform(-4, -1.8)))
-        height += size_of * shape(rng, *turned(rng, size))
+        height += size_of * shape(rng, *rotated_coordinates(rng, size))
     return np.asarray(height)
 
 
 def _inside(rng: np.random.Generator, size: int) -> Array:
     """Return 1 at a part's middle, 0 at its rim and less outside: round, lobed or a box."""
-    x, y = turned(rng, size, 0.25)
+    x, y = rotated_coordinates(rng, size, 0.25)
     wide, high = rng.uniform(0.35, 0.85, 2)
     if rng.random() < 0.35:
         power = np.float32(rng.uniform(3, 10))

@@ -26,7 +26,9 @@ def axes(size: int) -> tuple[Array, Array]:
     return u, v
 
 
-def turned(rng: np.random.Generator, size: int, reach: float = 0.8) -> tuple[Array, Array]:
+def rotated_coordinates(
+    rng: np.random.Generator, size: int, reach: float = 0.8
+) -> tuple[Array, Array]:
     """Return ``axes(size)`` turned by any angle about a point within ``reach`` of the centre."""
     u, v = axes(size)
     angle = rng.uniform(0, 2 * np.pi)

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import fft
 
 from fsad.pretrain.colour import ramp
-from fsad.pretrain.grid import Array, axes, rise, turned
+from fsad.pretrain.grid import Array, axes, rise, rotated_coordinates
 
 
 def fractal_noise(
@@ -61,7 +61,7 @@ def clouds(rng: np.random.Generator, size: int) -> Array:
 
 def marble(rng: np.random.Generator, size: int) -> Array:
     """Draw bent bands, ``(size, size, 3)``: veins across one axis, or the rings of wood."""
-    x, y = turned(rng, size)
+    x, y = rotated_coordinates(rng, size)
     bend = fractal_noise(rng, size, rng.uniform(2.5, 4))
     if rng.random() < 0.5:  # rings: nearly straight far from a centre outside the image
         x = np.hypot(x + np.float32(rng.uniform(0, 3)), np.float32(rng.uniform(0.1, 0.6)) * y)

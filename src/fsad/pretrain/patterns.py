@@ -3,14 +3,14 @@
 import numpy as np
 
 from fsad.pretrain.colour import ramp
-from fsad.pretrain.grid import Array, axes, rise, turned
+from fsad.pretrain.grid import Array, axes, rise, rotated_coordinates
 from fsad.pretrain.noise import fractal_noise
 
 
 def pattern(rng: np.random.Generator, size: int) -> Array:
     """Draw one pattern, slightly bent, worn and unevenly lit, ``(size, size, 3)`` in [0, 1]."""
     draw = (_stripes, _checks, _lattice, _tiles, _weave, _brushed)[rng.integers(6)]
-    x, y = turned(rng, size)
+    x, y = rotated_coordinates(rng, size)
     bend = np.float32(rng.choice([0, 0.005, 0.03])) * fractal_noise(rng, size, 4)
     value = draw(rng, x + bend, y - bend)
     wear = np.float32(rng.uniform(0, 0.5)) * fractal_noise(rng, size, rng.uniform(0.5, 2.5))

@@ -9,7 +9,7 @@ from torch import Tensor
 from fsad.engine.scorer import BankScorer
 from fsad.functional.pose import upright_match_rate
 from fsad.functional.prepared import prepare
-from fsad.functional.turned import turned
+from fsad.functional.rotation import rotate
 from fsad.methods.hypertrans.graph import BankGraph
 from fsad.methods.hypertrans.normal import CorrectedScores
 from fsad.methods.hypertrans.settings import AUTO, Extensions, Rectify
@@ -82,7 +82,7 @@ class HypergraphScorer(BankScorer):
         images: Any = data.loader("source").dataset
         places = torch.linspace(0, len(images) - 1, min(LOOKED_AT, len(images))).round().int()
         shown = torch.stack([images[int(place)].image for place in places]).to(self.device)
-        turns = (turned(shown, 360 * number / TURNS) for number in range(TURNS))
+        turns = (rotate(shown, 360 * number / TURNS) for number in range(TURNS))
         views = torch.stack([self.encode(view, "source") for view in turns])
         share = upright_match_rate(views.flatten(3).transpose(2, 3))
         count = broadcast_from_first(
@@ -101,7 +101,7 @@ class HypergraphScorer(BankScorer):
 
     def augment(self, images: Tensor, domain: str, number: int) -> Tensor:
         """Turn images."""
-        return turned(images, 360 * number / self.augmentations(domain))
+        return rotate(images, 360 * number / self.augmentations(domain))
 
     def graph(self) -> BankGraph:
         """Return the hypergraph over the banks, built once."""

@@ -4,20 +4,20 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from fsad.functional.turned import turned
+from fsad.functional.rotation import rotate
 
 
 def test_a_quarter_turn_moves_every_pixel_and_changes_none():
     pixels = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    assert_close(turned(pixels, 90.0), torch.rot90(pixels, 1, (2, 3)), rtol=0, atol=1e-5)
-    assert turned(pixels, 0.0) is pixels
+    assert_close(rotate(pixels, 90.0), torch.rot90(pixels, 1, (2, 3)), rtol=0, atol=1e-5)
+    assert rotate(pixels, 0.0) is pixels
 
 
 @pytest.mark.parametrize("degrees", [30.0, 45.0])
 def test_the_corners_of_a_turned_image_mirror_its_border(degrees):
     pixels = torch.full((1, 3, 32, 32), 0.25)
     pixels[..., 8:24, 8:24] = 1.0
-    around = turned(pixels, degrees)
+    around = rotate(pixels, degrees)
     assert around.shape == pixels.shape
     corners = around[..., [0, 0, -1, -1], [0, -1, 0, -1]]
     assert_close(corners, torch.full_like(corners, 0.25))
