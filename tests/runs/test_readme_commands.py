@@ -56,7 +56,7 @@ NOT_RUN = {
     r"make sweep .*launcher=joblib.*": "is run by tests/runs/test_sweep.py",
     r"python .* trainer\.devices=2 .*": "is run by tests/runs/test_processes.py",
     r"python .*launcher=(submitit_slurm|ray)": "needs Slurm, or Ray",
-    r"python train\.py data=elpv .*": "needs 90 MB; tests/data/test_photographs.py reads a small one",
+    r"python train\.py data=elpv .*": "needs 90 MB; tests/data has a small one",
     r"python train\.py logger=wandb": "needs an account; the next does without",
     r"fsad pretrain .*": "takes an hour; tests/pretrain has a small one",
     r"pip install .*|source .*": "is about the environment, which is there",
