@@ -99,13 +99,13 @@ def settle(
 
 def _complete(cfg: DictConfig, job_folder: str, job: int | None) -> None:
     """Refuse settings that lack one, and say where the job writes."""
+    _refuse_bare_modalities(cfg)  # first: whatever looks at all settings meets what refers to them
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
         raise ConfigError(
             f"{missing[0]}: expected a value, got none. Pass {missing[0]}=... as an argument."
         )
     _refuse_several_machines(cfg)
-    _refuse_bare_modalities(cfg)
     cfg.paths.output_dir = str(_output_folder(cfg, job_folder, job))
     cfg.paths.cache_dir = cfg.paths.cache_dir  # read the environment once
 
