@@ -167,6 +167,6 @@ def test_every_long_step_has_a_bar_on_a_terminal_and_silence_elsewhere(
         monkeypatch.setenv("FORCE_COLOR", "1")
     run(tmp_path, "maps=false")
     shown = capsys.readouterr().err
-    for step in ("perturb", "source features", "source coreset", "target features", "rectify"):
+    for step in ("perturb", "source features", "source bank", "target features", "rectify"):
         assert (f"{step} " in shown) == terminal
     assert ("test " in shown) == terminal
