@@ -6,20 +6,19 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from fsad.engine.plan import Method, Plan
-from fsad.engine.scorer import BankScorer
 from fsad.engine.settings import MAPS, SCORES, Affects, affecting
 from fsad.engine.stage import BankStage
 from fsad.errors import check_at_least, check_fraction, check_not_negative, check_positive
 from fsad.functional.foreground import foreground
 from fsad.functional.prepared import prepare
-from fsad.functional.rotation import rotate
 from fsad.functional.scoring import patch_scores, top_mean
+from fsad.methods.shared.rotated_shots import RotatedShotsScorer
 from fsad.nn.adapter import CachedExtractor
 from fsad.nn.extractor import PatchExtractor
 from fsad.scores.score_set import Scores
 
 
-class AnomalyDinoScorer(BankScorer):
+class AnomalyDinoScorer(RotatedShotsScorer):
     r"""Scores a patch by its cosine distance to the nearest patch of the shots, rotated too.
 
     Unit vectors of distance d are :math:`d^2 / 2` apart in cosine.
@@ -38,16 +37,8 @@ class AnomalyDinoScorer(BankScorer):
         top_share: float,
         threshold: float | None,
     ) -> None:
-        super().__init__(extractor, "target")
-        self.rotations, self.top_share, self.threshold = rotations, top_share, threshold
-
-    def augmentations(self, domain: str) -> int:
-        """Return how many views of each image the banks hold: the turns of a shot."""
-        return self.rotations if domain == "target" else 1
-
-    def augment(self, images: Tensor, domain: str, number: int) -> Tensor:  # noqa: ARG002
-        """Turn images."""
-        return rotate(images, 360 * number / self.rotations)
+        super().__init__(extractor, rotations, "target")
+        self.top_share, self.threshold = top_share, threshold
 
     def encode(self, images: Tensor, domain: str) -> Tensor:
         """Return patch features of length 1, ``(n, c, h, w)``."""

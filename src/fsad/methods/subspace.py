@@ -6,7 +6,7 @@ from typing import Annotated
 from torch import Tensor
 
 from fsad.engine.plan import BackboneMaker, Method, Plan
-from fsad.engine.scorer import BankScorer, FeatureStream
+from fsad.engine.scorer import FeatureStream
 from fsad.engine.settings import FEATURES, MAPS, SCORES, Affects, affecting
 from fsad.engine.stage import BankStage
 from fsad.errors import (
@@ -17,9 +17,9 @@ from fsad.errors import (
     check_not_negative,
     check_positive,
 )
-from fsad.functional.rotation import rotate
 from fsad.functional.scoring import top_mean
 from fsad.functional.subspace import check_variance, residuals
+from fsad.methods.shared.rotated_shots import RotatedShotsScorer
 from fsad.nn.adapter import CachedExtractor
 from fsad.nn.extractor import PatchExtractor
 from fsad.nn.subspace_stream import SubspaceStream
@@ -27,7 +27,7 @@ from fsad.scores.combination import two_domains
 from fsad.scores.score_set import Scores
 
 
-class SubspaceScorer(BankScorer):
+class SubspaceScorer(RotatedShotsScorer):
     """Scores a patch by its squared distance to the subspace of each domain.
 
     Args:
@@ -46,8 +46,8 @@ class SubspaceScorer(BankScorer):
         rotations: int,
         top_share: float,
     ) -> None:
-        super().__init__(extractor, *domains)
-        self.variance, self.rotations, self.top_share = variance, rotations, top_share
+        super().__init__(extractor, rotations, *domains)
+        self.variance, self.top_share = variance, top_share
 
     def stream(
         self,
@@ -58,14 +58,6 @@ class SubspaceScorer(BankScorer):
     ) -> FeatureStream:
         """Return what keeps a mean and axes of the features, whatever their number."""
         return SubspaceStream(domain, self.variance)
-
-    def augmentations(self, domain: str) -> int:
-        """Return how many views of each image a subspace is of: the turns of a shot."""
-        return self.rotations if domain == "target" else 1
-
-    def augment(self, images: Tensor, domain: str, number: int) -> Tensor:
-        """Turn images."""
-        return rotate(images, 360 * number / self.augmentations(domain))
 
     def score(self, images: Tensor) -> dict[str, Scores]:
         """Score images, each by the mean of its worst patches."""
@@ -159,11 +151,9 @@ def _check_window(layers: object) -> None:
     Raises:
         ConfigError: It is.
     """
-    is_pair = isinstance(layers, list | tuple) and len(layers) == 2
-    if not is_pair or not 0 <= check_fraction("method.layers", layers[0]) < check_fraction(  # type: ignore[index]
-        "method.layers",
-        layers[1],  # type: ignore[index]
-    ):
+    ends = list(layers) if isinstance(layers, list | tuple) else []
+    fractions = [check_fraction("method.layers", end) for end in ends]
+    if len(fractions) != 2 or fractions[0] >= fractions[1]:
         raise ConfigError(
             "method.layers: expected two fractions of the depth, the lower first, as in "
             f"[0.4, 0.65], got {layers!r}. Single blocks are backbone.features=[5, 7]."
