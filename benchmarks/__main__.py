@@ -21,6 +21,7 @@ ITEMS = (
     "rectify",
     "query",
     "subspace",
+    "patchcore",
     "metrics",
     "imports",
     "start",
@@ -29,7 +30,7 @@ ITEMS = (
     "scaling",
     "memory",
 )
-LONG = ("start", "sweep")  # left out of quick runs unless asked for
+LONG = ("start", "patchcore", "sweep")  # left out of quick runs unless asked for
 ROOT = Path(__file__).parents[1]
 
 
