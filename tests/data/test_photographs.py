@@ -452,3 +452,41 @@ def test_a_camera_that_missed_a_part_is_named(tmp_path):
     with pytest.raises(MissingDataError, match=r"hole: expected ir/001 beside the other cameras'"):
         Cameras(root).samples("cotton", "test")
     assert any("ir/*.png" in problem for problem in check(root, "cameras").problems)
+
+
+@pytest.mark.parametrize("reader", ["image_folder", "cameras"])
+def test_one_listing_by_modality_serves_photographs_and_cameras(tmp_path, reader):
+    write, kind, category, *_ = CASES[reader]
+    assert kind.samples is VisA.samples
+    assert kind.folders is VisA.folders
+    for listed in kind(write(tmp_path)).listed(category, "test"):
+        assert tuple(listed.images) == kind(tmp_path).modalities
+        assert {*listed.patterns} == {*listed.images, "gt"}
+
+
+def test_what_one_camera_lacks_is_refused_as_it_is_of_photographs(tmp_path):
+    root = cameras(tmp_path)
+    (root / "cotton/test/hole/ir/000.png").unlink()
+    message = (
+        r"gt/000\.png: expected an image for every mask, got none for it in cotton/test/hole\."
+    )
+    with pytest.raises(MissingDataError, match=message):
+        Cameras(root, cameras=["ir"]).samples("cotton", "test")
+    (root / "cotton/test/hole/rgb/000.png").unlink()  # its mask alone is left
+    message = r"hole: expected rgb/000 beside the other cameras' image or its mask, got none$"
+    with pytest.raises(MissingDataError, match=message):
+        Cameras(root).samples("cotton", "test")
+    photograph(root / "cotton/test/hole/ir/001.jpg")
+    message = r"hole/ir: expected one file of each name, got 001\.jpg and 001\.png\. Delete one\.$"
+    with pytest.raises(DataError, match=message):
+        Cameras(root).samples("cotton", "test")
+
+
+def test_a_camera_without_training_images_is_named(tmp_path):
+    root = cameras(tmp_path)
+    for camera in ("rgb", "ir"):
+        shutil.rmtree(root / "cotton/train/good" / camera)
+    (root / "cotton/train/good/rgb").mkdir()
+    (root / "cotton/train/good/rgb/notes.txt").touch()
+    with pytest.raises(MissingDataError, match=r"train: expected images in good/rgb/, got none\.$"):
+        Cameras(root).samples("cotton", "train")

@@ -5,21 +5,22 @@ from pathlib import Path
 from typing import ClassVar, get_args
 
 from fsad.data.depth_rules import DepthRules
-from fsad.data.folder import Folder
-from fsad.data.listing import check_category, holds_files
-from fsad.data.photographs.reader import FilesIn, files_in, folders_in, without_mask
-from fsad.data.reader import FolderReader
-from fsad.data.sample import Sample, Split, check_split
-from fsad.errors import ConfigError, DataError, MissingDataError
-
-MASKS = "gt"
-
+from fsad.data.photographs.reader import (
+    MASKS,
+    ListedImages,
+    PhotographReader,
+    files_in,
+    folders_in,
+    without_mask,
+)
+from fsad.data.sample import Split
+from fsad.errors import ConfigError
 
 TAKEN = ("depth", MASKS, "mask", "part", "misleading", "extent", "tiny", "truth", "score", "map")
 """What a camera cannot be called: names that files, ground truth or exported models have."""
 
 
-class Cameras(FolderReader):
+class Cameras(PhotographReader):
     """Reads ``<category>/{train,test}/<defect>/<camera>/*`` with masks in ``.../<defect>/gt/*``.
 
     A camera's folder is the modality's name. Images of one part have one stem, and one size.
@@ -56,72 +57,26 @@ class Cameras(FolderReader):
         """Tell whether a folder has this layout."""
         return any(root.glob("*/train/good/ir"))
 
-    def samples(self, category: str, split: str) -> list[Sample]:
-        """Return the samples of one split, sorted by defect and stem.
+    def expected_in(self, split: str) -> str:
+        """Say where in a split's folder images are looked for."""
+        if split == "train":
+            return f"{self.mark}/{self.modalities[0]}/"
+        return f"<defect>/{{{','.join(self.modalities)}}}/"
 
-        Raises:
-            ConfigError: The category or split is unknown.
-            MissingDataError: There are no training images, or a file lacks its partner.
-            DataError: Two files have the same stem.
-        """
-        base = self.root / check_category(category, self.categories()) / check_split(split)
-        samples = []
-        for folder in folders_in(base):
-            files, masks = self._files(folder)
-            for doubled in (it for files_of in (*files.values(), masks) for it in files_of.doubled):
-                raise DataError(doubled)
-            stems = {stem for images in files.values() for stem in images.files} | set(masks.files)
-            for name, images in files.items():
-                if missing := sorted(stems - images.files.keys()):
-                    raise MissingDataError(
-                        f"{folder}: expected {name}/{missing[0]} beside the other cameras' image "
-                        "or its mask, got none"
-                    )
-            samples += [
-                Sample(
-                    category=category,
-                    split=split,
-                    defect=folder.name,
-                    stem=stem,
-                    files={name: images.files[stem] for name, images in files.items()},
-                    masks=(masks.files[stem],) if stem in masks.files else (),
-                )
-                for stem in sorted(stems)
-            ]
-        if not samples and split == "train":
-            raise MissingDataError(
-                f"{base}: expected images in good/{self.modalities[0]}/, got none"
+    def listed(self, category: str, split: str) -> Iterator[ListedImages]:
+        """List the images of one split, defect by defect, sorted."""
+        for folder in folders_in(self.root / category / self.split_folders[split]):
+            images = {name: files_in(folder / name) for name in self.modalities}
+            masks = files_in(folder / MASKS, without_mask)
+            kinds = (*images.values(), masks)
+            yield ListedImages(
+                defect=folder.name,
+                images={name: files.files for name, files in images.items()},
+                patterns={name: f"{name}/*.png" for name in (*images, MASKS)},
+                masks=masks.files,
+                left_out=tuple(path for files in kinds for path in files.others),
+                doubled=tuple(line for files in kinds for line in files.doubled),
             )
-        if not samples and holds_files(base):
-            raise MissingDataError(
-                f"{base}: expected images in <defect>/{{{','.join(self.modalities)}}}/, got other "
-                "files alone. Lay the images out so, or take the folder away to train without test "
-                "images."
-            )
-        return samples
-
-    def folders(self, category: str, problems: list[str]) -> Iterator[Folder]:
-        """List a category's files, whole or not; doubled ones join ``problems``."""
-        for split in get_args(Split):
-            for folder in folders_in(self.root / category / split):
-                files, masks = self._files(folder)
-                listed = {**files, MASKS: masks}
-                problems += [it for found in listed.values() for it in found.doubled]
-                yield Folder(
-                    category=category,
-                    split=split,
-                    defect=folder.name,
-                    patterns={name: f"{name}/*.png" for name in listed},
-                    needed=self.modalities,
-                    files={name: found.files for name, found in listed.items()},
-                    modalities=self.modalities,
-                    with_it={},
-                    left_out=tuple(path for found in listed.values() for path in found.others),
-                )
-
-    def _files(self, folder: Path) -> tuple[dict[str, FilesIn], FilesIn]:
-        images = {name: files_in(folder / name) for name in self.modalities}
-        return images, files_in(folder / MASKS, without_mask)
 
 
 def _check_cameras(cameras: object) -> tuple[str, ...]:

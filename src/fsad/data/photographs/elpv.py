@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from fsad.data.depth_rules import DepthRules
 from fsad.data.photographs.held_out import held_out
-from fsad.data.photographs.reader import ListedImages, PhotographReader
+from fsad.data.photographs.reader import MASKS, ListedImages, PhotographReader
 from fsad.errors import DataError, PackageError, check_choice, check_fraction, check_positive
 from fsad.storage.regular import refuse_irregular
 
@@ -121,7 +121,8 @@ class ELPV(PhotographReader):
 
 
 def _listed(defect: str, paths: list[Path]) -> ListedImages:
-    return ListedImages(defect, {path.stem: path for path in paths}, {}, "images/*.png", "-")
+    images = {"rgb": {path.stem: path for path in paths}}
+    return ListedImages(defect, images, {"rgb": "images/*.png", MASKS: "-"})
 
 
 def _package_folder() -> Path:

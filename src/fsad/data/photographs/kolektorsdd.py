@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from fsad.data.images import read_mask
 from fsad.data.photographs.held_out import held_out
-from fsad.data.photographs.reader import Files, ListedImages, PhotographReader
+from fsad.data.photographs.reader import MASKS, Files, ListedImages, PhotographReader
 from fsad.errors import MissingDataError
 
 CATEGORY = "kolektorsdd"
@@ -76,10 +76,9 @@ class KolektorSDD(PhotographReader):
 def _part(defect: str, stems: list[str], images: Files, masks: Files) -> ListedImages:
     return ListedImages(
         defect,
-        {stem: images[stem] for stem in stems},
+        {"rgb": {stem: images[stem] for stem in stems}},
+        {"rgb": "kosNN/*.jpg", MASKS: f"kosNN/*{LABEL}"},
         {stem: masks[stem] for stem in stems if defect != "good"},
-        "kosNN/*.jpg",
-        f"kosNN/*{LABEL}",
     )
 
 

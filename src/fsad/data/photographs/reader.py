@@ -15,6 +15,8 @@ from fsad.errors import DataError, MissingDataError
 
 MASK = "_mask"
 """What may stand between a mask's stem and its suffix."""
+MASKS = "gt"
+"""What masks are called among the kinds of files."""
 Files = dict[str, Path]
 """By stem."""
 
@@ -25,28 +27,33 @@ class ListedImages:
 
     Attributes:
         defect: ``good``, or the kind of defect.
-        images: By stem.
+        images: By modality, then by stem.
+        patterns: What an image's file is called by modality, ``*`` for the stem, and a mask's under
+            ``gt``.
         masks: By the stem of their image.
-        pattern: What an image's file is called, ``*`` for the stem.
-        mask_pattern: The same of a mask.
         left_out: Files beside them that are no images.
         doubled: Files whose stem another has too, one sentence each.
     """
 
     defect: str
-    images: Files
+    images: Mapping[str, Files]
+    patterns: Mapping[str, str]
     masks: Files = field(default_factory=dict)
-    pattern: str = "*.png"
-    mask_pattern: str = "*.png"
     left_out: tuple[Path, ...] = ()
     doubled: tuple[str, ...] = ()
 
+    @property
+    def stems(self) -> list[str]:
+        """Every stem that an image or a mask has, sorted."""
+        return sorted({stem for files in (*self.images.values(), self.masks) for stem in files})
+
 
 class PhotographReader(FolderReader):
-    """Reads photographs; a subclass lists them.
+    """Reads photographs of one modality or several; a subclass lists them.
 
-    Listing opens no image. A mask without its image is refused; an image without a mask is not: of
-    a good one nothing is defective, and of a defective one it is not known what is.
+    Listing opens no image. A mask without its image is refused, and so is an image that one of the
+    modalities lacks; an image without a mask is not: of a good one nothing is defective, and of a
+    defective one it is not known what is.
     """
 
     modalities: tuple[str, ...] = ("rgb",)
@@ -60,13 +67,19 @@ class PhotographReader(FolderReader):
             split: ``train``, ``validation`` or ``test``.
         """
 
+    def expected_in(self, split: str) -> str:
+        """Say where in a split's folder images are looked for."""
+        if split == "train":
+            return f"{self.mark}/, {', '.join(SUFFIXES)}"
+        return f"{{{self.mark},<defect>}}/"
+
     def samples(self, category: str, split: str) -> list[Sample]:
         """Return the samples of one split, sorted by defect and stem.
 
         Raises:
             ConfigError: The category or split is unknown.
-            MissingDataError: There are no training images, a mask has no image, or none of a test's
-                files is an image.
+            MissingDataError: There are no training images, a file has no partner, or none of a
+                test's files is an image.
             DataError: Two files have the same stem.
         """
         check_category(category, self.categories())
@@ -76,7 +89,7 @@ class PhotographReader(FolderReader):
             for sample in self._samples(category, split, listed)
         ]
         if not samples:
-            self._refuse_none(category, split)
+            self._refuse_none(self.root / category / self.split_folders[split], split)
         return samples
 
     def folders(self, category: str, problems: list[str]) -> Iterator[Folder]:
@@ -88,9 +101,9 @@ class PhotographReader(FolderReader):
                     category=category,
                     split=split,
                     defect=listed.defect,
-                    patterns={self.modalities[0]: listed.pattern, "gt": listed.mask_pattern},
+                    patterns=listed.patterns,
                     needed=self.modalities,
-                    files={self.modalities[0]: listed.images, "gt": listed.masks},
+                    files={**listed.images, MASKS: listed.masks},
                     modalities=self.modalities,
                     with_it={},
                     left_out=listed.left_out,
@@ -99,35 +112,46 @@ class PhotographReader(FolderReader):
     def _samples(self, category: str, split: str, listed: ListedImages) -> Iterator[Sample]:
         for doubled in listed.doubled:
             raise DataError(doubled)
-        if alone := sorted(listed.masks.keys() - listed.images.keys()):
-            raise MissingDataError(
-                f"{listed.masks[alone[0]]}: expected an image for every mask, got none for it in "
-                f"{category}/{split}/{listed.defect}. Add the image, or delete the mask."
-            )
-        for stem, path in sorted(listed.images.items()):
-            mask = listed.masks.get(stem)
+        for modality, images in listed.images.items():
+            for stem in listed.stems:
+                if stem not in images:
+                    place = Path(category, split, listed.defect)
+                    raise self._no_image(place, listed, modality, stem)
+        for stem in listed.stems:
             yield Sample(
                 category=category,
                 split=split,
                 defect=listed.defect,
                 stem=stem,
-                files={self.modalities[0]: path},
-                masks=() if mask is None else (mask,),
+                files={modality: images[stem] for modality, images in listed.images.items()},
+                masks=(listed.masks[stem],) if stem in listed.masks else (),
             )
 
-    def _refuse_none(self, category: str, split: str) -> None:
-        """Refuse a split without images where a run needs some, or would not see what is there."""
-        folder = self.root / category / self.split_folders[split]
-        if split == "train":
-            inside = next(folder.glob(f"{self.mark}/rgb/*"), None)
-            hint = " Pairs of RGB and depth need data=mvtec3d." if inside else ""
-            raise MissingDataError(
-                f"{folder}: expected images in {self.mark}/, {', '.join(SUFFIXES)}, got none.{hint}"
+    def _no_image(
+        self, place: Path, listed: ListedImages, modality: str, stem: str
+    ) -> MissingDataError:
+        """Say that an image is missing; of one modality alone only a mask can ask for it."""
+        if len(self.modalities) > 1:
+            return MissingDataError(
+                f"{self.root / place}: expected {modality}/{stem} beside the other cameras' image "
+                "or its mask, got none"
             )
+        return MissingDataError(
+            f"{listed.masks[stem]}: expected an image for every mask, got none for it in "
+            f"{place.as_posix()}. Add the image, or delete the mask."
+        )
+
+    def _refuse_none(self, folder: Path, split: str) -> None:
+        """Refuse a split without images where a run needs some, or would not see what is there."""
+        place = self.expected_in(split)
+        if split == "train":
+            inside = self.modalities == ("rgb",) and any(folder.glob(f"{self.mark}/rgb/*"))
+            hint = " Pairs of RGB and depth need data=mvtec3d." if inside else ""
+            raise MissingDataError(f"{folder}: expected images in {place}, got none.{hint}")
         if split == "test" and holds_files(folder):
             raise MissingDataError(
-                f"{folder}: expected images in {{{self.mark},<defect>}}/, got other files alone. "
-                "Lay the images out so, or take the folder away to train without test images."
+                f"{folder}: expected images in {place}, got other files alone. Lay the images out "
+                "so, or take the folder away to train without test images."
             )
 
 
@@ -158,10 +182,12 @@ class SplitFolders(PhotographReader):
             is_tested = split == "test" and folder.name != self.mark
             yield ListedImages(
                 defect="good" if folder.name == self.mark else folder.name,
-                images=images.files,
+                images={self.modalities[0]: images.files},
+                patterns={
+                    self.modalities[0]: f"{folder.name}/*.png",
+                    MASKS: f"{self.ground_truth}/{folder.name}/*{MASK}.png",
+                },
                 masks=masks.files if is_tested else {},
-                pattern=f"{folder.name}/*.png",
-                mask_pattern=f"{self.ground_truth}/{folder.name}/*{MASK}.png",
                 left_out=(*images.others, *(masks.others if is_tested else ())),
                 doubled=(*images.doubled, *(masks.doubled if is_tested else ())),
             )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from fsad.data.photographs.reader import Files, ListedImages, PhotographReader
+from fsad.data.photographs.reader import MASKS, Files, ListedImages, PhotographReader
 from fsad.errors import DataError, MissingDataError
 from fsad.storage.regular import refuse_irregular
 
@@ -63,10 +63,9 @@ class VisA(PhotographReader):
             folder = "Normal" if defect == "good" else "Anomaly"
             yield ListedImages(
                 defect,
-                images[defect],
+                {"rgb": images[defect]},
+                {"rgb": f"Data/Images/{folder}/*.JPG", MASKS: f"Data/Masks/{folder}/*.png"},
                 masks[defect],
-                f"Data/Images/{folder}/*.JPG",
-                f"Data/Masks/{folder}/*.png",
             )
 
     def _named(self, place: str) -> Path:
