@@ -200,6 +200,10 @@ NOTES = {
         ],
         "box/train/good: 2 files ignored: not a kind of file that is read (rgb/._b.png, rgb/a.bmp)",
     ),
+    "images within a folder of images": (
+        lambda root: shutil.copytree(root / "box/test/dent/xyz", root / "box/test/dent/xyz/old"),
+        "box: 2 images in nested or hidden folders not read: test/dent/xyz/old (2). Move them up",
+    ),
 }
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from fsad.cli import app
+from fsad.data.datamodule import DataModule
 from fsad.data.inspect.check import check
 from fsad.data.layout import find_format
 from fsad.data.photographs.btad import BTAD
@@ -490,3 +491,41 @@ def test_a_camera_without_training_images_is_named(tmp_path):
     (root / "cotton/train/good/rgb/notes.txt").touch()
     with pytest.raises(MissingDataError, match=r"train: expected images in good/rgb/, got none\.$"):
         Cameras(root).samples("cotton", "train")
+
+
+NESTED = {
+    "image_folder": (
+        ("train/good/second_day/0.png", "train/good/second_day/1.JPG", "test/.trash/a.png"),
+        "bottle: 3 images in nested or hidden folders not read: test/.trash (1), "
+        "train/good/second_day (2). Move them up to where the others are to have them read",
+    ),
+    "cameras": (
+        ("train/good/ir/raw/0.png", "train/good/thermal/0.png"),  # no camera of the run's
+        "cotton: 1 image in nested or hidden folders not read: train/good/ir/raw (1). Move",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_images_in_nested_and_hidden_folders_are_named_in_one_line(tmp_path, name, caplog):
+    write, kind, category, *_ = CASES[name]
+    files, line = NESTED[name]
+    reader = kind(write(tmp_path))
+    known = check(tmp_path, name).notes
+    for file in (*files, "train/good/empty/notes.txt", "train/good/empty/._0.png"):
+        (tmp_path / category / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / category / file).touch()  # none of them is opened
+    (note,) = set(check(tmp_path, name).notes) - set(known)
+    assert note.startswith(line)
+    done = CliRunner().invoke(app, ["data", "check", str(tmp_path)])
+    assert f"note: {line}" in done.output
+    protocol = FewShot(2, modality=reader.modalities[-1])
+    data = DataModule(lambda root, _: kind(root), tmp_path, category, 2, protocol=protocol)
+    data.inspect_shots()
+    assert [record.getMessage() for record in caplog.records] == [note]
+
+
+def test_a_hidden_folder_is_named_in_any_layout(tmp_path):
+    photograph(visa(tmp_path) / "candle/Data/Images/.trash/0.png")
+    (note,) = check(tmp_path).notes
+    assert note.startswith("candle: 1 image in nested or hidden folders not read: Data/Images/.tra")

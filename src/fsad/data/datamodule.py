@@ -16,6 +16,7 @@ from fsad.data.datasets import NoImages, RoleImages, Truths, make_loader
 from fsad.data.depth_rules import DepthRules
 from fsad.data.identity import MASK, files_digest
 from fsad.data.inspect.shots import inspect
+from fsad.data.inspect.unread import unread_lines
 from fsad.data.listing import check_category, check_names
 from fsad.data.profile import InputProfile
 from fsad.data.protocols.cross_domain import CrossDomain
@@ -171,7 +172,8 @@ class DataModule(LightningDataModule):
     def inspect_shots(self) -> InputProfile:
         """Look at what is learnt from in the tested modality, before anything is computed from it.
 
-        These are the shots, or where there are none the normal images.
+        These are the shots, or where there are none the normal images. Images that lie where
+        nothing is read are named, in one line for each category.
 
         Returns:
             What new images will be held against.
@@ -180,6 +182,8 @@ class DataModule(LightningDataModule):
             DataError: A file cannot be used, or would mislead whatever is learnt from it: its
                 range is collapsed, or its points are in another order.
         """
+        for line in unread_lines(self.reader, self.categories):
+            log.warning("%s", line)
         role = self.task.role("normals" if "normals" in self.task.roles else "shots")
         return inspect(self.reader, role)
 

@@ -1,5 +1,6 @@
 """What lies in a dataset's folders: its categories, and a folder's files by stem."""
 
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -128,6 +129,32 @@ def holds_files(folder: Path) -> bool:
     """
     files = (path for path in folder.rglob("*") if path.is_file())
     return any(not path.name.startswith(".") and path.suffix != ".txt" for path in files)
+
+
+def unread_folders(base: Path, read: Iterable[Path], suffixes: tuple[str, ...]) -> dict[str, int]:
+    """Count the images in folders that look as if they were read, and are not.
+
+    These are folders within one that is read, such as ``good/second_day/``, and hidden ones, such
+    as notebooks leave.
+
+    Args:
+        base: Where to look, all the way down.
+        read: The folders whose own files are read.
+        suffixes: Of images, lower case.
+
+    Returns:
+        How many images each holds, by its path below ``base``, sorted.
+    """
+    known = {path.relative_to(base) for path in read}
+    counts: dict[str, int] = {}
+    for place, _, names in os.walk(base):
+        folder = Path(place).relative_to(base)
+        is_hidden = any(part.startswith(".") for part in folder.parts)
+        if folder not in known and (is_hidden or not known.isdisjoint(folder.parents)):
+            images = [name for name in names if name.lower().endswith(suffixes)]
+            count = sum(not name.startswith(".") for name in images)
+            counts |= {folder.as_posix(): count} if count else {}
+    return dict(sorted(counts.items()))
 
 
 def left_out(folder: Path, *patterns: str) -> list[Path]:

@@ -1,6 +1,6 @@
 """MVTec 3D-AD in its original layout, and every dataset prepared by ``fsad data prepare``."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar, get_args
 
@@ -82,6 +82,12 @@ class MVTec3D(FolderReader):
                 "images out so, or take the folder away to train without test images."
             )
         return samples
+
+    def read_folders(self, category: str) -> Iterable[Path]:
+        """Return the folders of a category whose own files are read."""
+        for name in self.split_folders.values():
+            for folder in (self.root / category / name).glob("*/"):
+                yield from (folder / kind for kind in ("rgb", "xyz", "depth", "gt", "part"))
 
     def folders(self, category: str, problems: list[str]) -> Iterator[Folder]:
         """List a category's files, whole or not; doubled files are added to ``problems``."""

@@ -5,7 +5,7 @@ names it, and a test.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from fsad.data.depth_file import read_depth_file, read_size
 from fsad.data.depth_rules import DepthRules
 from fsad.data.folder import Folder
-from fsad.data.images import check_size, photograph_size, read_mask, read_rgb
-from fsad.data.listing import check_root, find_categories
+from fsad.data.images import SUFFIXES, check_size, photograph_size, read_mask, read_rgb
+from fsad.data.listing import check_root, find_categories, unread_folders
 from fsad.data.oddities import oddities
 from fsad.data.sample import Sample
 from fsad.errors import DataError, MissingDataError, check_choice
@@ -172,6 +172,19 @@ class FolderReader(ABC):
             category: Its name.
             problems: Where to say what cannot be listed, one line each.
         """
+
+    def read_folders(self, category: str) -> Iterable[Path]:  # noqa: ARG002
+        """Return the folders of a category whose own files are read; here none is known."""
+        return ()
+
+    def unread(self, category: str) -> dict[str, int]:
+        """Count the images of a category that lie too deep, or in hidden folders, to be read.
+
+        Returns:
+            How many there are, by the folder below the category's.
+        """
+        suffixes = (*SUFFIXES, ".npy")
+        return unread_folders(self.root / category, self.read_folders(category), suffixes)
 
     def read(self, sample: Sample, modality: str) -> NDArray[Any]:
         """Return a sample's image in one modality.

@@ -6,6 +6,7 @@ from pathlib import Path
 from fsad.data.depth_rules import DepthRules
 from fsad.data.folder import Folder
 from fsad.data.inspect.faults import Row, faults_of, in_lines, listed
+from fsad.data.inspect.unread import unread_lines
 from fsad.data.layout import EXPECTED, LAID_OUT, find_format, open_reader
 from fsad.data.reader import DatasetReader
 from fsad.errors import DataError, MissingDataError, check_at_least, message_of
@@ -76,7 +77,7 @@ def _check_category(
     report.problems += problems
     if not any(folder.stems for folder in folders if folder.split == "test"):
         report.problems += _misplaced(category, reader)
-    report.notes += notes
+    report.notes += notes + unread_lines(reader, [category])
     rows = [Row(folder) for folder in folders]
     for row in rows:
         folder = row.folder

@@ -1,6 +1,6 @@
 """Pairs of photographs: each part seen by several cameras, such as colour and infrared."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, get_args
 
@@ -62,6 +62,12 @@ class Cameras(PhotographReader):
         if split == "train":
             return f"{self.mark}/{self.modalities[0]}/"
         return f"<defect>/{{{','.join(self.modalities)}}}/"
+
+    def read_folders(self, category: str) -> Iterable[Path]:
+        """Return the folders of a category whose own files are read."""
+        for name in self.split_folders.values():
+            for folder in folders_in(self.root / category / name):
+                yield from (folder / kind for kind in (*self.modalities, MASKS))
 
     def listed(self, category: str, split: str) -> Iterator[ListedImages]:
         """List the images of one split, defect by defect, sorted."""

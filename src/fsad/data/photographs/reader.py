@@ -1,7 +1,7 @@
 """What readers of photographs share: from lists of image files and masks to samples."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, get_args
@@ -167,6 +167,11 @@ class SplitFolders(PhotographReader):
     mark: ClassVar[str] = "good"
     split_folders: ClassVar[Mapping[str, str]] = {name: name for name in get_args(Split)}
     ground_truth: ClassVar[str] = "ground_truth"
+
+    def read_folders(self, category: str) -> Iterable[Path]:
+        """Return the folders of a category whose own files are read."""
+        for name in (*self.split_folders.values(), self.ground_truth):
+            yield from folders_in(self.root / category / name)
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
