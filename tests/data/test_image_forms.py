@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fsad.data.images import read_mask, read_rgb
+from fsad.data.depth_file import read_size
+from fsad.data.images import photograph_size, read_grey16_png, read_mask, read_rgb
 from fsad.errors import DataError
 
 GREY = np.random.default_rng(0).integers(1, 256, (6, 8)).astype(np.uint8)
@@ -84,3 +85,38 @@ def test_a_black_mask_marks_nothing_in_any_mode(tmp_path):
     black = np.zeros((6, 8), np.uint8)
     for mode in ("1", "L", "RGB", "RGBA", "P"):
         assert not read_mask(save(tmp_path / "a.png", black, mode)).any()
+
+
+READ = {
+    "photograph": (read_rgb, GREY),
+    "its size": (photograph_size, GREY),
+    "mask": (read_mask, GREY),
+    "depth": (read_grey16_png, GREY.astype(np.uint16)),
+    "its size alone": (read_size, GREY.astype(np.uint16)),
+}
+
+
+@pytest.mark.parametrize("kind", READ)
+def test_a_huge_image_is_read_and_told_of_in_one_line_a_folder(tmp_path, kind, monkeypatch, caplog):
+    read, pixels = READ[kind]
+    paths = [save(tmp_path / f"{number}.png", pixels) for number in range(2)]
+    known = read(paths[0])
+    assert not caplog.records
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)  # they have 48
+    for path in paths:
+        np.testing.assert_array_equal(read(path), known)
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        f"{paths[0]}: 8 x 6 pixels, more than 40: it is read all the same, but takes time and "
+        "memory. Of further ones in its folder nothing is said"
+    )
+
+
+@pytest.mark.parametrize("kind", READ)
+def test_an_image_beyond_all_bounds_is_refused_with_the_remedy(tmp_path, kind, monkeypatch):
+    read, pixels = READ[kind]
+    path = save(tmp_path / "a.png", pixels)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    message = rf"{re.escape(str(path))}: expected at most 40 pixels, got .* Make it smaller, or cut"
+    with pytest.raises(DataError, match=message):
+        read(path)

@@ -13,7 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from fsad.data.images import read_grey16_png, unreadable
+from fsad.data.images import opened, read_grey16_png, unreadable
 from fsad.errors import DataError
 from fsad.storage.regular import refuse_irregular
 
@@ -67,11 +67,8 @@ def read_size(path: Path) -> tuple[int, int]:
     elif suffix == ".npy":
         height, width = _read_npy(path).shape[:2]
     else:
-        try:
-            with Image.open(path) as image:
-                width, height = image.size
-        except Exception as error:  # Pillow's decoders raise many types on a broken file
-            raise unreadable(path, suffix.lstrip("."), error) from error
+        with opened(path) as image:
+            width, height = image.size
     return height, width
 
 

@@ -1,5 +1,8 @@
 """Reading photographs and masks; a file that cannot be used is named, never guessed at."""
 
+import logging
+import math
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,26 +15,67 @@ from PIL import ExifTags, Image, ImageOps
 from fsad.errors import DataError
 from fsad.storage.regular import refuse_irregular
 
+log = logging.getLogger(__name__)
+
 SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I")  # what Pillow calls grey of 16 bits; older ones: I
 EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 ORIENTATION = ExifTags.Base.Orientation
 SIDEWAYS = (5, 6, 7, 8)  # of Exif's orientations, those that exchange width and height
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+_TOLD: set[Path] = set()
+"""Folders of which it was said that their images are huge."""
 KINDS = "8-bit colour or grey .png, .jpg, .jpeg, .bmp, .tif or .tiff"
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """Open an image file; whatever Pillow's decoders raise on a broken one names it."""
+def opened(path: Path) -> Iterator[Image.Image]:
+    """Open an image file, its pixels unread; whatever Pillow raises on a broken one names it.
+
+    Pillow warns of an image with very many pixels, and refuses one with twice as many. Line-scan
+    cameras make images of the first kind: they are read, and one line says so.
+
+    Raises:
+        DataError: The file is no regular one, cannot be read, or has too many pixels.
+    """
     refuse_irregular(path)
     try:
-        with Image.open(path) as image:
-            image.load()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # said below
+            image = Image.open(path)
+        with image:
+            _tell_huge(path, image.size)
             yield image
     except DataError:
         raise
+    except Image.DecompressionBombError as error:
+        raise DataError(
+            f"{path}: expected at most {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels, got an image "
+            "of more. Make it smaller, or cut it into several images."
+        ) from error
     except Exception as error:  # of many types
         raise unreadable(path, path.suffix.lower().lstrip(".") or "image", error) from error
+
+
+def _tell_huge(path: Path, size: tuple[int, int]) -> None:
+    """Say that an image has very many pixels; once of each folder."""
+    most = Image.MAX_IMAGE_PIXELS
+    if most is not None and math.prod(size) > most and path.parent not in _TOLD:
+        _TOLD.add(path.parent)
+        log.warning(
+            "%s: %d x %d pixels, more than %s: it is read all the same, but takes time and memory. "
+            "Of further ones in its folder nothing is said",
+            path,
+            *size,
+            f"{most:,}",
+        )
+
+
+@contextmanager
+def _loaded(path: Path) -> Iterator[Image.Image]:
+    """Open an image file and read its pixels."""
+    with opened(path) as image:
+        image.load()
+        yield image
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
@@ -43,7 +87,7 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     Raises:
         DataError: The file is unreadable, truncated, or has more than 8 bits a channel.
     """
-    with _opened(path) as image:
+    with _loaded(path) as image:
         if image.mode not in EIGHT_BITS:
             raise DataError(
                 f"{path}: expected an 8-bit colour or grey image (H, W, 3), got {_kind(image)}. "
@@ -62,14 +106,10 @@ def photograph_size(path: Path) -> tuple[int, int]:
     Raises:
         DataError: It cannot be read.
     """
-    refuse_irregular(path)
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            # Of a tiff Pillow gives the upright size already.
-            turned = image.format != "TIFF" and image.getexif().get(ORIENTATION) in SIDEWAYS
-    except Exception as error:  # Pillow's decoders raise many types on a broken file
-        raise unreadable(path, path.suffix.lower().lstrip(".") or "image", error) from error
+    with opened(path) as image:
+        width, height = image.size
+        # Of a tiff Pillow gives the upright size already.
+        turned = image.format != "TIFF" and image.getexif().get(ORIENTATION) in SIDEWAYS
     return (width, height) if turned else (height, width)
 
 
@@ -117,7 +157,7 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
     Raises:
         DataError: The file is unreadable or truncated.
     """
-    with _opened(path) as image:
+    with _loaded(path) as image:
         if image.mode not in EIGHT_BITS:  # 16 bits, or floats
             return np.asarray(np.asarray(image) > 0)
         marked = np.asarray(image.convert("RGB")).any(axis=2)
@@ -146,7 +186,7 @@ def read_grey16_png(path: Path) -> NDArray[np.uint16]:
     Raises:
         DataError: The file is unreadable, truncated or of another kind.
     """
-    with _opened(path) as image:
+    with _loaded(path) as image:
         if image.mode not in SIXTEEN_BITS:
             raise DataError(
                 f"{path}: expected a 16-bit grey image (H, W), got {_kind(image)}. "
