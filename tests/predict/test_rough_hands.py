@@ -43,6 +43,22 @@ def predictor():
     return Predictor(Brightest(), Limits(0.5, 0.8, 1 / 3, "as told"), DepthInput(16))
 
 
+class Several(Brightest):
+    """Its score has these parts."""
+
+    def __init__(self, *names):
+        self.names = names
+
+    def score(self, images):
+        scored = super().score(images)
+        parts = {name: scored.score + place for place, name in enumerate(self.names)}
+        return scored._replace(parts=parts)
+
+
+def scoring(*names):
+    return Predictor(Several(*names), Limits(0.5), DepthInput(16))
+
+
 @pytest.fixture
 def folder(tmp_path):
     images = tmp_path / "images"
@@ -319,3 +335,46 @@ def test_what_a_killed_prediction_left_unfinished_is_swept(folder, tmp_path):
         os.utime(path, (0, 0))
     Outputs(tmp_path / "out", folder)
     assert not any(path.exists() for path in left)
+
+
+def test_each_part_of_the_score_has_a_column_and_those_of_two_domains_their_old_ones(
+    folder, tmp_path
+):
+    predict(scoring("source", "target"), folder, tmp_path / "two")
+    head = (tmp_path / "two" / TABLE).read_text().splitlines()[0]
+    assert head == "path,score,score_source,score_target,threshold,decision,changed"
+    predict(scoring("target", "coarse", "fine"), folder, tmp_path / "three")
+    head = (tmp_path / "three" / TABLE).read_text().splitlines()[0]
+    assert head == (
+        "path,score,score_source,score_target,score_coarse,score_fine,threshold,decision,changed"
+    )
+    for row, of_two in zip(rows(tmp_path / "three"), rows(tmp_path / "two"), strict=True):
+        assert row["score_source"] == ""
+        assert row["score_target"] == row["score"] == of_two["score"] == of_two["score_source"]
+        assert float(row["score_fine"]) == pytest.approx(float(row["score"]) + 2)
+        assert row["decision"] == of_two["decision"]
+
+
+@pytest.mark.parametrize("cut", [0, 1, 40])
+def test_a_table_of_several_parts_is_gone_on_with(folder, tmp_path, cut):
+    predict(scoring("coarse", "fine"), folder, tmp_path / "out", pictures=False)
+    table = tmp_path / "out" / TABLE
+    whole = table.read_bytes()
+    table.write_bytes(whole[: len(whole) - cut])
+    outputs = Outputs(tmp_path / "out", folder, pictures=False, go_on=True)
+    waiting = [path for path in sorted(folder.iterdir()) if str(path) not in outputs.done]
+    predict_files(scoring("coarse", "fine"), waiting, outputs, print)
+    assert table.read_bytes() == whole
+
+
+def test_a_score_of_other_parts_does_not_join_the_table_of_another_model(folder, tmp_path):
+    predict(scoring("coarse"), folder, tmp_path / "out", pictures=False)
+    table = tmp_path / "out" / TABLE
+    before = table.read_bytes()
+    outputs = Outputs(tmp_path / "out", folder, pictures=False, go_on=True)
+    message = (
+        r"predictions\.csv: expected predictions with score_fine, got a table without: .* --out"
+    )
+    with pytest.raises(DataError, match=message):
+        predict_files(scoring("coarse", "fine"), sorted(folder.iterdir()), outputs, print)
+    assert table.read_bytes() == before

@@ -5,7 +5,7 @@ import errno
 import io
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,29 @@ from PIL import Image
 from fsad.errors import DataError, OutputError, RunError
 from fsad.predict.pictures import MapScale, overlay
 from fsad.predict.prediction import Prediction
-from fsad.storage.atomic import atomic, make_folder, sweep, write_json
+from fsad.scores.parts import PREFIX, part_columns
+from fsad.storage.atomic import atomic, make_folder, sweep, write_json, write_text
 from fsad.storage.csv_cells import guarded, plain
 from fsad.storage.regular import refuse_irregular, refuse_unprintable
 
 TABLE = "predictions.csv"
 SCALE = "map_scale.json"
 KINDS = ("maps", "overlays", "outlines")
-COLUMNS = ("path", "score", "score_source", "score_target", "threshold", "decision", "changed")
+
+
+def columns_of(parts: Iterable[str]) -> tuple[str, ...]:
+    """Return what the columns of the table are called.
+
+    Args:
+        parts: Names of the parts of the score; those of two domains always have a column, which
+            scripts read.
+    """
+    names = part_columns(dict.fromkeys(parts))
+    return ("path", "score", *names, "threshold", "decision", "changed")
+
+
+COLUMNS = columns_of(())
+"""Where the parts of the score are those of two domains at most."""
 
 
 class Outputs:
@@ -30,6 +45,9 @@ class Outputs:
 
     The folder holds ``predictions.csv``, ``map_scale.json`` and, named as the images and in the
     folders below which they lie, ``maps/*.png``, ``overlays/*.png`` and ``outlines/*.json``.
+
+    The table has a column for each part of the score. Which parts there are is known with the first
+    prediction, so that a table without a row may get further columns, and none later.
 
     A table's last row that is cut short, by a full disk or a killed process, is taken away before
     the next is written. A path that is predicted on again gets another row, with the time of the
@@ -56,6 +74,7 @@ class Outputs:
         self.folder, self.base, self.pictures = make_folder(folder, "--out"), base, pictures
         self.done: dict[str, str] = {}
         self._scale: MapScale | None = None
+        self._columns = COLUMNS
         table = folder / TABLE
         if table.exists() and not go_on:
             raise RunError(
@@ -67,7 +86,7 @@ class Outputs:
             sweep(folder / kind)
         if table.exists():
             _cut_unfinished(table)
-            self.done = _times_in(table)
+            self._columns, self.done = _columns_and_times(table)
         if not table.exists() or not table.stat().st_size:
             _append(table, COLUMNS)
 
@@ -101,19 +120,38 @@ class Outputs:
 
         Raises:
             OutputError: A file cannot be written.
+            DataError: The table has rows of a score of other parts.
         """
+        cells = {
+            "path": str(path),
+            "score": prediction.score,
+            **part_columns(prediction.parts),
+            "threshold": prediction.threshold,
+            "decision": prediction.decision,
+            "changed": changed,
+        }
+        self._make_columns(prediction.parts)
         if self.pictures and prediction.map is not None:
             self._write_pictures(prediction, path)
-        known = (
-            prediction.score,
-            prediction.score_source,
-            prediction.score_target,
-            prediction.threshold,
-            prediction.decision,
-            changed,
-        )
-        _append(self.folder / TABLE, (str(path), *known))
+        _append(self.folder / TABLE, [cells.get(name) for name in self._columns])
         self.done[os.path.abspath(path)] = changed
+
+    def _make_columns(self, parts: Iterable[str]) -> None:
+        """Give the table a column for each part.
+
+        Raises:
+            DataError: One has none, and there are rows already.
+        """
+        columns, table = columns_of(parts), self.folder / TABLE
+        unknown = [name for name in columns if name not in self._columns]
+        if unknown and self.done:
+            raise DataError(
+                f"{table}: expected predictions with {', '.join(unknown)}, got a table without: "
+                "another model wrote it. Choose another --out."
+            )
+        if unknown:
+            write_text(table, _line(columns))
+            self._columns = columns
 
     def _write_pictures(self, prediction: Prediction, path: Path) -> None:
         if self._scale is None:
@@ -174,19 +212,23 @@ def _save(path: Path, image: Image.Image) -> None:
         image.save(partial, format="PNG")
 
 
+def _line(row: Iterable[Any]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow([guarded(cell) for cell in row])
+    return text.getvalue()
+
+
 def _append(table: Path, row: Iterable[Any]) -> None:
     """Write a whole row or none: a reader of the growing table sees no half of one.
 
     Raises:
         OutputError: It cannot be written.
     """
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow([guarded(cell) for cell in row])
     try:
         with table.open("ab", buffering=0) as file:
             size = file.tell()
             try:
-                _write_whole(file, text.getvalue().encode("utf-8"))
+                _write_whole(file, _line(row).encode("utf-8"))
             except BaseException:
                 with suppress(OSError):  # the next start tries again
                     file.truncate(size)
@@ -207,15 +249,15 @@ def _cut_unfinished(table: Path) -> None:
     Raises:
         DataError: It cannot be read, or not be cut.
     """
-    head = f"{','.join(COLUMNS)}\n".encode()
     try:
         refuse_irregular(table)
         content = table.read_bytes()
         whole = _whole_rows(content)
-        if whole < len(content) and (content.startswith(head) or head.startswith(content)):
+        is_begun = _line(COLUMNS).encode().startswith(content)
+        if whole < len(content) and (is_begun or _is_head(_first_row(content))):
             with table.open("rb+") as file:
                 file.truncate(whole)
-    except (OSError, DataError) as error:
+    except (OSError, DataError, csv.Error) as error:
         raise _no_predictions(table) from error
 
 
@@ -230,18 +272,28 @@ def _whole_rows(content: bytes) -> int:
     return 0
 
 
-def _times_in(table: Path) -> dict[str, str]:
+def _first_row(content: bytes) -> list[str]:
+    line = content.partition(b"\n")[0].decode("utf-8", "replace")
+    return next(csv.reader([line]), [])
+
+
+def _is_head(cells: Sequence[str]) -> bool:
+    parts = [name.removeprefix(PREFIX) for name in cells if name.startswith(PREFIX)]
+    return tuple(cells) == columns_of(parts)
+
+
+def _columns_and_times(table: Path) -> tuple[tuple[str, ...], dict[str, str]]:
     try:
         with table.open(encoding="utf-8", newline="") as file:
             reader = csv.reader(file)
-            head = next(reader, None)
-            if head is not None and tuple(head) != COLUMNS:
+            head = next(reader, list(COLUMNS))
+            if not _is_head(head):
                 raise ValueError("other columns")
-            place = COLUMNS.index("changed")
+            place = head.index("changed")
             rows = list(reader)
-            if any(len(row) != len(COLUMNS) for row in rows):
+            if any(len(row) != len(head) for row in rows):
                 raise ValueError("a row of another length")
-            return {os.path.abspath(plain(row[0])): row[place] for row in rows}
+            return tuple(head), {os.path.abspath(plain(row[0])): row[place] for row in rows}
     except (OSError, ValueError, csv.Error) as error:
         raise _no_predictions(table) from error
 
