@@ -6,6 +6,7 @@ import os
 import pickle
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from omegaconf import OmegaConf
 
 from fsad.engine.trained import load_trained
 from fsad.errors import ConfigError, DataError, MissingDataError, RunError, WeightsError
+from fsad.predict.from_run import load_run
 from fsad.scores.combination import MapMaker, two_domains
 from fsad.scores.score_set import from_tensors
 from fsad.storage.tensors import read_tensors
@@ -231,3 +233,16 @@ def test_a_setting_that_the_class_does_not_know_is_named(copy):
 def test_a_device_that_is_not_there_is_refused(finished, device):
     with pytest.raises(ConfigError, match="device: expected cpu or a GPU such as cuda, got"):
         load_trained(finished, device=device)
+
+
+def test_a_prediction_reads_the_record_of_its_category_once(run_of, monkeypatch):
+    read, folder = [], run_of("raw")
+    read_text = Path.read_text
+
+    def watched(path, *args, **kwargs):
+        read.append(path.name)
+        return read_text(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "read_text", watched)
+    load_run(folder)
+    assert read.count("category.json") == 1

@@ -1,5 +1,6 @@
 """One category of a finished run, read back and ready to score images."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ class TrainedModel:
         method: The method's name.
         config: The run's settings.
         folder: Where the category's own files lie.
+        record: The category's ``category.json``.
         plan: What the method laid out; its ``scorer`` is in evaluation mode.
         maker: How patch scores become maps, and the parts of a score one.
     """
@@ -48,6 +50,7 @@ class TrainedModel:
     method: str
     config: DictConfig
     folder: Path
+    record: Mapping[str, Any]
     plan: Plan
     maker: MapMaker
 
@@ -173,7 +176,7 @@ def load_trained(
     record = read_category(own)
     combination = Combination.of(record, plan.combination)
     maker = MapMaker(extractor.image_size, record.get("sigma", plan.sigma), combination)
-    return TrainedModel(name, method.name, config, own, plan, maker)
+    return TrainedModel(name, method.name, config, own, record, plan, maker)
 
 
 def refuse_control(method: str, scorer: Scorer) -> None:

@@ -17,7 +17,7 @@ from fsad.engine.trained import TrainedModel, load_trained
 from fsad.errors import ConfigError, DataError
 from fsad.predict.predictor import Predictor
 from fsad.predict.scorer import Limits, Pixels, Scored
-from fsad.results.record import CATEGORY, read_category
+from fsad.results.record import CATEGORY
 from fsad.scores.threshold import THRESHOLD, read_threshold
 
 
@@ -103,7 +103,7 @@ def _preparation(run: Path, trained: TrainedModel) -> tuple[float | None, DepthR
 
 
 def _prepared(trained: TrainedModel) -> Mapping[str, Any]:
-    prepared: Mapping[str, Any] | None = read_category(trained.folder).get("prepared")
+    prepared: Mapping[str, Any] | None = trained.record.get("prepared")
     return prepared_as(Path(trained.config.data.root)) if prepared is None else prepared
 
 
@@ -119,7 +119,7 @@ def _refuse_unknown(settings: Mapping[str, Any]) -> None:
 
 def _profile(trained: TrainedModel) -> InputProfile | None:
     try:
-        return InputProfile.from_json(read_category(trained.folder).get("input"))
+        return InputProfile.from_json(trained.record.get("input"))
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{trained.folder / CATEGORY}: expected the shape of the training images, got "
