@@ -529,3 +529,37 @@ def test_a_hidden_folder_is_named_in_any_layout(tmp_path):
     photograph(visa(tmp_path) / "candle/Data/Images/.trash/0.png")
     (note,) = check(tmp_path).notes
     assert note.startswith("candle: 1 image in nested or hidden folders not read: Data/Images/.tra")
+
+
+def test_a_check_and_an_audit_are_told_the_cameras(tmp_path):
+    root = cameras(tmp_path)
+    for folder in root.glob("cotton/*/*"):
+        (folder / "ir").rename(folder / "uv")
+    told = [str(root), "--camera", "rgb", "--camera", "uv"]
+    done = CliRunner().invoke(app, ["data", "check", *told])
+    assert done.exit_code == 0, done.output
+    assert "no problems found" in done.output
+    assert find_format(root, "auto", ["rgb", "uv"]) == "cameras"
+    done = CliRunner().invoke(app, ["data", "audit", *told])
+    assert done.exit_code == 0, done.output
+    assert "uv" in done.output
+    assert " ir " not in done.output
+    (root / "cotton/test/hole/uv/001.png").unlink()
+    done = CliRunner().invoke(app, ["data", "check", *told])
+    assert done.exit_code == 1
+    assert "expected uv/*.png for every image, got 1 of 2 (none for 001)" in done.output
+    assert any("ir/*.png" in problem for problem in check(root, "cameras").problems)
+
+
+@pytest.mark.parametrize("command", ["check", "audit"])
+def test_cameras_that_no_data_set_can_have_are_refused(tmp_path, command):
+    words = ["data", command, str(cameras(tmp_path)), "--camera", "rgb", "--camera"]
+    done = CliRunner().invoke(app, [*words, "rgb"])
+    assert done.exit_code == 1
+    assert "error: --camera: expected a list of different names of folders, none of" in done.stderr
+    done = CliRunner().invoke(app, [*words, "ir", "--format", "image_folder"])
+    assert done.exit_code == 1
+    assert done.stderr == (
+        "error: --camera: expected none with --format image_folder, got rgb, ir. Leave it out, or "
+        "say --format cameras.\n"
+    )

@@ -29,6 +29,12 @@ ZRange = Annotated[
     tuple[float, float] | None,
     typer.Option(help="Lowest and highest valid depth, in the files' numbers."),
 ]
+Camera = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Cameras: the folder of one, such as uv; may be repeated. rgb and ir if omitted."
+    ),
+]
 Unit = Annotated[str | None, typer.Option(help="The files' unit, m or mm; if not given, metres.")]
 
 
@@ -96,13 +102,15 @@ def check(
     invalid: Invalid = None,
     z_range: ZRange = None,
     unit: Unit = None,
+    camera: Camera = None,
     image_size: Annotated[
         int, typer.Option(help="Image size of the run; smaller defects are listed.")
     ] = 224,
 ) -> None:
     """List what a dataset has, what is missing and wrong; exit code 1 if a run cannot use it.
 
-    Options are those of a run: --invalid 65535 is data.invalid=[65535] there.
+    Options are those of a run: --invalid 65535 is data.invalid=[65535] there, and --camera rgb
+    --camera uv is data.reader.cameras=[rgb,uv].
 
     Example: fsad data check data/mvtec3d
     """
@@ -110,7 +118,7 @@ def check(
 
     from fsad.data.inspect.check import check
 
-    report = check(path, layout, light, _rules(invalid, z_range, unit), image_size)
+    report = check(path, layout, light, _rules(invalid, z_range, unit), image_size, camera or ())
     _show(report, Console())
     if report.problems:
         raise typer.Exit(1)
@@ -124,6 +132,7 @@ def audit(
     invalid: Invalid = None,
     z_range: ZRange = None,
     unit: Unit = None,
+    camera: Camera = None,
 ) -> None:
     """Check whether trivial statistics alone separate good from defective test images.
 
@@ -137,7 +146,7 @@ def audit(
 
     from fsad.data.inspect.audit import audit
 
-    found = audit(path, layout, light, _rules(invalid, z_range, unit))
+    found = audit(path, layout, light, _rules(invalid, z_range, unit), camera or ())
     table = Table(title=f"{path}: image AUROC of trivial statistics")
     for heading in ("category", "modality", "statistic"):
         table.add_column(heading)

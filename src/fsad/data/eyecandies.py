@@ -1,7 +1,7 @@
 """Eyecandies as distributed."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -79,7 +79,13 @@ class Eyecandies(FolderReader):
         self.light: int = check_at_least("data.reader.light", light, 0)
 
     @classmethod
-    def open(cls, root: Path, rules: DepthRules | None, light: int) -> Self:
+    def open(
+        cls,
+        root: Path,
+        rules: DepthRules | None,
+        light: int,
+        cameras: Sequence[str],  # noqa: ARG003
+    ) -> Self:
         """Return the reader with the options of the command line."""
         return cls(root, rules, light=light)
 

@@ -1,6 +1,7 @@
 """Which layout a folder has, and which class reads it."""
 
 import inspect
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -36,15 +37,16 @@ LAID_OUT = (
 )
 
 
-def find_format(root: Path, asked: str = "auto") -> str:
+def find_format(root: Path, asked: str = "auto", cameras: Sequence[str] = ()) -> str:
     """Return the layout of a dataset.
 
     Args:
         root: The folder that holds the categories.
         asked: One of :data:`LAYOUTS` to trust the caller, ``auto`` to look.
+        cameras: The user's, if any: one layout alone has some.
 
     Raises:
-        ConfigError: ``asked`` is none of these.
+        ConfigError: ``asked`` is none of these, or has no cameras.
         MissingDataError: There is no such folder.
         DataError: The folder has no known layout, or is itself a category.
     """
@@ -52,8 +54,13 @@ def find_format(root: Path, asked: str = "auto") -> str:
         raise ConfigError(f"--format: expected one of auto, {', '.join(LAYOUTS)}, got {asked!r}")
     if not root.is_dir():
         raise MissingDataError(f"{root}: expected the dataset's folder, got no such folder")
-    if asked != "auto":
-        return asked
+    if cameras and asked not in ("auto", Cameras.layout):
+        raise ConfigError(
+            f"--camera: expected none with --format {asked}, got {', '.join(cameras)}. "
+            f"Leave it out, or say --format {Cameras.layout}."
+        )
+    if cameras or asked != "auto":
+        return Cameras.layout if cameras else asked
     for name, reader in LAYOUTS.items():
         if reader.recognises(root):
             return name
@@ -67,7 +74,11 @@ def find_format(root: Path, asked: str = "auto") -> str:
 
 
 def open_reader(
-    root: Path, layout: str, rules: DepthRules | None = None, light: int = 4
+    root: Path,
+    layout: str,
+    rules: DepthRules | None = None,
+    light: int = 4,
+    cameras: Sequence[str] = (),
 ) -> FolderReader:
     """Return the reader of a dataset whose layout is known.
 
@@ -76,11 +87,12 @@ def open_reader(
         layout: What :func:`find_format` found.
         rules: How depth files are read.
         light: Which of several renderings is the photograph, where the layout has several.
+        cameras: The cameras' folders, where the layout has some; its own if empty.
 
     Raises:
-        ConfigError: ``light`` or ``rules`` do not go with the layout.
+        ConfigError: ``light``, ``rules`` or ``cameras`` do not go with the layout.
     """
-    return LAYOUTS[layout].open(root, rules, light)
+    return LAYOUTS[layout].open(root, rules, light, cameras)
 
 
 def reader_class(target: str) -> type[FolderReader] | None:

@@ -5,7 +5,7 @@ names it, and a test.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
@@ -122,7 +122,13 @@ class FolderReader(ABC):
         return any(root.glob(f"*/{cls.split_folders['train']}/{cls.mark}"))
 
     @classmethod
-    def open(cls, root: Path, rules: DepthRules | None, light: int) -> Self:  # noqa: ARG003
+    def open(
+        cls,
+        root: Path,
+        rules: DepthRules | None,
+        light: int,  # noqa: ARG003
+        cameras: Sequence[str],  # noqa: ARG003
+    ) -> Self:
         """Return the reader with the options of the command line; each takes what it has."""
         return cls(root, rules)
 

@@ -87,7 +87,11 @@ class ShortcutStatistic:
 
 
 def audit(
-    root: Path, layout: str = "auto", light: int = 4, rules: DepthRules | None = None
+    root: Path,
+    layout: str = "auto",
+    light: int = 4,
+    rules: DepthRules | None = None,
+    cameras: Sequence[str] = (),
 ) -> list[ShortcutStatistic]:
     """Measure the trivial statistics of every category's test images.
 
@@ -96,16 +100,17 @@ def audit(
         layout: One of :data:`~fsad.data.layout.LAYOUTS`, or ``auto`` to look.
         light: Which of Eyecandies' renderings is used as the RGB image.
         rules: How depth files are read.
+        cameras: The cameras' folders; empty: those of the layout, if it has some.
 
     Returns:
         One entry per category and statistic.
 
     Raises:
-        ConfigError: ``layout`` or ``light`` is out of range.
+        ConfigError: ``layout``, ``light`` or ``cameras`` is out of range.
         MissingDataError: There is no such folder.
         DataError: A file cannot be read, or no category has good and defective test images.
     """
-    reader = open_reader(root, find_format(root, layout), rules, light)
+    reader = open_reader(root, find_format(root, layout, cameras), rules, light, cameras)
     found: list[ShortcutStatistic] = []
     for category in reader.categories():
         samples = reader.samples(category, "test")

@@ -1,5 +1,6 @@
 """Everything that is there, missing or wrong in a dataset, in one go."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,6 +41,7 @@ def check(
     light: int = 4,
     rules: DepthRules | None = None,
     image_size: int = 224,
+    cameras: Sequence[str] = (),
 ) -> Report:
     """Look at every file of a dataset, and tell what a run would meet.
 
@@ -49,6 +51,7 @@ def check(
         light: Which of Eyecandies' renderings is used as the RGB image.
         rules: How a run is told to read depth files.
         image_size: The run's images, pixels: a defect smaller than one of them is named.
+        cameras: The cameras' folders; empty: those of the layout, if it has some.
 
     Returns:
         The report; its ``problems`` are empty if a run can use the data.
@@ -59,8 +62,8 @@ def check(
         DataError: The folder has no known layout or no category.
     """
     check_at_least("--image-size", image_size, 1)
-    report = Report(root, find_format(root, layout))
-    reader = open_reader(root, report.layout, rules, light)
+    report = Report(root, find_format(root, layout, cameras))
+    reader = open_reader(root, report.layout, rules, light, cameras)
     categories = reader.found()
     if not categories:
         raise DataError(f"{root}: expected {EXPECTED}, got no category. {LAID_OUT}")

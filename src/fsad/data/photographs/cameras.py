@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, get_args
+from typing import ClassVar, Self, get_args
 
 from fsad.data.depth_rules import DepthRules
 from fsad.data.photographs.reader import (
@@ -53,6 +53,23 @@ class Cameras(PhotographReader):
         self.modalities: tuple[str, ...] = _check_cameras(cameras)
 
     @classmethod
+    def open(
+        cls,
+        root: Path,
+        rules: DepthRules | None,
+        light: int,  # noqa: ARG003
+        cameras: Sequence[str],
+    ) -> Self:
+        """Return the reader with the options of the command line.
+
+        Raises:
+            ConfigError: The cameras' names are not different, or one is taken.
+        """
+        if not cameras:
+            return cls(root, rules)
+        return cls(root, rules, cameras=_check_cameras(cameras, "--camera"))
+
+    @classmethod
     def recognises(cls, root: Path) -> bool:
         """Tell whether a folder has this layout."""
         return any(root.glob("*/train/good/ir"))
@@ -85,18 +102,22 @@ class Cameras(PhotographReader):
             )
 
 
-def _check_cameras(cameras: object) -> tuple[str, ...]:
+def _check_cameras(cameras: object, name: str = "data.reader.cameras") -> tuple[str, ...]:
     """Return the names of cameras if they are different names of folders, and none is taken.
+
+    Args:
+        cameras: What the user says.
+        name: What the user calls the setting.
 
     Raises:
         ConfigError: They are something else.
     """
     is_list = isinstance(cameras, Sequence) and not isinstance(cameras, str)
     names = list(cameras) if is_list else []  # type: ignore[call-overload]
-    are_names = all(isinstance(name, str) and name and "/" not in name for name in names)
+    are_names = all(isinstance(each, str) and each and "/" not in each for each in names)
     if not names or not are_names or len(set(names)) < len(names) or set(names) & set(TAKEN):
         raise ConfigError(
-            "data.reader.cameras: expected a list of different names of folders, none of "
-            f"{', '.join(TAKEN)}, got {cameras!r}"
+            f"{name}: expected a list of different names of folders, none of {', '.join(TAKEN)}, "
+            f"got {cameras!r}"
         )
     return tuple(names)
