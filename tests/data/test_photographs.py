@@ -3,7 +3,8 @@
 import csv
 import shutil
 import sys
-from types import ModuleType
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from fsad.data.photographs.visa import VisA
 from fsad.data.protocols.few_shot import FewShot
 from fsad.data.transforms import load_tensors
 from fsad.errors import ConfigError, DataError, MissingDataError, PackageError
+from fsad.results.dataset import open_dataset
 
 SHAPE = (20, 30)
 
@@ -233,6 +235,27 @@ def test_the_installed_package_is_read_or_asked_for(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     assert ELPV("package").root == tmp_path / "elpv_dataset" / "data"
     monkeypatch.delitem(sys.modules, "elpv_dataset", raising=False)
+
+
+def test_a_path_is_a_path_and_only_the_word_means_the_installed_package(tmp_path, monkeypatch):
+    monkeypatch.setattr("fsad.data.photographs.elpv.find_spec", lambda _: None)
+    monkeypatch.chdir(tmp_path)
+    elpv(tmp_path / "package")
+    here = Path("package")
+    for root in ("./package", str(tmp_path / "package"), here):
+        assert ELPV(root).categories() == ["elpv"]
+    for root in ("./package", here):
+        assert DataModule(ELPV, root, "elpv", 2, protocol=FewShot(2, modality="rgb")).test_samples
+    with pytest.raises(PackageError, match="elpv-dataset"):
+        _ = DataModule(ELPV, "package", "elpv", 2).reader
+    done = CliRunner().invoke(app, ["data", "check", "package", "--format", "elpv"])
+    assert done.exit_code == 0, done.output
+    data = {"reader": {"_target_": "fsad.data.photographs.elpv.ELPV"}, "root": "./package"}
+    result = SimpleNamespace(config={"data": data}, path="result.json")
+    assert open_dataset(result).root == here
+    data["root"] = "package"
+    with pytest.raises(PackageError, match="elpv-dataset"):
+        open_dataset(result)
 
 
 def test_visa_says_what_is_missing_and_what_its_table_lacks(tmp_path):

@@ -50,7 +50,7 @@ class DataModule(LightningDataModule):
     * The order of training images is a function of seed and epoch.
 
     Args:
-        reader: Makes the dataset's reader from its root.
+        reader: Makes the dataset's reader from its root, which it gets as it was written.
         root: The dataset's folder.
         category: One name, a list of names, or ``all``.
         shots: Normal images of the tested modality, per category, where the protocol has shots.
@@ -85,7 +85,7 @@ class DataModule(LightningDataModule):
 
     def __init__(
         self,
-        reader: Callable[[Path, DepthRules], DatasetReader],
+        reader: Callable[[str | Path, DepthRules], DatasetReader],
         root: str | Path,
         category: str | Sequence[str],
         shots: int,
@@ -106,7 +106,7 @@ class DataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         self._make_reader = reader
-        self.root = Path(root)
+        self.root = root if isinstance(root, str) else Path(root)
         self.category = check_names(category)
         self.image_size = check_at_least("data.image_size", image_size, 1)
         self.batch_size = check_at_least("data.batch_size", batch_size, 1)

@@ -112,9 +112,13 @@ class FolderReader(ABC):
         self._rules = rules or DepthRules()
 
     @classmethod
-    def place(cls, root: Path) -> Path:
-        """Return the folder that ``data.root`` means; nothing is opened, or made."""
-        return root
+    def place(cls, root: str | Path) -> Path:
+        """Return the folder that ``data.root`` means; nothing is opened, or made.
+
+        Args:
+            root: As the user wrote it: a word may stand for a folder, a path is itself.
+        """
+        return Path(root)
 
     @classmethod
     def recognises(cls, root: Path) -> bool:

@@ -26,7 +26,8 @@ def open_dataset(result: RunResult, root: Path | None = None) -> DatasetReader:
     try:
         settings = dict(result.config["data"]["reader"])
         rules = DepthRules.of(result.config["data"])
-        found = root or Path(result.config["data"]["root"])
+        written = result.config["data"]["root"]
+        place = root or (written if isinstance(written, str) else Path(written))
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{result.path}: expected data.reader and data.root in the settings, got none"
@@ -40,10 +41,10 @@ def open_dataset(result: RunResult, root: Path | None = None) -> DatasetReader:
             f"data.reader: expected one of the readers in fsad.data, such as {known}, got "
             f"{target!r}"
         )
-    if not kind.place(found).is_dir():
-        raise MissingDataError(f"{found}: expected the data set of the run, got no such folder")
+    if not kind.place(place).is_dir():
+        raise MissingDataError(f"{place}: expected the data set of the run, got no such folder")
     try:
-        return kind(found, rules, **settings)
+        return kind(place, rules, **settings)
     except TypeError as error:
         raise DataError(f"data.reader: expected its settings, got '{error}'") from error
 

@@ -14,7 +14,7 @@ from fsad.storage.regular import refuse_irregular
 CATEGORY = "elpv"
 TABLE = "labels.csv"
 PACKAGE = "package"
-"""In place of a folder: the installed package's."""
+"""In place of a folder: the installed package's. A folder of that name is ``./package``."""
 CELLS = ("all", "mono", "poly")
 
 
@@ -28,8 +28,8 @@ class ELPV(PhotographReader):
     :func:`~fsad.data.photographs.held_out.held_out`.
 
     Args:
-        root: The folder that holds ``labels.csv``; ``package``: that of the installed
-            ``elpv-dataset``.
+        root: The folder that holds ``labels.csv``; the word ``package``: that of the installed
+            ``elpv-dataset``. A path, such as ``./package``, is always the folder there.
         rules: None is needed.
         cells: ``mono`` or ``poly`` crystalline ones alone, or ``all``.
         defect_from: Probability from which an image is defective, above 0, at most 1.
@@ -58,19 +58,19 @@ class ELPV(PhotographReader):
         cells: str = "all",
         defect_from: float = 1.0,
     ) -> None:
-        super().__init__(self.place(Path(root)), rules)
+        super().__init__(self.place(root), rules)
         self.cells = check_choice("data.reader.cells", cells, CELLS)
         name = "data.reader.defect_from"
         self.defect_from = check_positive(name, check_fraction(name, defect_from))
 
     @classmethod
-    def place(cls, root: Path) -> Path:
-        """Return the folder, that of the installed package for ``package``.
+    def place(cls, root: str | Path) -> Path:
+        """Return the folder, that of the installed package for the word ``package``.
 
         Raises:
             PackageError: It is not installed.
         """
-        return _package_folder() if str(root) == PACKAGE else root
+        return _package_folder() if root == PACKAGE else Path(root)
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
