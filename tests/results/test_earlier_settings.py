@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from stored_protocols import CROSS_DOMAIN, FEW_SHOT
 
 from fsad.results.table.paired import _data
 from fsad.results.table.settings import identity, settings_of
@@ -16,21 +17,6 @@ EARLIER = {
         "reader": {"_target_": "fsad.data.mvtec3d.MVTec3D"},
     },
     "method": {"alpha": 0.3},
-}
-CROSS_DOMAIN = {
-    "_target_": "fsad.data.protocols.cross_domain.CrossDomain",
-    "shots": 5,
-    "selection": "random",
-    "seed": 3,
-    "source_modality": "rgb",
-    "modality": "depth",
-}
-FEW_SHOT = {
-    "_target_": "fsad.data.protocols.few_shot.FewShot",
-    "shots": 5,
-    "selection": "random",
-    "seed": 3,
-    "modality": "depth",
 }
 
 
@@ -57,6 +43,18 @@ def test_a_run_of_before_is_the_same_experiment_as_one_of_today():
 )
 def test_another_protocol_is_another_experiment(other):
     assert identity(settings(CROSS_DOMAIN | other)) != identity(settings())
+
+
+def test_the_settings_of_a_protocol_are_those_that_a_run_of_today_stores():
+    assert CROSS_DOMAIN == {
+        "_target_": "fsad.data.protocols.cross_domain.CrossDomain",
+        "shots": 5,
+        "selection": "random",
+        "seed": 3,
+        "source_modality": "rgb",
+        "modality": "depth",
+    }
+    assert FEW_SHOT.keys() == CROSS_DOMAIN.keys() - {"source_modality"}
 
 
 def test_another_seed_of_the_draw_is_the_same_experiment():

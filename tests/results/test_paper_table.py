@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from stored_protocols import CROSS_DOMAIN, FEW_SHOT
 from test_table import run
 
 from fsad.results.table import collect, table, write_table
@@ -63,21 +64,6 @@ def test_the_table_shows_them_below_with_a_warning(tmp_path):
 def test_other_data_have_no_such_table(tmp_path):
     run(tmp_path / "0", {"my_part": 0.5}, shots=5)
     assert "Table 1" not in write_table(tmp_path, collect([tmp_path]))[0].read_text()
-
-
-CROSS_DOMAIN = {
-    "_target_": "fsad.data.protocols.cross_domain.CrossDomain",
-    "shots": 5,
-    "selection": "random",
-    "source_modality": "rgb",
-    "modality": "depth",
-}
-FEW_SHOT = {
-    "_target_": "fsad.data.protocols.few_shot.FewShot",
-    "shots": 5,
-    "selection": "random",
-    "modality": "depth",
-}
 
 
 def run_under(folder, protocol, categories=("bagel",)):
