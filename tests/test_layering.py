@@ -211,6 +211,11 @@ def test_the_mathematics_works_without_lightning(layer):
             assert not used & {"lightning", "pytorch_lightning"}, name_of(path)
 
 
+def test_what_is_done_of_a_category_is_told_without_a_trainer():
+    brought = {name.split(".")[0] for name in imports(PACKAGE / "engine" / "category_run.py")}
+    assert "lightning" not in brought  # category_trainer.py has it
+
+
 def test_wandb_is_imported_only_when_it_is_asked_for():
     for path in FILES:
         on_import = {name.split(".")[0] for name in imports(path, on_import=True)}

@@ -2,33 +2,24 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import torch
-from lightning import Callback, Trainer
-from lightning.pytorch.loggers import Logger
-from torch import Tensor
 
 from fsad.data.datamodule import DataModule
 from fsad.data.profile import InputProfile
 from fsad.engine.artifacts import StageArtifact, restore, trained_plan
 from fsad.engine.bank_builder import MemoryBankBuilder
-from fsad.engine.checkpoint import backbone_identity, check_readable
+from fsad.engine.category_trainer import CategoryTrainer, RunContext
 from fsad.engine.finished import FinishedCategory
-from fsad.engine.last_tests import LastTests
 from fsad.engine.learnt import record_learnt, refuse_learnt
 from fsad.engine.leave_one_out import CacheSlot, set_threshold
 from fsad.engine.measure import Measured, banks_of, measure
 from fsad.engine.plan import Method, Plan
 from fsad.engine.scorer import Control, Scorer
-from fsad.engine.stage import BankStage, FitStage, Settings, Stage, file_of
-from fsad.engine.stage_checkpoint import StageCheckpoint
-from fsad.engine.stage_module import TestLoop
-from fsad.engine.stage_progress import StageProgress
-from fsad.errors import ConfigError, DataError, RunError
+from fsad.engine.stage import BankStage, FitStage, Settings, file_of
+from fsad.errors import DataError, RunError
 from fsad.nn.extractor import PatchExtractor
 from fsad.results.feature_samples import EMBEDDINGS
 from fsad.results.record import (
@@ -39,49 +30,18 @@ from fsad.results.record import (
     write_scores,
 )
 from fsad.runtime.processes import broadcast_from_first, is_rank_zero
-from fsad.runtime.randomness import seeded
 from fsad.scores.combination import MapMaker
 from fsad.scores.map_strips import write_maps
 from fsad.scores.score_set import Scores, ScoreSet, from_tensors, to_tensors
 from fsad.scores.threshold import THRESHOLD
 from fsad.storage.digests import with_digest
 from fsad.storage.memo import Memo
-from fsad.storage.tensor_store import TensorStore, digest
+from fsad.storage.tensor_store import digest
 from fsad.storage.tensors import make_folder, read_tensors, write_json, write_tensors
 
 log = logging.getLogger(__name__)
 
 SCORES = "patch_scores"
-
-MakeTrainer = Callable[..., Trainer]
-
-
-@dataclass(frozen=True)
-class RunContext:
-    """What all categories of a run share.
-
-    Attributes:
-        make_trainer: Returns a Trainer from ``max_epochs`` and ``callbacks``; a fresh one is needed
-            for every fit, a used one would train for no step.
-        loggers: Told what is measured.
-        store: Where files lie that other runs need too; None keeps them to this run.
-        identity: All that decides a run's numbers besides its method, data and backbone: the code,
-            the machine, the number of threads.
-        settings: All of the method's settings.
-        exact_metrics: Keep and sort every pixel for the metrics.
-        threshold: Set a threshold from the shots when the test is over.
-        tests: What the process's last tests yielded, and what this run's will be kept in; used
-            where files are shared.
-    """
-
-    make_trainer: MakeTrainer
-    loggers: Sequence[Logger] = ()
-    store: TensorStore | None = None
-    identity: str = ""
-    settings: Settings = field(default_factory=dict)
-    exact_metrics: bool = False
-    threshold: bool = False
-    tests: LastTests = field(default_factory=LastTests)
 
 
 class CategoryRun:
@@ -129,6 +89,7 @@ class CategoryRun:
         self.prefix = prefix
         self.embeddings = embeddings
         self.reused: list[str] = []
+        self._trainer = CategoryTrainer(extractor, data, run_data, around, prefix)
         self._finished = FinishedCategory(folder, maps, around.threshold, embeddings)
 
     @property
@@ -154,7 +115,7 @@ class CategoryRun:
         backbone_before = self.extractor.seconds
         plan = self.method.plan(self.extractor)
         self.data.setup("fit")
-        self._refuse_processes_without_test()
+        self._trainer.refuse_processes_without_test()
         self._watch_what_is_learnt(plan)
         profile = self.data.inspect_shots()  # first: a file that misleads costs no training
         memos = self._memos(plan)
@@ -205,9 +166,9 @@ class CategoryRun:
             if isinstance(stage, FitStage):
                 reads = stage.reads
                 for role in reads:  # one that is not there has no content, whatever the data
-                    self._data_of(stage).task.role(role)
+                    self._trainer.data_of(stage).task.role(role)
             path = file_of(stage, self.trained or self.folder)
-            steps.append((path, stage.depends, self._content(self._data_of(stage), *reads)))
+            steps.append((path, stage.depends, self._content(self._trainer.data_of(stage), *reads)))
         for name, depends, roles in (
             (EMBEDDINGS, {}, ("source", "shots")),
             (SCORES, plan.scores_depend, ("test",)),
@@ -243,10 +204,6 @@ class CategoryRun:
             return []
         return [data.digest(role) for role in roles]
 
-    def _data_of(self, stage: Stage) -> DataModule:
-        """Return the images that a stage is of: the category's, or those of all the run's."""
-        return self.run_data if stage.scope == "run" else self.data
-
     def _refuse_untrained(self, memo: Memo) -> None:
         """Refuse to test again what another run has not finished."""
         if self.trained and not memo.path.exists():
@@ -260,7 +217,7 @@ class CategoryRun:
         unfinished = file_of(stage, self.folder, ".ckpt")
         with memo.making() as needed:
             if needed:
-                artifact = self._train(stage, builder, unfinished)
+                artifact = self._trainer.train(stage, builder, unfinished)
                 if is_rank_zero():
                     artifact.write(memo.path)
         if not needed:
@@ -269,35 +226,6 @@ class CategoryRun:
             self.reused.append(stage.name)
         if is_rank_zero():
             unfinished.unlink(missing_ok=True)
-        return artifact
-
-    def _train(
-        self, stage: FitStage, builder: MemoryBankBuilder | None, unfinished: Path
-    ) -> StageArtifact:
-        checkpoint = StageCheckpoint(unfinished, stage.checkpoint_every)
-        callbacks: list[Callback] = [checkpoint, StageProgress(stage.name)]
-        if builder:
-            callbacks.append(builder)
-        goes_on = broadcast_from_first(unfinished.exists())
-        if goes_on:
-            log.info("%s: goes on from %s", stage.name, unfinished)
-        module = stage.module()
-        module.reads, module.sampling = stage.reads, stage.sampling
-        module.prefix = self.prefix if stage.scope == "category" else ""
-        trainer = self.around.make_trainer(max_epochs=stage.epochs, callbacks=callbacks)
-        trainer.fit(
-            module,
-            datamodule=self._data_of(stage),
-            ckpt_path=check_readable(unfinished) if goes_on else None,
-            weights_only=True,
-        )
-        artifact = StageArtifact(
-            dict(stage.network.state_dict()),
-            backbone_identity(self.extractor),
-            checkpoint.seconds,
-            module.diagnostics,
-        )
-        self._log({f"{stage.name}/{name}": it for name, it in artifact.diagnostics.items()})
         return artifact
 
     def _end(self, result: CategoryResult, plan: Plan) -> None:
@@ -322,7 +250,7 @@ class CategoryRun:
         lost = builder is not None and not builder.memo.is_there()
         with memo.making(afresh=lost) as needed:
             if needed:
-                tensors, seconds = self._test(scorer, builder)
+                tensors, seconds = self._trainer.test(scorer, builder)
                 if tensors is not None:
                     write_tensors(memo.path, tensors, {"seconds": str(seconds)})
         if builder and not needed:
@@ -339,44 +267,6 @@ class CategoryRun:
                 "Delete it to have the category tested again."
             ) from error
 
-    def _test(
-        self, scorer: Scorer, builder: MemoryBankBuilder | None
-    ) -> tuple[dict[str, Tensor] | None, float]:
-        start = time.perf_counter()
-        if not self.data.test_samples:
-            return self._without_test(scorer, builder), 0.0
-        callbacks: list[Callback] = [builder] if builder else []
-        trainer = self.around.make_trainer(callbacks=[*callbacks, StageProgress("test")])
-        loop = TestLoop(scorer)
-        trainer.test(loop, datamodule=self.data, verbose=False)
-        device = trainer.strategy.root_device  # the module is back on the CPU by now
-        tensors = loop.scores.gathered(len(self.data.test_samples), device)
-        return tensors, time.perf_counter() - start - (builder.seconds_in_test if builder else 0.0)
-
-    def _refuse_processes_without_test(self) -> None:
-        """Refuse several processes where there is nothing to share out among them."""
-        if self.data.test_samples:
-            return
-        count = self.around.make_trainer(callbacks=[]).world_size
-        if count > 1:
-            raise ConfigError(
-                f"trainer.devices: expected 1 without test images, got {count}. "
-                "Say trainer.devices=1, or add images to test/."
-            )
-
-    def _without_test(self, scorer: Scorer, builder: MemoryBankBuilder | None) -> dict[str, Tensor]:
-        """Build the banks all the same: a threshold, and predictions, need no test images."""
-        if builder:
-            scorer.to(self._device())
-            builder.fill()
-            scorer.cpu()
-        return {}
-
-    def _device(self) -> torch.device:
-        """Return where a Trainer would compute."""
-        device: torch.device = self.around.make_trainer(callbacks=[]).strategy.root_device
-        return device
-
     def _keep_samples(self, plan: Plan, memo: Memo) -> None:
         """Write what the stages have to show, once the numbers are known: it changes none."""
         if not (self.embeddings and any(stage.has_samples for stage in plan.fits)):
@@ -384,22 +274,8 @@ class CategoryRun:
         start = time.perf_counter()
         with memo.making() as needed:
             if needed and is_rank_zero():
-                write_tensors(memo.path, self._samples(plan))
+                write_tensors(memo.path, self._trainer.samples(plan))
                 log.info("embeddings: kept in %.1f s", time.perf_counter() - start)
-
-    @torch.no_grad()
-    def _samples(self, plan: Plan) -> dict[str, Tensor]:
-        device = self._device()
-        kept: dict[str, Tensor] = {}
-        for stage in plan.fits:
-            if stage.has_samples:
-                module = stage.module()
-                module.to(device)  # Lightning has put it back on the CPU
-                with seeded(self.data.seed, EMBEDDINGS):
-                    sets = module.samples(self.data)
-                module.cpu()
-                kept |= {f"{stage.name}.{name}": rows.float() for name, rows in sets.items()}
-        return kept
 
     def _measured(
         self,
@@ -424,7 +300,7 @@ class CategoryRun:
         seconds["metrics"] = time.perf_counter() - start
         for line in measured.doubts:
             log.warning("%s: %s", self.folder.name, line)
-        self._log({f"test/{name}": value for name, value in measured.numbers.items()})
+        self._trainer.log({f"test/{name}": value for name, value in measured.numbers.items()})
         write_scores(self.folder / "scores.csv", measured.rows(self.data))
         if self.maps:
             self._draw(measured, scores)
@@ -463,7 +339,7 @@ class CategoryRun:
     def _threshold(self, plan: Plan, memos: Mapping[str, Memo]) -> dict[str, Any]:
         """Set the threshold, write ``threshold.json``, and return what is in it."""
         maker = MapMaker(self.data.image_size, plan.sigma, plan.combination)
-        device = self._device()
+        device = self._trainer.device()
 
         def again() -> Plan:
             return trained_plan(self.method, self.extractor, self.trained or self.folder, device)
@@ -477,9 +353,3 @@ class CategoryRun:
             log.info("%s: %s", self.folder.name, line)
         threshold.write(self.folder / THRESHOLD)
         return threshold.to_json()
-
-    def _log(self, numbers: Mapping[str, float]) -> None:
-        if not numbers:  # a logger would make a row, or a step, of nothing
-            return
-        for logger in self.around.loggers:
-            logger.log_metrics({f"{self.prefix}{name}": float(it) for name, it in numbers.items()})

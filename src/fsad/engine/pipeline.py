@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from fsad.data.datamodule import DataModule
-from fsad.engine.category_run import CategoryRun, RunContext
+from fsad.engine.category_run import CategoryRun
+from fsad.engine.category_trainer import RunContext
 from fsad.engine.plan import Method
 from fsad.errors import DataError, FsadError, RunError, message_of
 from fsad.nn.extractor import PatchExtractor

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fsad.data.datamodule import DataModule
 from fsad.engine.assemble import build_extractor, build_method, shared_backbone, weights_setting
-from fsad.engine.category_run import RunContext
+from fsad.engine.category_trainer import RunContext
 from fsad.engine.last_tests import LastTests
 from fsad.engine.pipeline import Job, run
 from fsad.engine.stored import blaming
