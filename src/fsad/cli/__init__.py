@@ -22,15 +22,15 @@ class _Group(TyperGroup):
 
             if ctx.params["debug"] or _is_typers(error):
                 raise
-            said = message_of(error)
+            message = message_of(error)
             if not isinstance(error, FsadError):
                 name = type(error).__name__
-                about = name if said == name else f"{name}: {said}"
-                said = (
+                about = name if message == name else f"{name}: {message}"
+                message = (
                     f"fsad: expected no error here, got {about}. "
                     "This is a bug in fsad; put --debug after fsad to see where."
                 )
-            typer.echo(f"error: {said}", err=True)
+            typer.echo(f"error: {message}", err=True)
             raise typer.Exit(1) from error
 
 

@@ -146,18 +146,18 @@ def audit(
 
     from fsad.data.inspect.audit import audit
 
-    found = audit(path, layout, light, _rules(invalid, z_range, unit), camera or ())
+    statistics = audit(path, layout, light, _rules(invalid, z_range, unit), camera or ())
     table = Table(title=f"{path}: image AUROC of trivial statistics")
     for heading in ("category", "modality", "statistic"):
         table.add_column(heading)
     for heading in ("image AUROC", "test images"):
         table.add_column(heading, justify="right")
-    for row in found:
+    for row in statistics:
         cells = row.category, row.modality, row.statistic, f"{row.auroc:.3f}", str(row.images)
         table.add_row(*cells)
     console = Console()
     console.print(table)
-    for row in found:
+    for row in statistics:
         if row.solves:
             console.print(
                 f"- {row.category}: {row.statistic} ({row.modality}) alone separates good from "
@@ -166,7 +166,7 @@ def audit(
                 highlight=False,
                 soft_wrap=True,
             )
-    if not any(row.solves for row in found):
+    if not any(row.solves for row in statistics):
         console.print("no trivial statistic separates the test images", highlight=False)
 
 

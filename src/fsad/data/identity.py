@@ -56,7 +56,7 @@ def _content(path: Path) -> str:
 @lru_cache(maxsize=2**18)
 def _hash(path: Path, size: int, modified: int) -> str:  # noqa: ARG001 (they are the key)
     with path.open("rb") as file:
-        found = sha256()
+        content = sha256()
         while block := file.read(2**20):
-            found.update(block)
-    return found.hexdigest()
+            content.update(block)
+    return content.hexdigest()

@@ -118,7 +118,7 @@ def leave_one_out(again: Callable[[], Plan], images: Tensor) -> dict[str, Scores
         ConfigError, BankError, ShapeError: The method cannot do with one shot fewer.
     """
     rows: Tensor | None = None
-    said = []
+    scores = []
     for place in track(range(len(images)), "threshold", len(images)):
         plan = again()
         scorer = plan.scorer
@@ -135,8 +135,8 @@ def leave_one_out(again: Callable[[], Plan], images: Tensor) -> dict[str, Scores
             stream.add(others)
             stream.fill(plan.bank_stage.scorer.banks["target"])
         scorer.prepare()
-        said.append(complete(scorer.score(images[place : place + 1].to(scorer.device))))
-    return {name: _stacked([each[name] for each in said]) for name in said[0]}
+        scores.append(complete(scorer.score(images[place : place + 1].to(scorer.device))))
+    return {name: _stacked([each[name] for each in scores]) for name in scores[0]}
 
 
 def _stacked(scores: Sequence[Scores]) -> Scores:

@@ -40,7 +40,7 @@ class Measured:
     @property
     def numbers(self) -> dict[str, float]:
         """The method's own metrics, as far as they are defined, for loggers."""
-        numbers = {name: it for name, it in self.metrics[MAIN].items() if it is not None}
+        numbers = {name: value for name, value in self.metrics[MAIN].items() if value is not None}
         return numbers if self.share is None else numbers | {"source_share": self.share}
 
     def rows(self, data: DataModule) -> list[ScoreRow]:

@@ -248,8 +248,8 @@ def _extractor(config: DictConfig, method: Any) -> PatchExtractor:
         with unwrap_hydra_errors():
             return build_extractor(config, method)
     except WeightsError as error:
-        said = str(error).rstrip(".")
-        raise WeightsError(f"{said}. Name the file with --weights-path.") from error
+        problem = str(error).rstrip(".")
+        raise WeightsError(f"{problem}. Name the file with --weights-path.") from error
 
 
 def _device(name: str) -> torch.device:

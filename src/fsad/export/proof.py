@@ -98,13 +98,17 @@ def _images_of(trained: TrainedModel) -> Pixels:
     shots = set(result.categories[trained.category].shots[:SHOTS])
     train, test = (reader.samples(trained.category, split) for split in ("train", "test"))
     modality = trained.modality
-    chosen = [it for it in train if it.files[modality].relative_to(reader.root).as_posix() in shots]
+    chosen = [
+        sample
+        for sample in train
+        if sample.files[modality].relative_to(reader.root).as_posix() in shots
+    ]
     if not test:
         raise MissingDataError("there is no test image")
     spread = np.linspace(0, len(test) - 1, min(TESTS, len(test))).round().astype(int)
     chosen += [test[place] for place in spread]
     size = trained.image_size
-    tensors = [load_tensors(reader, it, size, [modality])[modality] for it in chosen]
+    tensors = [load_tensors(reader, sample, size, [modality])[modality] for sample in chosen]
     images: Pixels = torch.stack(tensors)[:, : channels_of(modality)].numpy()
     return images
 
@@ -159,7 +163,9 @@ def compared(
         worst = max(worst, float(apart[place]))
         if known is not None and ((ours > known) != (theirs > known)).any():
             raise _refused(kind, f"another decision by the threshold {known:.9g}")
-    ours, theirs = (np.concatenate([it.maps for it in scored]) for scored in (by_run, by_file))
+    ours, theirs = (
+        np.concatenate([batch.maps for batch in scored]) for scored in (by_run, by_file)
+    )
     highest = float(np.abs(ours).max())
     apart = np.abs(theirs - ours).max() if ours.shape == theirs.shape else np.inf
     if not apart <= max(min(MAP, MAP * highest), SCORE * highest, LEAST):

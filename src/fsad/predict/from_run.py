@@ -61,8 +61,8 @@ def load_run(
         DataError: The threshold cannot be read, or nobody knows how the images were prepared.
     """
     trained = load_trained(run, category, device, weights_path)
-    found = read_threshold(trained.folder / THRESHOLD)
-    limits = Limits(found.image, found.map, found.false_alarm_rate, found.note)
+    threshold = read_threshold(trained.folder / THRESHOLD)
+    limits = Limits(threshold.image, threshold.map, threshold.false_alarm_rate, threshold.note)
     return Predictor(TrainedScorer(trained), limits, _input(run, trained), trained.category)
 
 

@@ -39,14 +39,14 @@ class Summary:
             told += f", {self.defective} defective"
         if self.failed:
             told += f"; {len(self.failed)} could not be read"
-        said = [told]
+        lines = [told]
         if count:
             median, worst = statistics.median(self.seconds), max(self.seconds)
-            said.append(
+            lines.append(
                 f"latency {1000 * median:.0f} ms an image (median; worst {1000 * worst:.0f} ms), "
                 f"{count / self.elapsed:.1f} images a second including writing"
             )
-        return said
+        return lines
 
 
 def predict_files(

@@ -150,6 +150,8 @@ def load_onnx(
 
 def predictor_of(scorer: OnnxScorer) -> Predictor:
     """Put to work what a model's file holds."""
-    said = scorer.metadata
-    limits = Limits(said.threshold, said.map_threshold, said.false_alarm_rate, said.note)
-    return Predictor(scorer, limits, scorer.input, said.category)
+    metadata = scorer.metadata
+    limits = Limits(
+        metadata.threshold, metadata.map_threshold, metadata.false_alarm_rate, metadata.note
+    )
+    return Predictor(scorer, limits, scorer.input, metadata.category)

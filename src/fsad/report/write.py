@@ -95,7 +95,7 @@ def _page(runs: Runs, first: RunResult, reference: str, data_root: Path | None) 
 
 def _title(runs: Runs, first: RunResult) -> tuple[str, str]:
     if len(runs.results) > 1:
-        methods = ", ".join(dict.fromkeys(it.method for it in runs.results))
+        methods = ", ".join(dict.fromkeys(result.method for result in runs.results))
         return f"{len(runs.results)} runs", methods
     settings = settings_of(first)
     names = ", ".join(first.categories)
@@ -107,8 +107,10 @@ def _title(runs: Runs, first: RunResult) -> tuple[str, str]:
 
 def _about_backbones(runs: Sequence[RunResult]) -> list[str]:
     """Warn of backbones that are not what the paper used."""
-    random = sorted({str(it.backbone.get("name")) for it in runs if is_random(it)})
-    others = {str(it.backbone.get("name")) for it in runs if is_stand_in(it) and not is_random(it)}
+    random = sorted({str(run.backbone.get("name")) for run in runs if is_random(run)})
+    others = {
+        str(run.backbone.get("name")) for run in runs if is_stand_in(run) and not is_random(run)
+    }
     found = [
         f"Random weights: {name} is untrained. Its numbers only show that the program runs."
         for name in random

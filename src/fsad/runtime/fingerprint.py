@@ -54,10 +54,10 @@ def code_digest(part: str = "") -> str:
     Note:
         Reads every source file once per process, some milliseconds.
     """
-    found = sha256()
+    digest = sha256()
     for path in sorted((PACKAGE / part).rglob("*.py")):
-        found.update(f"{path.relative_to(PACKAGE).as_posix()}\n".encode())
-        found.update(path.read_bytes())
+        digest.update(f"{path.relative_to(PACKAGE).as_posix()}\n".encode())
+        digest.update(path.read_bytes())
     for name in PACKAGES:
-        found.update(f"{name} {metadata.version(name)}\n".encode())
-    return found.hexdigest()
+        digest.update(f"{name} {metadata.version(name)}\n".encode())
+    return digest.hexdigest()

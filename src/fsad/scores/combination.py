@@ -93,8 +93,8 @@ class Combination:
             otherwise: What the plan says, for a record that says nothing.
         """
         if "combination" in record:
-            said = record["combination"]
-            return cls(said["kind"], said["weights"])
+            stored = record["combination"]
+            return cls(stored["kind"], stored["weights"])
         if "beta" in record:
             return two_domains(record["beta"])
         return otherwise

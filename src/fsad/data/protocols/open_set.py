@@ -92,7 +92,7 @@ class OpenSet:
                 "normals": Role(normals, self.modality),
                 "seen_anomalies": Role(seen, self.modality, labels=True),
             },
-            test=Role([it for it in listed if it.name not in untested], self.modality),
+            test=Role([sample for sample in listed if sample.name not in untested], self.modality),
         )
 
     def _of_all_classes(

@@ -50,10 +50,10 @@ def audit(found: list[ShortcutStatistic], categories: Iterable[str] = ()) -> lis
         "that good and defective images differ in something else, for example the recording "
         "session. A high image AUROC of a method is then no evidence that it sees defects."
     )
-    columns = dict.fromkeys(f"{it.modality}: {it.statistic}" for it in found)
+    columns = dict.fromkeys(f"{each.modality}: {each.statistic}" for each in found)
     by_category: dict[str, dict[str, ShortcutStatistic]] = {}
-    for it in found:
-        by_category.setdefault(it.category, {})[f"{it.modality}: {it.statistic}"] = it
+    for each in found:
+        by_category.setdefault(each.category, {})[f"{each.modality}: {each.statistic}"] = each
     lines = [
         [cell(name), *(_number(measured.get(column)) for column in columns)]
         for name, measured in by_category.items()

@@ -39,7 +39,7 @@ def label(difference: Difference) -> str:
 
 
 def _figure(comparison: Comparison) -> str:
-    drawn = [it for it in DRAWN if any(d.metric == it for d in comparison.differences)]
+    drawn = [metric for metric in DRAWN if any(d.metric == metric for d in comparison.differences)]
     rows = len({each.experiment for each in comparison.differences})
     figure = make_subplots(
         rows=len(drawn), cols=1, subplot_titles=[NAMES[metric] for metric in drawn]
@@ -77,14 +77,14 @@ def _table(comparison: Comparison) -> str:
     for each in comparison.differences:
         by_experiment.setdefault(each.experiment, {})[each.metric] = each
     lines = []
-    for found in by_experiment.values():
-        first = max(found.values(), key=lambda each: each.cells)  # some lack a metric
+    for by_metric in by_experiment.values():
+        first = max(by_metric.values(), key=lambda each: each.cells)  # some lack a metric
         counts = [cell(str(first.cells), "number"), cell(str(first.images), "number")]
         numbers = [
-            cell(_numbers(found[it]), "number", found[it].mean)
-            if it in found
+            cell(_numbers(by_metric[metric]), "number", by_metric[metric].mean)
+            if metric in by_metric
             else cell("–", "number")
-            for it in METRICS
+            for metric in METRICS
         ]
         lines.append([cell(label(first)), *counts, *numbers])
     names = ["method", "pairs", "test images", *NAMES.values()]

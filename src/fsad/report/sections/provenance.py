@@ -40,23 +40,27 @@ def _run(result: RunResult) -> str:
     html = table("Code, backbone and versions", ["what", "which"], lines)
     html += _costs(result.categories)
     html += _shots(result.categories)
-    said = [f"{name}: {note}" for name, it in result.categories.items() for note in it.notes]
-    said += [f"{name}: failed: {why}" for name, why in result.failed.items()]
-    return html + (f"<h3>Notes</h3>{notes(said)}" if said else "")
+    remarks = [
+        f"{name}: {note}" for name, category in result.categories.items() for note in category.notes
+    ]
+    remarks += [f"{name}: failed: {why}" for name, why in result.failed.items()]
+    return html + (f"<h3>Notes</h3>{notes(remarks)}" if remarks else "")
 
 
 def _costs(categories: Mapping[str, CategoryResult]) -> str:
-    stages = list(dict.fromkeys(stage for it in categories.values() for stage in it.seconds))
+    stages = list(
+        dict.fromkeys(stage for category in categories.values() for stage in category.seconds)
+    )
     lines = []
-    for name, it in categories.items():
-        seconds = [cell(f"{it.seconds.get(stage, 0.0):.1f}", "number") for stage in stages]
-        banks = ", ".join(f"{domain} {rows}" for domain, rows in it.bank_rows.items())
+    for name, category in categories.items():
+        seconds = [cell(f"{category.seconds.get(stage, 0.0):.1f}", "number") for stage in stages]
+        banks = ", ".join(f"{domain} {rows}" for domain, rows in category.bank_rows.items())
         rest = [
-            cell(f"{it.backbone_seconds:.1f}", "number"),
-            cell(f"{it.peak_rss_mb:.0f}", "number"),
+            cell(f"{category.backbone_seconds:.1f}", "number"),
+            cell(f"{category.peak_rss_mb:.0f}", "number"),
         ]
         lines.append(
-            [cell(name), *seconds, *rest, cell(banks), cell(", ".join(it.reused) or "none")]
+            [cell(name), *seconds, *rest, cell(banks), cell(", ".join(category.reused) or "none")]
         )
     names = ["category", *(f"{stage}, s" for stage in stages), "in the backbone, s"]
     names += ["peak memory, MB", "bank rows", "reused"]
@@ -67,10 +71,13 @@ def _shots(categories: Mapping[str, CategoryResult]) -> str:
     lines = [
         [
             cell(name),
-            cell(", ".join(it.shots), "code"),
-            *(cell(str(n), "number") for n in (it.n_source, it.n_test_good, it.n_test_defect)),
+            cell(", ".join(category.shots), "code"),
+            *(
+                cell(str(n), "number")
+                for n in (category.n_source, category.n_test_good, category.n_test_defect)
+            ),
         ]
-        for name, it in categories.items()
+        for name, category in categories.items()
     ]
     names = ["category", "shots", "source images", "good test images", "defective test images"]
     return table("Shots by file name, and how many images there were", names, lines)

@@ -153,13 +153,13 @@ def _differences(
 ) -> list[Difference]:
     cells = sorted(ours.keys() & theirs.keys())
     for name, seed in cells:
-        mine, other = (it[name, seed].categories[name].shots for it in (ours, theirs))
+        mine, other = (runs[name, seed].categories[name].shots for runs in (ours, theirs))
         if mine != other:
             raise DataError(
                 f"{ours[name, seed].path}: expected the shots of {theirs[name, seed].path} for "
                 f"{name}, got others. Compare runs of one dataset and one data.seed."
             )
-        files = {it[name, seed].categories[name].test_digest for it in (ours, theirs)} - {""}
+        files = {runs[name, seed].categories[name].test_digest for runs in (ours, theirs)} - {""}
         if len(files) > 1:
             raise DataError(
                 f"{ours[name, seed].path}: expected the test images of {theirs[name, seed].path} "
@@ -213,12 +213,12 @@ def _difference(
     metric: str, category: str, ours: RunResult, theirs: RunResult
 ) -> NDArray[np.float64] | None:
     """Return how much better one run is, image by image where that is known."""
-    mine, other = (it.categories[category].fused.get(metric) for it in (ours, theirs))
+    mine, other = (run.categories[category].fused.get(metric) for run in (ours, theirs))
     if mine is None or other is None:
         return None
     if metric != "image_auroc":
         return np.array([[mine - other]])
-    files = (it.path.with_name("scores.csv") for it in (ours, theirs))
+    files = (run.path.with_name("scores.csv") for run in (ours, theirs))
     return np.asarray(np.subtract(*_rankings(*files, category=category)))
 
 

@@ -166,7 +166,7 @@ class _Group:
     def reasons(self, category: str) -> dict[str, str]:
         """Return why metrics are undefined in a category, by metric."""
         results = [each[category] for each in self.seeds.values() if category in each]
-        return {metric: why for it in results for metric, why in it.undefined.items()}
+        return {metric: why for result in results for metric, why in result.undefined.items()}
 
     def partial(self) -> dict[str, str]:
         """Say of each metric over how many categories its mean is, where not over all or none."""
