@@ -11,7 +11,8 @@ class ImageBatch(NamedTuple):
     """Images of one role, or of several together.
 
     Attributes:
-        image: ``(n, 3, S, S)`` float32 in [0, 1], before the backbone's own normalisation.
+        image: ``(n, 3, S, S)`` float32 in [0, 1], before the backbone's own normalisation; beside
+            an image that does not fill its canvas :data:`~fsad.data.canvas.BESIDE`.
         index: Position among the role's samples, ``(n,)`` int64; of several roles, among theirs one
             after the other.
         label: Whether the image has a defect, ``(n,)`` bool; None where the role does not say.
@@ -35,6 +36,8 @@ class Truth(NamedTuple):
         misleading: Whether a score of the image's depth says nothing, ``(n,)`` bool.
         extent: Width over height, and how far its points reach or NaN, ``(n, 2)``.
         tiny: Whether its defect has less than the area of one pixel, ``(n,)`` bool.
+        area: Height and width of the image on its canvas, from the upper left corner, pixels,
+            ``(n, 2)`` int64.
         index: Position in the test samples, ``(n,)`` int64.
     """
 
@@ -45,6 +48,7 @@ class Truth(NamedTuple):
     misleading: Tensor
     extent: Tensor
     tiny: Tensor
+    area: Tensor
     index: Tensor  # type: ignore[assignment]  # hides tuple.index
 
 

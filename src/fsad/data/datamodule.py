@@ -1,8 +1,10 @@
 """The data of a run: which categories, who plays which role, and the loaders of each role."""
 
 import logging
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from fsad.data.batch import ImageBatch, Truth, stack_images
+from fsad.data.canvas import RESIZES, Canvas
 from fsad.data.datasets import NoImages, RoleImages, Truths, make_loader
 from fsad.data.depth_rules import DepthRules
 from fsad.data.identity import MASK, files_digest
+from fsad.data.images import photograph_size
 from fsad.data.inspect.shots import inspect
 from fsad.data.inspect.unread import unread_lines
 from fsad.data.listing import check_category, check_names
@@ -26,10 +30,10 @@ from fsad.data.record import prepared_as
 from fsad.data.sample import Sample
 from fsad.data.sampling import ALL, BalancedSampler, EpochSampler, Share, batches_of
 from fsad.data.task import TEST, EvaluationProtocol, Role, Task
-from fsad.errors import ConfigError, check_at_least, check_choice
+from fsad.errors import ConfigError, DataError, check_at_least, check_choice
 from fsad.storage.tensor_store import TensorStore, digest
 
-MODALITY = "modality"
+DEPTH, MODALITY = "depth", "modality"
 SAMPLINGS = ("sequential", "shuffled", "balanced")
 
 log = logging.getLogger(__name__)
@@ -54,7 +58,8 @@ class DataModule(LightningDataModule):
         root: The dataset's folder.
         category: One name, a list of names, or ``all``.
         shots: Normal images of the tested modality, per category, where the protocol has shots.
-        image_size: Height and width of the images, pixels.
+        image_size: Height and width of the images, pixels; with ``resize=keep`` of the shorter
+            side.
         batch_size: Images per batch.
         workers: Processes that read images; 0 reads in the main one.
         shot_selection: ``random`` draws the shots, ``first`` takes the first by name.
@@ -67,6 +72,8 @@ class DataModule(LightningDataModule):
         shrink: How images become smaller; see :class:`~fsad.data.depth_rules.DepthRules` for these
             four. A run's settings of before they were there say nothing of them, so that what is
             taken without a word is what such runs did.
+        resize: ``square`` makes photographs square, whatever their shape; ``keep`` leaves them the
+            shape of the category's training images, see :meth:`lay_out`. Depth is made square.
         protocol: Which samples play which role; if omitted that of :func:`default_protocol`.
         modality: What is tested where ``target`` says nothing else, for that default; settings of a
             protocol refer to these three.
@@ -75,11 +82,12 @@ class DataModule(LightningDataModule):
 
     Attributes:
         store: Keeps masks that take long to find; None, to begin with, keeps nothing.
+        canvas: What images are brought to.
 
     Raises:
-        ConfigError: A number or ``shot_selection`` is out of range, or ``category`` is not made of
-            names; later, when the dataset is looked at, a category is unknown or has fewer images
-            than the protocol needs.
+        ConfigError: A number, ``shot_selection`` or ``resize`` is out of range, or ``category`` is
+            not made of names; later, when the dataset is looked at, a category is unknown or has
+            fewer images than the protocol needs.
         DataError: When the dataset is looked at, a training image has a defect.
     """
 
@@ -99,6 +107,7 @@ class DataModule(LightningDataModule):
         z_range: Sequence[float] | None = None,
         unit: str | None = None,
         shrink: str = "nearest",
+        resize: str = "square",
         protocol: EvaluationProtocol | None = None,
         modality: str = "depth",
         source: Mapping[str, str] | None = None,
@@ -109,6 +118,8 @@ class DataModule(LightningDataModule):
         self.root = root if isinstance(root, str) else Path(root)
         self.category = check_names(category)
         self.image_size = check_at_least("data.image_size", image_size, 1)
+        self.resize = check_choice("data.resize", resize, RESIZES)
+        self.canvas = Canvas.square(image_size)
         self.batch_size = check_at_least("data.batch_size", batch_size, 1)
         self.workers = check_at_least("data.workers", workers, 0)
         self.seed = check_at_least("data.seed", seed, 0)
@@ -169,6 +180,42 @@ class DataModule(LightningDataModule):
         """The shots' images, relative to the dataset's folder; none without that role."""
         return self._files(self._role("shots"))
 
+    def lay_out(self, cell: int) -> Canvas:
+        """Choose the canvas of a category's images, by the training images alone; and return it.
+
+        With ``resize=keep`` its shorter side is ``image_size``, and its aspect the median of the
+        images that are learnt from in the tested modality.
+
+        Args:
+            cell: Height and width of what the backbone sees as one, pixels.
+
+        Raises:
+            ConfigError: Images of depth are to keep their shape.
+            DataError: The training images are not of one shape.
+        """
+        if self.resize == "square":
+            return self.canvas
+        if DEPTH in self.reader.modalities:
+            raise ConfigError(
+                "data.resize: expected square with a data set of depth, got keep. Choose square, "
+                "or a data set of photographs alone."
+            )
+        aspects = {
+            name: {sample.name: _aspect(sample, role.modality) for sample in role.samples}
+            for name, role in self.task.roles.items()
+        }
+        learnt = aspects["normals" if "normals" in aspects else "shots"]
+        canvas = Canvas.of_aspect(statistics.median(learnt.values()), self.image_size, cell)
+        for name, aspect in (pair for role in aspects.values() for pair in role.items()):
+            if not canvas.is_filled_by(1, aspect):
+                raise DataError(
+                    f"data.resize: expected training images of one width : height for keep, got "
+                    f"{canvas.aspect:.3g} : 1 and, of {name}, {aspect:.3g} : 1. Sort them into "
+                    "categories, or choose data.resize=square."
+                )
+        self.canvas = canvas
+        return canvas
+
     def inspect_shots(self) -> InputProfile:
         """Look at what is learnt from in the tested modality, before anything is computed from it.
 
@@ -185,7 +232,8 @@ class DataModule(LightningDataModule):
         for line in unread_lines(self.reader, self.categories):
             log.warning("%s", line)
         role = self.task.role("normals" if "normals" in self.task.roles else "shots")
-        return inspect(self.reader, role)
+        profile = inspect(self.reader, role)
+        return profile if self.canvas.aspect is None else replace(profile, canvas=self.canvas)
 
     @property
     def n_source(self) -> int:
@@ -265,7 +313,7 @@ class DataModule(LightningDataModule):
                 there.
         """
         names = (roles,) if isinstance(roles, str) else tuple(roles)
-        images = RoleImages(self.reader, [self.task.role(name) for name in names], self.image_size)
+        images = RoleImages(self.reader, [self.task.role(name) for name in names], self.canvas)
         check_choice("sampling", sampling, SAMPLINGS)
         if sampling == "sequential":
             return self._images(images, batches_of(len(images), self.batch_size, share))
@@ -283,7 +331,7 @@ class DataModule(LightningDataModule):
             ConfigError: There are more processes than images; one without any would miss the test.
         """
         test = self.task.test
-        images = RoleImages(self.reader, [Role(test.samples, test.modality)], self.image_size)
+        images = RoleImages(self.reader, [Role(test.samples, test.modality)], self.canvas)
         if self.trainer is None or self.trainer.world_size == 1:
             return self._images(images)
         number, count = self.trainer.global_rank, self.trainer.world_size
@@ -295,7 +343,7 @@ class DataModule(LightningDataModule):
 
     def truth_dataloader(self) -> DataLoader[Truth]:
         """Return the ground truth of all test images, in sorted order."""
-        truths = Truths(self.reader, self.test_samples, self.image_size, self.store)
+        truths = Truths(self.reader, self.test_samples, self.canvas, self.store)
         return make_loader(truths, self.batch_size, self.workers, self.seed)
 
     def _role(self, name: str) -> Role:
@@ -325,6 +373,12 @@ def default_protocol(
     if source == target:
         return FewShot(shots, selection, seed, target)
     return CrossDomain(shots, selection, seed, source, target)
+
+
+def _aspect(sample: Sample, modality: str) -> float:
+    """Return width over height of a photograph, from its header."""
+    height, width = photograph_size(sample.files[modality])
+    return width / height
 
 
 def _modality(name: str, node: Mapping[str, str] | None, default: str) -> str:

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fsad.data.batch import ImageBatch, Truth
+from fsad.data.canvas import Canvas
 from fsad.data.identity import MASK, files_digest
 from fsad.data.reader import DatasetReader
 from fsad.data.sample import Sample
@@ -28,13 +29,13 @@ class RoleImages(Dataset[ImageBatch]):
     Args:
         reader: The dataset.
         roles: Whose images.
-        size: S, the images' side.
+        canvas: What the images are brought to, S high and wide.
     """
 
-    def __init__(self, reader: DatasetReader, roles: Sequence[Role], size: int) -> None:
+    def __init__(self, reader: DatasetReader, roles: Sequence[Role], canvas: Canvas) -> None:
         self.reader = reader
         self.images = [(sample, role.modality) for role in roles for sample in role.samples]
-        self.size = size
+        self.canvas = canvas
         self.labels = any(role.labels for role in roles)
         self.masks = any(role.masks for role in roles)
 
@@ -44,7 +45,7 @@ class RoleImages(Dataset[ImageBatch]):
     def __getitem__(self, index: int) -> ImageBatch:
         sample, modality = self.images[index]
         wanted = [modality, "mask"] if self.masks else [modality]
-        tensors = load_tensors(self.reader, sample, self.size, wanted)
+        tensors = load_tensors(self.reader, sample, self.canvas, wanted)
         label = torch.tensor(sample.is_anomalous) if self.labels else None
         return ImageBatch(tensors[modality], torch.tensor(index), label, tensors.get("mask"))
 
@@ -55,7 +56,7 @@ class Truths(Dataset[Truth]):
     Args:
         reader: The dataset.
         samples: Which samples, in the order of their index.
-        size: S, the masks' side.
+        canvas: What the images are brought to, S high and wide.
         store: Keeps the masks by the content of their files, since finding a part in a depth map
             takes longer than measuring it; None keeps nothing.
     """
@@ -64,12 +65,12 @@ class Truths(Dataset[Truth]):
         self,
         reader: DatasetReader,
         samples: Sequence[Sample],
-        size: int,
+        canvas: Canvas,
         store: TensorStore | None = None,
     ) -> None:
         self.reader = reader
         self.samples = samples
-        self.size = size
+        self.canvas = canvas
         self.store = store
 
     def __len__(self) -> int:
@@ -86,6 +87,7 @@ class Truths(Dataset[Truth]):
             misleading=masks["misleading"],
             extent=masks["extent"],
             tiny=masks["tiny"],
+            area=masks["area"],
             index=torch.tensor(index),
         )
 
@@ -96,7 +98,7 @@ class Truths(Dataset[Truth]):
             "truth",
             code_digest("data"),
             files_digest([sample], MASK, *_measured(sample)),
-            self.size,
+            self.canvas.to_json(),
             self.reader.rules.to_json(),
         )
         if (entry := self.store.get(key)) is not None:
@@ -106,7 +108,7 @@ class Truths(Dataset[Truth]):
         return masks
 
     def _read(self, sample: Sample) -> Mapping[str, Tensor]:
-        return load_tensors(self.reader, sample, self.size, TRUTH)
+        return load_tensors(self.reader, sample, self.canvas, TRUTH)
 
 
 def _measured(sample: Sample) -> Sequence[str]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
+from fsad.data.canvas import BESIDE, Canvas, as_canvas
 from fsad.errors import DataError
 from fsad.storage.regular import refuse_irregular
 
@@ -133,19 +134,26 @@ def check_photograph(name: str, array: NDArray[Any]) -> NDArray[np.uint8]:
     return np.repeat(array[..., None], 3, axis=2) if is_grey else array
 
 
-def rgb_pixels(rgb: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
-    """Resize a photograph to a square, bicubic with antialiasing.
+def rgb_pixels(rgb: NDArray[np.uint8], size: int | Canvas) -> NDArray[np.float32]:
+    """Resize a photograph to its area of a canvas, bicubic with antialiasing.
 
     Args:
         rgb: ``(H, W, 3)``.
-        size: S, the side of the result; the aspect ratio is not kept.
+        size: The canvas; a number S is a square that every photograph fills.
 
     Returns:
-        ``(3, S, S)`` float32 in [0, 1].
+        ``(3, S, S)``, or of the canvas' height and width, float32: in [0, 1] where the photograph
+        is, :data:`~fsad.data.canvas.BESIDE` elsewhere.
     """
-    image = Image.fromarray(rgb).resize((size, size), Image.Resampling.BICUBIC)
+    canvas = as_canvas(size)
+    height, width = canvas.area(*rgb.shape[:2])
+    image = Image.fromarray(rgb).resize((width, height), Image.Resampling.BICUBIC)
     pixels = np.asarray(image).transpose(2, 0, 1).astype(np.float32) / np.float32(255)
-    return np.ascontiguousarray(pixels)
+    if (height, width) == canvas.shape:
+        return np.ascontiguousarray(pixels)
+    laid = np.full((3, *canvas.shape), BESIDE, np.float32)
+    laid[:, :height, :width] = pixels
+    return laid
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsad.data import depth_file, images
+from fsad.data.canvas import Canvas
 from fsad.data.depth import depth_pixels
 from fsad.data.depth_rules import DepthRules
 from fsad.data.images import check_photograph, read_rgb, rgb_pixels
@@ -35,13 +36,16 @@ class SeenImage(NamedTuple):
     """An image as a model sees it.
 
     Attributes:
-        pixels: ``(C, S, S)`` float32 in [0, 1].
+        pixels: ``(C, S, S)`` float32 in [0, 1]; beside the image
+            :data:`~fsad.data.canvas.BESIDE`.
         size: Height and width of the image that it was made from, pixels.
+        area: Height and width of what of ``pixels`` is the image, from the upper left corner.
         notes: How it is unlike the training images, one sentence each; mostly none.
     """
 
     pixels: NDArray[np.float32]
     size: tuple[int, int]
+    area: tuple[int, int]
     notes: tuple[str, ...] = ()
 
 
@@ -50,7 +54,8 @@ class InputSpec(ABC):
     """What a model takes: which files, and how they become ``(C, S, S)``.
 
     Attributes:
-        size: Height and width of the images that the model sees, pixels, S.
+        size: Height and width of the images that the model sees, pixels, S; of the shorter side
+            where they keep their aspect.
         profile: What the training images looked like; None where nobody noted it.
         modality: What the images show: ``depth``, ``rgb``.
         channels: How many channels an image has, C.
@@ -65,6 +70,12 @@ class InputSpec(ABC):
     channels: ClassVar[int]
     suffixes: ClassVar[tuple[str, ...]]
     kinds: ClassVar[str]
+
+    @property
+    def canvas(self) -> Canvas:
+        """What the images are brought to: a square, unless the profile says another."""
+        kept = self.profile.canvas if self.profile else None
+        return kept or Canvas.square(self.size)
 
     @abstractmethod
     def read(self, path: Path) -> NDArray[Any]:
@@ -174,7 +185,7 @@ class DepthInput(InputSpec):
         pixels = depth_pixels(z, self.size, region, name, self.rules.shrink)
         if pixels.max() == pixels.min():
             notes.append(f"{name}: expected some relief, got the same depth everywhere")
-        return SeenImage(pixels[None], (z.shape[0], z.shape[1]), tuple(notes))
+        return SeenImage(pixels[None], (z.shape[0], z.shape[1]), self.canvas.shape, tuple(notes))
 
     def in_unit(self, unit: str) -> Self:
         """Return the same for files in another unit, ``m`` or ``mm``."""
@@ -246,14 +257,15 @@ class PhotographInput(InputSpec):
             DataError: The array is of another kind.
         """
         rgb = check_photograph(name, array)
-        pixels = rgb_pixels(rgb, self.size)
+        canvas = self.canvas
+        pixels = rgb_pixels(rgb, canvas)
         height, width = rgb.shape[:2]
         notes = []
         if self.profile is not None:
             notes = self.profile.compare(InputProfile(width / height), name)
         if rgb.max() == rgb.min():
             notes.append(f"{name}: expected some contrast, got the same colour everywhere")
-        return SeenImage(pixels, (height, width), tuple(notes))
+        return SeenImage(pixels, (height, width), canvas.area(height, width), tuple(notes))
 
     def in_unit(self, unit: str) -> Self:
         """Refuse: a photograph has no lengths."""

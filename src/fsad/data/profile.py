@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fsad.data.canvas import Canvas
 from fsad.data.depth_rules import DepthRules
 from fsad.errors import DataError, check_positive
 
@@ -26,10 +27,13 @@ class InputProfile:
         extent: Median over the shots of how far the points reach along x or y, whichever is more,
             in metres or the data set's own unit, without the outermost percent at either end; None
             where the files hold depth alone.
+        canvas: What the images are brought to where they keep their aspect; None where they are
+            made square.
     """
 
     aspect: float
     extent: float | None = None
+    canvas: Canvas | None = None
 
     @classmethod
     def of(cls, arrays: Iterable[NDArray[Any]], rules: DepthRules) -> "InputProfile":
@@ -74,7 +78,9 @@ class InputProfile:
             DataError: It cannot show the same part.
         """
         notes = []
-        if self._is_cropped(other):
+        if self.canvas is not None:
+            notes += self._beside(self.canvas, other, name)
+        elif self._is_cropped(other):
             notes.append(
                 f"{name}: expected width : height {self.aspect:.3g} : 1 as in training, got "
                 f"{other.aspect:.3g} : 1. Both are resized to a square, so the part looks "
@@ -98,9 +104,21 @@ class InputProfile:
             return [*notes, f"{got}: probably another unit of length; scores are not affected"]
         raise DataError(f"{got}: it cannot be the same part. Look at the file, or at its unit")
 
+    def _beside(self, canvas: Canvas, other: "InputProfile", name: str) -> list[str]:
+        if canvas.is_filled_by(1, other.aspect):
+            return []
+        return [
+            f"{name}: expected width : height {canvas.aspect:.3g} : 1 as in training, got "
+            f"{other.aspect:.3g} : 1. It is made smaller until all of it fits into {canvas.width} "
+            f"x {canvas.height} pixels, so the part may look smaller than in training"
+        ]
+
     def to_json(self) -> dict[str, Any]:
-        """Return the profile as JSON has it."""
-        return asdict(self)
+        """Return the profile as JSON has it; without a canvas where there is none."""
+        record = asdict(self)
+        if self.canvas is None:
+            del record["canvas"]
+        return record
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any] | None) -> "InputProfile | None":
@@ -117,6 +135,7 @@ class InputProfile:
         return cls(
             check_positive("aspect", aspect),
             None if extent is None else check_positive("extent", extent),
+            Canvas.from_json(record.get("canvas")),
         )
 
 

@@ -8,23 +8,26 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 Pixels = TypeVar("Pixels", bound=np.generic)
+Size = int | tuple[int, int]
+"""Of a result: its height and width, pixels; one number is both."""
 
 
-def nearest_resize(pixels: NDArray[Pixels], size: int) -> NDArray[Pixels]:
-    """Resize to a square by picking pixels.
+def nearest_resize(pixels: NDArray[Pixels], size: Size) -> NDArray[Pixels]:
+    """Resize by picking pixels.
 
     Output pixel i takes input pixel ``floor((i + 0.5) * H / S)``, the one its centre falls into,
     as Pillow's ``NEAREST`` does: results stay aligned with images that Pillow resizes.
 
     Args:
         pixels: ``(H, W)`` or ``(H, W, c)``.
-        size: S, the side of the result.
+        size: S, the sides of the result.
 
     Returns:
         ``(S, S)`` or ``(S, S, c)``, a copy.
     """
     height, width = pixels.shape[:2]
-    return np.asarray(pixels[_picked(height, size)[:, None], _picked(width, size)])
+    rows, columns = _both(size)
+    return np.asarray(pixels[_picked(height, rows)[:, None], _picked(width, columns)])
 
 
 def mean_resize(z: NDArray[np.floating], size: int) -> NDArray[np.float32]:
@@ -64,8 +67,8 @@ def mean_resize(z: NDArray[np.floating], size: int) -> NDArray[np.float32]:
     )
 
 
-def any_resize(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
-    """Resize a mask to a square: a pixel is set where any pixel below it is.
+def any_resize(mask: NDArray[np.bool_], size: Size) -> NDArray[np.bool_]:
+    """Resize a mask: a pixel is set where any pixel below it is.
 
     Each input pixel lies below one output pixel, the one its centre falls into. An axis that grows
     picks pixels instead, as :func:`nearest_resize`.
@@ -77,12 +80,17 @@ def any_resize(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
 
     Args:
         mask: ``(H, W)``.
-        size: S, the side of the result.
+        size: S, the sides of the result.
 
     Returns:
         ``(S, S)``, a copy.
     """
-    return _any_rows(_any_rows(mask, size).T, size).T.copy()
+    rows, columns = _both(size)
+    return _any_rows(_any_rows(mask, rows).T, columns).T.copy()
+
+
+def _both(size: Size) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size
 
 
 def _any_rows(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:

@@ -13,9 +13,12 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from fsad.data.canvas import Canvas
 from fsad.engine.plan import Method
 from fsad.errors import DataError, FsadError, check_choice, message_of
 from fsad.nn.extractor import PAIRED, PatchExtractor
+from fsad.nn.settings import Size
+from fsad.storage.tensor_store import TensorStore
 
 PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 """What the backbone computes in, by ``trainer.precision``; everything after it is float32."""
@@ -58,6 +61,7 @@ def build_extractor(
     cfg: DictConfig,
     method: Method,
     backbone: Callable[[Mapping[str, Any]], PatchExtractor] = new_backbone,
+    canvas: Canvas | None = None,
 ) -> PatchExtractor:
     """Build the features that the method sees: its own, or the configured backbone's.
 
@@ -66,22 +70,43 @@ def build_extractor(
             the protocol's modalities are read, the dataset is not looked at.
         method: What :func:`build_method` gave.
         backbone: Makes a backbone from its settings.
+        canvas: What a category's images are brought to; omitted, squares of ``data.image_size``.
 
     Raises:
         FsadError: A setting is out of range, or the weights cannot be had.
     """
+    size: Size = cfg.data.image_size if canvas is None else canvas.shape
 
     def configured(**left_open: Any) -> PatchExtractor:
         settings: Any = OmegaConf.to_container(cfg.backbone, resolve=True)
         chosen = {
             key: it for key, it in left_open.items() if key in settings and settings[key] is None
         }
+        if canvas is not None:
+            chosen["image_size"] = list(size)
         return backbone({**settings, **chosen})
 
-    extractor = method.build_extractor(cfg.data.image_size, configured)
+    extractor = method.build_extractor(size, configured)
+    extractor.skips = canvas is not None and canvas.aspect is not None
     precision = check_choice("trainer.precision", cfg.trainer.precision, PRECISIONS)
     extractor.autocast = PRECISIONS[precision]
     extractor.modalities = modalities_of(cfg)
+    return extractor
+
+
+def resized_extractor(
+    cfg: DictConfig, method: Method, store: TensorStore | None, canvas: Canvas
+) -> PatchExtractor:
+    """Build the features that the method sees anew, for the images of one category.
+
+    Args:
+        cfg: As for :func:`build_extractor`, like ``method`` and ``canvas``.
+        method: What sees them.
+        store: Where features are kept.
+        canvas: What the category's images are brought to.
+    """
+    extractor = build_extractor(cfg, method, canvas=canvas)
+    extractor.store = store
     return extractor
 
 

@@ -179,7 +179,7 @@ class CategoryRun:
                 content = [self.data.test_content()]  # it scores what is known of the images
             steps.append((path, depends, content))
         data = (
-            self.data.image_size,
+            self.data.canvas.to_json(),
             self.data.batch_size,
             self.data.seed,
             self.data.rules.to_json(),
@@ -323,8 +323,8 @@ class CategoryRun:
             return ""
         return digest(
             to_tensors(scores),
-            [plan.sigma, self.around.exact_metrics, self.data.image_size, self.data.batch_size],
-            [self.data.rules.to_json(), self.data.test_content()],
+            [plan.sigma, self.around.exact_metrics, self.data.batch_size],
+            [self.data.canvas.to_json(), self.data.rules.to_json(), self.data.test_content()],
         )
 
     def _draw(self, measured: Measured, scores: ScoreSet) -> None:
@@ -338,7 +338,7 @@ class CategoryRun:
 
     def _threshold(self, plan: Plan, memos: Mapping[str, Memo]) -> dict[str, Any]:
         """Set the threshold, write ``threshold.json``, and return what is in it."""
-        maker = MapMaker(self.data.image_size, plan.sigma, plan.combination)
+        maker = MapMaker(self.data.canvas.shape, plan.sigma, plan.combination)
         device = self._trainer.device()
 
         def again() -> Plan:

@@ -13,7 +13,7 @@ from fsad.engine.scorer import BankScorer, Control
 from fsad.errors import BankError, ConfigError, ShapeError, message_of
 from fsad.runtime.progress import track
 from fsad.scores.combination import MapMaker
-from fsad.scores.score_set import Scores, ScoreSet, complete, from_tensors, to_tensors
+from fsad.scores.score_set import Scores, ScoreSet, from_tensors, to_tensors
 from fsad.scores.threshold import HeldOut, Threshold
 from fsad.storage.tensor_store import TensorStore
 
@@ -135,7 +135,7 @@ def leave_one_out(again: Callable[[], Plan], images: Tensor) -> dict[str, Scores
             stream.add(others)
             stream.fill(plan.bank_stage.scorer.banks["target"])
         scorer.prepare()
-        scores.append(complete(scorer.score(images[place : place + 1].to(scorer.device))))
+        scores.append(scorer.parts(images[place : place + 1].to(scorer.device)))
     return {name: _stacked([each[name] for each in scores]) for name in scores[0]}
 
 

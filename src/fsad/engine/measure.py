@@ -125,7 +125,7 @@ def measure(
         key: Digest of all that decides what this one yields before parts are combined; empty where
             nothing is shared.
     """
-    maker = MapMaker(data.image_size, plan.sigma, plan.combination)
+    maker = MapMaker(data.canvas.shape, plan.sigma, plan.combination)
     keep = tests.max_bytes if key else -1
     parts_known = all(sample.shows_part for sample in data.test_samples)
     scored = ScoredImages(maker, scores, exact, tests.get(key), keep, parts_known)

@@ -3,18 +3,27 @@
 import csv
 import gc
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from fsad.data.canvas import Canvas
 from fsad.data.datamodule import DataModule
+from fsad.data.profile import InputProfile
 from fsad.engine.category_run import CategoryRun
 from fsad.engine.category_trainer import RunContext
 from fsad.engine.plan import Method
-from fsad.errors import DataError, FsadError, RunError, message_of
+from fsad.errors import ConfigError, DataError, FsadError, RunError, message_of
 from fsad.nn.extractor import PatchExtractor
-from fsad.results.record import CategoryResult, ScoreRow, write_result, write_scores
+from fsad.results.record import (
+    CATEGORY,
+    CategoryResult,
+    ScoreRow,
+    read_category,
+    write_result,
+    write_scores,
+)
 from fsad.runtime.processes import is_rank_zero, is_several
 from fsad.scores.parts import parts_in
 from fsad.storage.csv_cells import plain
@@ -38,6 +47,8 @@ class Job:
         trained: Folder of a finished run to test again.
         maps: Whether to write pictures.
         report: Whether to keep what the report's figures show; without pictures neither is kept.
+        resized: Builds the same backbone for a category's canvas; needed where images keep their
+            shape.
     """
 
     method: Method
@@ -50,6 +61,7 @@ class Job:
     trained: Path | None = None
     maps: bool = True
     report: bool = True
+    resized: Callable[[Canvas], PatchExtractor] | None = None
 
 
 def run(job: Job) -> Path:
@@ -96,18 +108,43 @@ def run(job: Job) -> Path:
 
 def _run_category(job: Job, name: str, prefix: str) -> CategoryResult:
     log.info("category %s", name)
+    trained = job.trained / "categories" / name if job.trained else None
+    data = job.data.for_category(name)
     return CategoryRun(
         job.method,
-        job.extractor,
-        job.data.for_category(name),
+        _extractor(job, data, trained),
+        data,
         job.data,
         job.around,
         job.output / "categories" / name,
-        trained=job.trained / "categories" / name if job.trained else None,
+        trained=trained,
         maps=job.output / "maps" / name if job.maps else None,
         embeddings=job.report and job.maps,
         prefix=prefix,
     ).run()
+
+
+def _extractor(job: Job, data: DataModule, trained: Path | None) -> PatchExtractor:
+    """Return the backbone for a category's images, and tell its data what they are brought to.
+
+    Raises:
+        FsadError: As :meth:`~fsad.data.datamodule.DataModule.lay_out`.
+        ConfigError: Images keep their shape, and a stage is trained once for all categories.
+    """
+    if job.resized is None or data.resize == "square":
+        return job.extractor
+    if any(stage.scope == "run" for stage in job.method.plan(job.extractor).stages):
+        raise ConfigError(
+            "data.resize: expected square with a method that is trained once for all categories, "
+            "got keep: each of them has its own shape. Choose data.resize=square."
+        )
+    if trained is not None and (trained / CATEGORY).exists():
+        profile = InputProfile.from_json(read_category(trained).get("input"))
+        data.canvas = (profile and profile.canvas) or data.canvas
+    else:
+        data.lay_out(job.extractor.cell)
+    log.info("%s: images are brought to %d x %d pixels", data.category, *data.canvas.shape[::-1])
+    return job.resized(data.canvas)
 
 
 def _write(job: Job, done: Mapping[str, CategoryResult], failed: Mapping[str, str]) -> None:

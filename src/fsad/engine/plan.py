@@ -10,6 +10,7 @@ from fsad.engine.scorer import Scorer
 from fsad.engine.stage import BankStage, FitStage, Settings, Stage
 from fsad.errors import ConfigError
 from fsad.nn.extractor import PatchExtractor
+from fsad.nn.settings import Size
 from fsad.scores.combination import Combination
 
 BackboneMaker = Callable[..., PatchExtractor]
@@ -97,7 +98,7 @@ class Method(ABC):
 
     def build_extractor(
         self,
-        image_size: int,  # noqa: ARG002
+        image_size: Size,  # noqa: ARG002
         backbone: BackboneMaker,
     ) -> PatchExtractor:
         """Return the features that the method sees: here the configured backbone.
@@ -105,8 +106,8 @@ class Method(ABC):
         A method that is about features of its own returns these, and does not call ``backbone``.
 
         Args:
-            image_size: Height and width of the images, pixels.
-            backbone: Builds the configured backbone.
+            image_size: Height and width of the images, pixels; one number is both.
+            backbone: Builds the configured backbone, for images of this size.
         """
         return backbone()
 

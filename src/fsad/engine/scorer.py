@@ -10,7 +10,7 @@ from fsad.errors import RunError
 from fsad.nn.adapter import CachedExtractor
 from fsad.nn.bank_stream import BankStream
 from fsad.nn.memory_bank import MemoryBank
-from fsad.scores.score_set import Scores
+from fsad.scores.score_set import Scores, complete
 
 if TYPE_CHECKING:
     from fsad.data.datamodule import DataModule
@@ -47,9 +47,18 @@ class Scorer(nn.Module):
         Returns:
             For each part of the score, patch scores ``(n, h, w)``, higher = more anomalous, or
             :class:`~fsad.scores.score_set.Scores` where an image's score is not that of its worst
-            patch. An image's do not depend on the others.
+            patch. An image's do not depend on the others. What the patches beside an image score,
+            by :meth:`inside`, is of no account; image scores are of those inside alone.
         """
         raise NotImplementedError
+
+    def inside(self, images: Tensor) -> Tensor | None:
+        """Tell which patches show an image, ``(n, h, w)``, bool; None: all of them do."""
+        return self.extractor.extractor.inside(images)
+
+    def parts(self, images: Tensor) -> dict[str, Scores]:
+        """Score images, each part with its image scores; as :meth:`score`."""
+        return complete(self.score(images), self.inside(images))
 
 
 class Control(Scorer):

@@ -99,5 +99,5 @@ class TestLoop(LightningModule):
         if isinstance(self.scorer, Control):
             parts = self.scorer.score_at(batch.index)
         else:
-            parts = self.scorer.score(batch.image)
+            parts = self.scorer.parts(batch.image)
         self.scores.update(batch.index, parts)

@@ -32,6 +32,7 @@ DATA_SETTINGS = (
     "z_range",
     "unit",
     "shrink",
+    "resize",
     "modality",
     "source",
     "target",

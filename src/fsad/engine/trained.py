@@ -9,7 +9,9 @@ import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import Tensor
 
+from fsad.data.canvas import Canvas
 from fsad.data.layout import reader_class
+from fsad.data.profile import InputProfile
 from fsad.engine.artifacts import trained_plan
 from fsad.engine.assemble import (
     build_extractor,
@@ -22,11 +24,11 @@ from fsad.engine.checkpoint import refuse_other_backbone
 from fsad.engine.plan import Plan
 from fsad.engine.scorer import Control, Scorer
 from fsad.engine.stored import blaming, stored_config
-from fsad.errors import ConfigError, MissingDataError, RunError, WeightsError
+from fsad.errors import ConfigError, DataError, MissingDataError, RunError, WeightsError
 from fsad.nn.extractor import PatchExtractor
 from fsad.results.record import CATEGORY, read_category, read_result
 from fsad.scores.combination import Combination, MapMaker
-from fsad.scores.score_set import Scores, ScoreSet, complete
+from fsad.scores.score_set import Scores, ScoreSet
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class TrainedModel:
         record: The category's ``category.json``.
         plan: What the method laid out; its ``scorer`` is in evaluation mode.
         maker: How patch scores become maps, and the parts of a score one.
+        canvas: What images are brought to.
+        profile: What the training images looked like; None where nobody noted it.
     """
 
     category: str
@@ -53,6 +57,8 @@ class TrainedModel:
     record: Mapping[str, Any]
     plan: Plan
     maker: MapMaker
+    canvas: Canvas
+    profile: InputProfile | None
 
     @property
     def scorer(self) -> Scorer:
@@ -66,8 +72,11 @@ class TrainedModel:
 
     @property
     def image_size(self) -> int:
-        """Height and width of the images that it scores, and of the maps, in pixels, S."""
-        return self.maker.size
+        """Height and width of the images that it scores, and of the maps, in pixels, S.
+
+        Of the shorter side where they keep their shape.
+        """
+        return min(self.canvas.shape)
 
     @property
     def combination(self) -> Combination:
@@ -95,7 +104,7 @@ class TrainedModel:
         """Score images, part by part.
 
         Args:
-            images: ``(n, 3, S, S)``, values in [0, 1], as
+            images: ``(n, 3, S, S)`` of the canvas, values in [0, 1] where an image is, as
                 :func:`~fsad.data.transforms.load_tensors` makes them.
 
         Returns:
@@ -105,7 +114,7 @@ class TrainedModel:
         Raises:
             ShapeError: ``images`` has another shape.
         """
-        parts = complete(self.scorer.score(images.to(self.scorer.device)))
+        parts = self.scorer.parts(images.to(self.scorer.device))
         return {
             name: Scores(None if each.patches is None else each.patches.cpu(), each.images.cpu())
             for name, each in parts.items()
@@ -167,16 +176,31 @@ def load_trained(
         extractor = _extractor(config, method)
     method.refuse_modality(extractor.modalities["target"])
     refuse_other_backbone(backbone, extractor)
+    own = run / "categories" / name
+    record = read_category(own)
+    profile = _profile(own, record)
+    canvas = Canvas.square(extractor.image_size[0])
+    if profile and profile.canvas:
+        canvas = profile.canvas
+        extractor = build_extractor(config, method, canvas=canvas)
     plan = trained_plan(method, extractor, folder, _device(device))
     scorer = plan.scorer
     refuse_control(method.name, scorer)
     with torch.no_grad():
         scorer.prepare()
-    own = run / "categories" / name
-    record = read_category(own)
     combination = Combination.of(record, plan.combination)
-    maker = MapMaker(extractor.image_size, record.get("sigma", plan.sigma), combination)
-    return TrainedModel(name, method.name, config, own, record, plan, maker)
+    maker = MapMaker(canvas.shape, record.get("sigma", plan.sigma), combination)
+    return TrainedModel(name, method.name, config, own, record, plan, maker, canvas, profile)
+
+
+def _profile(folder: Path, record: Mapping[str, Any]) -> InputProfile | None:
+    try:
+        return InputProfile.from_json(record.get("input"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{folder / CATEGORY}: expected the shape of the training images, got something else. "
+            "Copy the whole folder of the run."
+        ) from error
 
 
 def refuse_control(method: str, scorer: Scorer) -> None:

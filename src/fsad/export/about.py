@@ -6,7 +6,7 @@ from fsad.data.input import InputSpec
 from fsad.engine.trained import TrainedModel
 from fsad.nn.extractor import PatchExtractor
 from fsad.predict.model_file.kept import state_of
-from fsad.predict.model_file.metadata import DEPTH, PHOTOGRAPH, Metadata
+from fsad.predict.model_file.metadata import DEPTH, KEPT, PHOTOGRAPH, Metadata
 from fsad.predict.scorer import Limits
 
 SHIPPED = "Apache-2.0; its stem, of torchvision's ResNet-18, BSD-3-Clause (fsad/shipped/tiny.md)"
@@ -40,7 +40,7 @@ def about(trained: TrainedModel, limits: Limits, input: InputSpec) -> Metadata:
         false_alarm_rate=limits.false_alarm_rate,
         note=limits.note,
         modality=input.modality,
-        depth=DEPTH if input.channels == 1 else PHOTOGRAPH,
+        depth=DEPTH if input.channels == 1 else PHOTOGRAPH if input.canvas.aspect is None else KEPT,
         **input.to_json(),
         state=state_of(trained.folder),
     )

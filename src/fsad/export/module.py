@@ -8,7 +8,6 @@ from fsad.data.input import channels_of
 from fsad.engine.trained import TrainedModel
 from fsad.errors import ConfigError, RunError, message_of
 from fsad.predict.model_file.metadata import MAP, SCORE
-from fsad.scores.score_set import complete
 
 
 class ScoringGraph(nn.Module):
@@ -39,7 +38,7 @@ class ScoringGraph(nn.Module):
             ``(n,)`` of each part, such as ``score_source`` and ``score_target``. All are float32;
             higher = more anomalous.
         """
-        scores = complete(self.scorer.score(images.expand(-1, 3, -1, -1)))
+        scores = self.scorer.parts(images.expand(-1, 3, -1, -1))
         alone = {f"{SCORE}_{domain}": each.images for domain, each in scores.items()}
         # Enlarging and blurring are linear: fused first, they are done once.
         patches = {name: each.patches for name, each in scores.items() if each.patches is not None}
@@ -78,8 +77,8 @@ def traced(trained: TrainedModel) -> ExportedProgram:
         RunError: The method does something that a graph cannot hold.
     """
     refuse_half(trained.config.trainer.precision)
-    size = trained.image_size
-    example = torch.full((2, channels_of(trained.modality), size, size), 0.5)  # any values
+    shape = trained.canvas.shape
+    example = torch.full((2, channels_of(trained.modality), *shape), 0.5)  # any values
     try:
         with torch.no_grad():
             return torch.export.export(

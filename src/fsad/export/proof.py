@@ -88,7 +88,7 @@ def proving_images(trained: TrainedModel) -> tuple[Pixels, str]:
     try:
         return _images_of(trained), ""
     except FsadError as error:
-        made = made_images(trained.image_size, channels_of(trained.modality))
+        made = made_images(trained.canvas.shape, channels_of(trained.modality))
         return made, message_of(error).rstrip(".")
 
 
@@ -107,13 +107,13 @@ def _images_of(trained: TrainedModel) -> Pixels:
         raise MissingDataError("there is no test image")
     spread = np.linspace(0, len(test) - 1, min(TESTS, len(test))).round().astype(int)
     chosen += [test[place] for place in spread]
-    size = trained.image_size
-    tensors = [load_tensors(reader, sample, size, [modality])[modality] for sample in chosen]
+    canvas = trained.canvas
+    tensors = [load_tensors(reader, sample, canvas, [modality])[modality] for sample in chosen]
     images: Pixels = torch.stack(tensors)[:, : channels_of(modality)].numpy()
     return images
 
 
-def made_images(size: int, channels: int) -> Pixels:
+def made_images(size: int | tuple[int, int], channels: int) -> Pixels:
     """Make images: smooth, the same every time, ``(MADE, channels, S, S)`` in [0.1, 0.9]."""
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(MADE, channels, 9, 9, generator=generator) * 0.8 + 0.1

@@ -9,8 +9,10 @@ from torch.nn.functional import pad
 def rotate(images: Tensor, degrees: float) -> Tensor:
     """Rotate images about their middle, counter-clockwise; the corners mirror what is inside.
 
-    Law (``tests/functional/test_rotation.py``): a quarter turn of a square image moves every pixel
-    and changes none.
+    Laws (``tests/functional/test_rotation.py``):
+
+    * A quarter turn of a square image moves every pixel and changes none.
+    * No pixel is made up, whatever the image's shape: all values are between the image's own.
 
     Args:
         images: ``(n, c, H, W)``.
@@ -25,8 +27,18 @@ def rotate(images: Tensor, degrees: float) -> Tensor:
     from torchvision.transforms import functional
 
     height, width = images.shape[2:]
-    margin = math.ceil((math.sqrt(2) - 1) / 2 * max(height, width)) + 1
-    mirrored = pad(images, (margin,) * 4, mode="reflect")
+    reach = math.hypot(height, width)  # of the corners, as the canvas turns around them
+    mirrored = _mirrored(images, *(math.ceil((reach - side) / 2) + 1 for side in (height, width)))
     rotated = functional.rotate(mirrored, degrees, functional.InterpolationMode.BILINEAR)
     whole: Tensor = functional.center_crop(rotated, [height, width])
     return whole
+
+
+def _mirrored(images: Tensor, rows: int, columns: int) -> Tensor:
+    """Mirror images at their borders, as often as so many rows and columns take."""
+    while rows or columns:
+        height, width = images.shape[2:]
+        above, beside = min(rows, height - 1), min(columns, width - 1)
+        images = pad(images, (beside, beside, above, above), mode="reflect")
+        rows, columns = rows - above, columns - beside
+    return images

@@ -10,6 +10,8 @@ from fsad.errors import ShapeError, check_fraction, check_shape
 from fsad.functional.distance import nearest
 from fsad.functional.prepared import PreparedBank
 
+Size = int | tuple[int, int]
+"""Height and width of a map, pixels; one number is both."""
 BLUR_TRUNCATE = 4.0  # standard deviations after which the Gaussian is cut
 
 
@@ -54,29 +56,74 @@ def image_scores(patches: Tensor) -> Tensor:
     return patches.amax(dim=(1, 2))
 
 
-def top_mean(patches: Tensor, share: float) -> Tensor:
+def top_mean(patches: Tensor, share: float, inside: Tensor | None = None) -> Tensor:
     """Score images by the mean of their worst patches, at least one.
+
+    Law: what is not inside an image changes nothing.
 
     Args:
         patches: Patch scores, ``(n, h, w)``.
         share: Of the patches, in (0, 1].
+        inside: Which patches show an image, ``(n, h, w)``, bool; omitted, all.
 
     Returns:
         ``(n,)``; higher = more anomalous.
     """
     flat = patches.flatten(1)
     count = max(1, math.floor(share * flat.shape[1]))
-    return flat.topk(count, dim=1).values.mean(dim=1)
+    worst = lowest_beside(patches, inside).flatten(1).topk(count, dim=1).values
+    if inside is None:
+        return worst.mean(dim=1)
+    counts = (share * inside.flatten(1).sum(dim=1)).floor().clamp(min=1)[:, None]
+    taken = torch.arange(count, device=patches.device) < counts
+    return torch.where(taken, worst, 0.0).sum(dim=1) / counts[:, 0]
 
 
-def anomaly_maps(patches: Tensor, size: int, sigma: float = 4.0) -> Tensor:
+def lowest_beside(patches: Tensor, inside: Tensor | None) -> Tensor:
+    """Let no patch that is not of an image be the worst: it scores less than any.
+
+    Args:
+        patches: Patch scores, ``(n, h, w)``.
+        inside: Which patches show an image, ``(n, h, w)``, bool; None: all.
+
+    Returns:
+        ``(n, h, w)``.
+    """
+    return patches if inside is None else patches.masked_fill(~inside, -torch.inf)
+
+
+def continued(patches: Tensor, inside: Tensor | None) -> Tensor:
+    """Give patches beside an image the score of the nearest one that shows it.
+
+    A map that is made of them shows near the image's border what it shows at a canvas' border.
+
+    Args:
+        patches: Patch scores, ``(n, h, w)``.
+        inside: Which patches show an image, ``(n, h, w)``, bool, a rectangle from the upper left
+            corner, not empty; None: all.
+
+    Returns:
+        ``(n, h, w)``; within the image as they were.
+    """
+    if inside is None:
+        return patches
+    height, width = patches.shape[1:]
+    last_row = inside.any(dim=2).sum(dim=1)[:, None] - 1
+    last_column = inside.any(dim=1).sum(dim=1)[:, None] - 1
+    rows = torch.arange(height, device=patches.device).minimum(last_row)  # (n, h)
+    columns = torch.arange(width, device=patches.device).minimum(last_column)
+    filled = patches.gather(1, rows[:, :, None].expand(-1, -1, width))
+    return filled.gather(2, columns[:, None].expand(-1, height, -1))
+
+
+def anomaly_maps(patches: Tensor, size: Size, sigma: float = 4.0) -> Tensor:
     """Enlarge patch scores to pixels: bilinear, then a Gaussian.
 
     Law: constant scores give the same constant everywhere.
 
     Args:
         patches: Patch scores, ``(n, h, w)``.
-        size: Height and width of the map in pixels, S.
+        size: Height and width of the map in pixels, S; of one that is no square both.
         sigma: Standard deviation of the Gaussian in pixels; 0 leaves it out.
 
     Returns:
@@ -95,7 +142,8 @@ def anomaly_maps(patches: Tensor, size: int, sigma: float = 4.0) -> Tensor:
         (torch.Size([1, 32, 32]), (11, 20))
     """
     check_shape("patch scores", patches, "n h w")
-    maps = interpolate(patches[:, None], size=(size, size), mode="bilinear", align_corners=False)
+    shape = (size, size) if isinstance(size, int) else size
+    maps = interpolate(patches[:, None], size=shape, mode="bilinear", align_corners=False)
     return blur(maps[:, 0], sigma)
 
 

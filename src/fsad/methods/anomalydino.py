@@ -56,7 +56,7 @@ class AnomalyDinoScorer(RotatedShotsScorer):
         patches = distances.square() / 2
         if self.threshold is not None:
             patches = patches * foreground(features, self.threshold)
-        return {"target": Scores(patches, top_mean(patches, self.top_share))}
+        return {"target": Scores(patches, top_mean(patches, self.top_share, self.inside(images)))}
 
 
 class AnomalyDino(Method):

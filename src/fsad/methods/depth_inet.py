@@ -10,6 +10,7 @@ from fsad.errors import ConfigError, WeightsError
 from fsad.methods.shared.target_bank import TargetBank
 from fsad.nn.backbone import CnnExtractor
 from fsad.nn.extractor import PatchExtractor
+from fsad.nn.settings import Size
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class DepthInet(TargetBank):
 
     def build_extractor(
         self,
-        image_size: int,
+        image_size: Size,
         backbone: BackboneMaker,  # noqa: ARG002
     ) -> PatchExtractor:
         """Return the features that the method is about.

@@ -3,6 +3,7 @@
 from fsad.engine.plan import BackboneMaker
 from fsad.methods.shared.target_bank import TargetBank
 from fsad.nn.extractor import PatchExtractor
+from fsad.nn.settings import Size
 from fsad.nn.unlearnt import SiftExtractor
 
 
@@ -19,7 +20,7 @@ class Sift(TargetBank):
 
     def build_extractor(
         self,
-        image_size: int,
+        image_size: Size,
         backbone: BackboneMaker,  # noqa: ARG002
     ) -> PatchExtractor:
         """Return the features that the method is about."""

@@ -22,6 +22,7 @@ from fsad.functional.subspace import check_variance, residuals
 from fsad.methods.shared.rotated_shots import RotatedShotsScorer
 from fsad.nn.adapter import CachedExtractor
 from fsad.nn.extractor import PatchExtractor
+from fsad.nn.settings import Size
 from fsad.nn.subspace_stream import SubspaceStream
 from fsad.scores.combination import two_domains
 from fsad.scores.score_set import Scores
@@ -63,12 +64,13 @@ class SubspaceScorer(RotatedShotsScorer):
         """Score images, each by the mean of its worst patches."""
         features = self.banks["target"].normalize(self.encode(images, "target"))
         n, _, height, width = features.shape
+        inside = self.inside(images)
         rows = features.permute(0, 2, 3, 1).flatten(0, 2)
         parts = {}
         for domain, bank in self.banks.items():
             mean, axes = bank.rows[0], bank.rows[1:]
             patches = residuals(rows, mean, axes).view(n, height, width)
-            parts[domain] = Scores(patches, top_mean(patches, self.top_share))
+            parts[domain] = Scores(patches, top_mean(patches, self.top_share, inside))
         return parts
 
 
@@ -125,7 +127,7 @@ class Subspace(Method):
         check_not_negative("method.sigma", self.sigma)
         check_at_least("seed", self.seed, 0)
 
-    def build_extractor(self, image_size: int, backbone: BackboneMaker) -> PatchExtractor:  # noqa: ARG002
+    def build_extractor(self, image_size: Size, backbone: BackboneMaker) -> PatchExtractor:  # noqa: ARG002
         """Return the configured backbone, a vision transformer with features of its middle."""
         return backbone(features=list(self.layers))
 

@@ -111,8 +111,11 @@ class Evaluation:
         parts: Tensor,
         scored: Mapping[str, tuple[Tensor, Tensor | None]],
         masked: Tensor | None = None,
+        areas: Tensor | None = None,
     ) -> None:
         """Add a batch of test images.
+
+        Law: what masks, parts and maps hold beside an image's area changes nothing.
 
         Args:
             labels: Whether the image shows a defect, ``(n,)``, bool.
@@ -121,6 +124,8 @@ class Evaluation:
             scored: For each name the image scores ``(n,)`` and the anomaly maps ``(n, H, W)``, or
                 None of the mapless; finite, any scale, higher = more anomalous. Maps are taken as
                 float32.
+            areas: Height and width of each image, from the upper left corner, pixels, ``(n, 2)``,
+                whole numbers of at least 1; omitted, ``H`` and ``W``.
             masked: Whether it is known which pixels of the image are defective, ``(n,)``, bool;
                 omitted, of all. The masks of the others say nothing, nor does an empty one of an
                 image with a defect.
@@ -146,6 +151,32 @@ class Evaluation:
                 check_finite(f"{name} maps", maps)
 
         self._size = {axis: size[axis] for axis in ("H", "W")}
+        if areas is None:
+            areas = torch.tensor([[size["H"], size["W"]]]).expand(n, 2)
+        check_shape("areas", areas, "n two", n=n, two=2)
+        for height, width in sorted({(int(area[0]), int(area[1])) for area in areas}):
+            rows = (areas == torch.tensor([height, width])).all(dim=1)
+            self._add(
+                labels[rows],
+                masks[rows, :height, :width],
+                parts[rows, :height, :width],
+                {
+                    name: (images[rows], None if maps is None else maps[rows, :height, :width])
+                    for name, (images, maps) in scored.items()
+                },
+                None if masked is None else masked[rows],
+            )
+
+    def _add(
+        self,
+        labels: Tensor,
+        masks: Tensor,
+        parts: Tensor,
+        scored: Mapping[str, tuple[Tensor, Tensor | None]],
+        masked: Tensor | None,
+    ) -> None:
+        """Add images of one size."""
+        n = len(labels)
         known = torch.ones(n, dtype=torch.bool) if masked is None else masked.cpu()
         empty = labels.bool().cpu() & known & ~masks.cpu().flatten(1).any(dim=1)
         self._unknown["no"] += int((~known).sum())

@@ -1,6 +1,6 @@
 """The pixel metrics from all scores at once: exact, with memory that grows with the images."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -52,18 +52,31 @@ class ExactPixels:
         """Measure those of the metrics that are defined, for each set."""
         if not self._truth:  # no test image, so that no metric is defined
             return {name: {} for name in self._maps}
-        masks, parts = (torch.cat(kind) for kind in zip(*self._truth, strict=True))
-        regions = number_regions(masks)
+        masks, parts = (_flat(kind) for kind in zip(*self._truth, strict=True))
+        regions = _flat(_consecutive([number_regions(batch) for batch, _ in self._truth]))
         results: dict[str, dict[str, Measured]] = {}
         for name, batches in self._maps.items():
-            maps = torch.cat(batches)
+            maps = _flat(batches)
             values: dict[str, float] = {}
             if "pixel_auroc_part" in metrics:
                 values["pixel_auroc_part"] = auroc(maps[parts], masks[parts])
             if "pixel_auroc" in metrics:
-                values["pixel_auroc"] = auroc(maps.flatten(), masks.flatten())
+                values["pixel_auroc"] = auroc(maps, masks)
             if curves := [metric for metric in LIMITS if metric in metrics]:
                 curve = pro_curve(maps, regions)
                 values |= {metric: area_to(LIMITS[metric], *curve) for metric in curves}
             results[name] = {metric: Measured(value, 0.0) for metric, value in values.items()}
         return results
+
+
+def _flat(batches: Iterable[Tensor]) -> Tensor:
+    """Put the pixels of batches, which may be of other sizes, in one row."""
+    return torch.cat([batch.flatten() for batch in batches])
+
+
+def _consecutive(batches: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Go on counting the regions of one batch in the next."""
+    count = 0
+    for regions in batches:
+        yield torch.where(regions > 0, regions + count, 0)
+        count += int(regions.max()) if regions.numel() else 0

@@ -9,8 +9,16 @@ from torch.nn import functional
 
 from fsad.errors import ConfigError, check_choice
 from fsad.nn.extractor import After, PatchExtractor, State
-from fsad.nn.positions import stretch_positions
-from fsad.nn.settings import blocks_within, check_image_size, check_settings, in_order
+from fsad.nn.positions import POSITIONS, stretch_positions
+from fsad.nn.settings import (
+    Size,
+    blocks_within,
+    both,
+    cells_of,
+    check_image_size,
+    check_settings,
+    in_order,
+)
 from fsad.nn.state_dict import load_weights, read_weights
 from fsad.nn.tiny import is_tiny
 from fsad.nn.vit_network import VitNetwork, timms_vit, tiny_vit
@@ -63,7 +71,7 @@ class VitExtractor(PatchExtractor):
         self,
         name: str,
         timm_name: str,
-        image_size: int,
+        image_size: Size,
         layers: Sequence[int],
         pretrained: bool = True,
         weights_path: str | None = None,
@@ -99,13 +107,20 @@ class VitExtractor(PatchExtractor):
             state = read_weights(path)
             if position_resize == "published":
                 state = stretch_positions(state, net.patch_embed.grid_size, net.num_prefix_tokens)
-            state = network.fit(state, path)
-            load_weights(net, state, path=path, architecture=timm_name, unused=("head.",))
+            fitted = network.fit(state, path)
+            known = state.get(POSITIONS)
+            if position_resize == "published" and known is not None and known.dim() == 3:
+                # timm takes any 28 x 28 positions for a square's, those of 14 x 56 patches too
+                fitted[POSITIONS] = (
+                    known if known.shape == net.pos_embed.shape else fitted[POSITIONS]
+                )
+            load_weights(net, fitted, path=path, architecture=timm_name, unused=("head.",))
         super().__init__(
             net,
             name=name,
             image_size=image_size,
             grid=net.patch_embed.grid_size,
+            cell=both(image_size)[0] // net.patch_embed.grid_size[0],
             channels=net.embed_dim * (len(read) if read and merge == "concat" else 1),
             layers={f"block{number}": net.embed_dim for number in blocks},
             normalize_depth=normalize_depth,
@@ -184,7 +199,7 @@ class CnnExtractor(PatchExtractor):
         self,
         name: str,
         timm_name: str,
-        image_size: int,
+        image_size: Size,
         layers: Sequence[str],
         stages: Sequence[str] = ("layer2", "layer3"),
         pretrained: bool = True,
@@ -222,7 +237,8 @@ class CnnExtractor(PatchExtractor):
             net,
             name=name,
             image_size=image_size,
-            grid=(image_size // strides[chosen[0]],) * 2,
+            grid=cells_of(image_size, strides[chosen[0]]),
+            cell=strides[chosen[-1]],
             channels=sum(channels[stage] for stage in chosen),
             layers={layer: channels[layer] for layer in perturbable},
             normalize_depth=normalize_depth,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fsad.errors import ConfigError, RunError, check_shape
+from fsad.nn.settings import Size, both
 from fsad.nn.state_dict import fingerprint
 from fsad.storage.tensor_store import TensorStore
 
@@ -33,6 +34,7 @@ class PatchExtractor(nn.Module, ABC):
         name: What the user calls the backbone.
         image_size: Height and width of the images, pixels.
         grid: Height and width of the patch grid.
+        cell: What the sides of images are multiples of, pixels; a patch of the grid, or several.
         channels: Channels of the patch features.
         layers: Channels of each perturbable layer by its name, in the order they run.
         mean: What normalisation subtracts, one value per colour.
@@ -46,6 +48,8 @@ class PatchExtractor(nn.Module, ABC):
         sha256: Fingerprint of the weights, 64 hexadecimal digits.
         autocast: Precision of matrix products and convolutions, ``torch.bfloat16`` or
             ``torch.float16``; None is the precision of the weights. Features are float32 anyhow.
+        skips: Whether images may hold pixels below 0, which are none of the image: the network
+            sees the mean colour there.
         modalities: What the images of the domains ``source`` and ``target`` show, ``rgb`` and
             ``depth`` to begin with; normalisation goes by it.
         store: Where :class:`~fsad.nn.feature_cache.FeatureCache` keeps features; None keeps none.
@@ -61,8 +65,9 @@ class PatchExtractor(nn.Module, ABC):
         net: nn.Module,
         *,
         name: str,
-        image_size: int,
+        image_size: Size,
         grid: tuple[int, int],
+        cell: int,
         channels: int,
         layers: Mapping[str, int],
         mean: Sequence[float],
@@ -73,7 +78,9 @@ class PatchExtractor(nn.Module, ABC):
     ) -> None:
         super().__init__()
         self.net = net
-        self.name, self.image_size, self.grid, self.channels = name, image_size, grid, channels
+        self.name, self.grid, self.cell, self.channels = name, grid, cell, channels
+        self.image_size = both(image_size)
+        self.skips = False
         self.layers = dict(layers)
         self.normalize_depth = normalize_depth
         self.weights = weights
@@ -137,7 +144,7 @@ class PatchExtractor(nn.Module, ABC):
         """Compute the patch feature map.
 
         Args:
-            images: ``(n, 3, H, W)`` in [0, 1], ``H = W = image_size``.
+            images: ``(n, 3, H, W)`` in [0, 1], of :attr:`image_size`; below 0 beside an image.
             domain: ``"source"`` or ``"target"``; only normalisation depends on it, by the
                 modality of its images.
             after: Called with the name and the patch feature map ``(n, c_l, h_l, w_l)`` of each
@@ -170,13 +177,33 @@ class PatchExtractor(nn.Module, ABC):
             ConfigError: ``domain`` is unknown.
             ShapeError: ``images`` has the wrong shape.
         """
-        check_shape("images", images, "n rgb H W", rgb=3, H=self.image_size, W=self.image_size)
+        height, width = self.image_size
+        check_shape("images", images, "n rgb H W", rgb=3, H=height, W=width)
         normalized = self.is_normalized(domain)
+        beside = images < 0 if self.skips else None
         with self._stopwatch(images.device):
             if normalized:
                 images = (images - self.mean) / self.std
+            if beside is not None:
+                images = images.masked_fill(beside, 0.0)
             with self._precision(images.device):
                 return self._prefix(images)
+
+    def inside(self, images: Tensor) -> Tensor | None:
+        """Tell which patches show an image, and not what is beside it.
+
+        Args:
+            images: ``(n, 3, H, W)``, below 0 beside an image.
+
+        Returns:
+            ``(n, h, w)``, bool; None where images are never smaller than their canvas.
+        """
+        if not self.skips:
+            return None
+        rows, columns = (
+            side // cells for side, cells in zip(self.image_size, self.grid, strict=True)
+        )
+        return images[:, 0, ::rows, ::columns] >= 0
 
     def is_normalized(self, domain: str) -> bool:
         """Tell whether the images of a domain are normalised by :attr:`mean` and :attr:`std`.

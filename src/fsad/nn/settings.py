@@ -6,30 +6,55 @@ from typing import TypeVar
 from fsad.errors import ConfigError, check_at_least, check_bool, check_fraction
 
 T = TypeVar("T")
+Size = int | tuple[int, int]
+"""Height and width of images, pixels; one number is both."""
 
 
-def check_settings(image_size: int, pretrained: bool, normalize_depth: bool, compile: bool) -> None:
+def check_settings(
+    image_size: Size, pretrained: bool, normalize_depth: bool, compile: bool
+) -> None:
     """Refuse settings common to all backbones, before anything is built or fetched.
 
     Raises:
         ConfigError: One is out of range.
     """
-    check_at_least("data.image_size", image_size, 1)
+    for side in both(image_size):
+        check_at_least("data.image_size", side, 1)
     check_bool("backbone.pretrained", pretrained)
     check_bool("backbone.normalize_depth", normalize_depth)
     check_bool("backbone.compile", compile)
 
 
-def check_image_size(image_size: int, cell: int) -> None:
+def both(image_size: Size) -> tuple[int, int]:
+    """Return height and width."""
+    if isinstance(image_size, int):
+        return image_size, image_size
+    height, width = image_size
+    return height, width
+
+
+def cells_of(image_size: Size, cell: int) -> tuple[int, int]:
+    """Return how many cells images are high and wide.
+
+    Args:
+        image_size: Height and width of the images, pixels.
+        cell: Height and width of a cell, pixels.
+    """
+    height, width = both(image_size)
+    return height // cell, width // cell
+
+
+def check_image_size(image_size: Size, cell: int) -> None:
     """Refuse an image size that the network would silently crop.
 
     Raises:
-        ConfigError: ``image_size`` is not a multiple of ``cell``, pixels.
+        ConfigError: A side of ``image_size`` is not a multiple of ``cell``, pixels.
     """
-    if image_size % cell:
-        raise ConfigError(
-            f"data.image_size: expected a multiple of {cell} for this backbone, got {image_size}"
-        )
+    for side in both(image_size):
+        if side % cell:
+            raise ConfigError(
+                f"data.image_size: expected a multiple of {cell} for this backbone, got {side}"
+            )
 
 
 def in_order(what: str, chosen: Sequence[T], available: Iterable[T]) -> list[T]:

@@ -1,5 +1,6 @@
 """Networks out of timm. The only import of timm, which takes seconds."""
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -8,12 +9,14 @@ from typing import Any
 import timm
 import torch
 from timm.data.config import resolve_model_data_config
+from timm.layers import resample_abs_pos_embed
 from timm.layers.hybrid_embed import HybridEmbed
 from timm.models import FeatureListNet, VisionTransformer
 from timm.models.vision_transformer import checkpoint_filter_fn
 from torch import Tensor, nn
 
 from fsad.errors import ConfigError, WeightsError, check_choice, message_of
+from fsad.nn.positions import POSITIONS
 
 
 def create_vit(
@@ -137,6 +140,19 @@ def convert_vit(
             f"weights '{path}': expected those of a vision transformer, got something that timm "
             f"cannot convert ({message_of(error)})"
         ) from error
+    height, width = net.patch_embed.grid_size
+    positions: Any = converted.get(POSITIONS)
+    special = 0 if net.no_embed_class else net.num_prefix_tokens
+    # Older timm stretches only where the numbers of patches differ; 14 x 14 are as many as 7 x 28.
+    if (
+        positions is not None
+        and positions is state.get(POSITIONS)
+        and height != width
+        and positions.shape[1] - special == height * width == math.isqrt(height * width) ** 2
+    ):
+        converted[POSITIONS] = resample_abs_pos_embed(
+            positions, [height, width], num_prefix_tokens=special
+        )
     patches = "patch_embed.proj.weight"
     if patches in state:  # timm would stretch another patch size: that is another architecture
         converted[patches] = state[patches]

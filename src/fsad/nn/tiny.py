@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, interpolate, relu, scaled_dot_product_attention
 
 from fsad.errors import WeightsError
+from fsad.nn.settings import Size, cells_of
 
 TIMM_NAME = "vit_tiny_patch16_224"
 """The constructor to start from; the next two make it the embedded backbone."""
@@ -50,13 +51,13 @@ class TinyVit(nn.Module):
     num_prefix_tokens = 1
     embed_dim = CHANNELS
 
-    def __init__(self, image_size: int) -> None:
+    def __init__(self, image_size: Size) -> None:
         super().__init__()
-        side = image_size // PIXELS_PER_TOKEN
+        rows, columns = cells_of(image_size, PIXELS_PER_TOKEN)
         with torch.random.fork_rng(devices=[]):
             self.cls_token = nn.Parameter(torch.zeros(1, 1, CHANNELS))
-            self.pos_embed = nn.Parameter(torch.zeros(1, 1 + side**2, CHANNELS))
-            self.patch_embed = _StemEmbed((side, side))
+            self.pos_embed = nn.Parameter(torch.zeros(1, 1 + rows * columns, CHANNELS))
+            self.patch_embed = _StemEmbed((rows, columns))
             self.blocks = nn.Sequential(*(_Block() for _ in range(DEPTH)))
             self.norm = nn.LayerNorm(CHANNELS, eps=1e-6)
 
@@ -83,7 +84,7 @@ class TinyVit(nn.Module):
                 f"weights '{path}': expected pos_embed of a square of patches, got something else. "
                 "Choose the backbone that the file was made for, or another file."
             )
-        if positions.shape[1] == self.pos_embed.shape[1]:
+        if (side, side) == self.patch_embed.grid_size:
             return dict(state)
         special, grid = positions[:, :1], positions[:, 1:]
         image = grid.float().reshape(1, side, side, -1).permute(0, 3, 1, 2)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fsad.nn.extractor import After, PatchExtractor, State
-from fsad.nn.settings import check_image_size
+from fsad.nn.settings import Size, cells_of, check_image_size
 
 CELL = 8  # pixels
 REACH = 6  # pixels from a descriptor's centre to that of its outermost bin
@@ -26,14 +26,15 @@ class UnlearntExtractor(PatchExtractor):
     """
 
     def __init__(
-        self, net: nn.Module, *, name: str, image_size: int, cell: int, channels: int
+        self, net: nn.Module, *, name: str, image_size: Size, cell: int, channels: int
     ) -> None:
         check_image_size(image_size, cell)
         super().__init__(
             net,
             name=name,
             image_size=image_size,
-            grid=(image_size // cell,) * 2,
+            grid=cells_of(image_size, cell),
+            cell=cell,
             channels=channels,
             layers={},
             mean=(0.0, 0.0, 0.0),
@@ -60,7 +61,7 @@ class PixelExtractor(UnlearntExtractor):
         image_size: Height and width of the images, pixels.
     """
 
-    def __init__(self, image_size: int) -> None:
+    def __init__(self, image_size: Size) -> None:
         super().__init__(nn.Identity(), name="pixels", image_size=image_size, cell=1, channels=1)
 
     def _features(self, grey: Tensor) -> Tensor:
@@ -74,7 +75,7 @@ class CellExtractor(UnlearntExtractor):
         image_size: Height and width of the images, pixels, a multiple of 8.
     """
 
-    def __init__(self, image_size: int) -> None:
+    def __init__(self, image_size: Size) -> None:
         super().__init__(
             nn.PixelUnshuffle(CELL),
             name="cells",
@@ -106,14 +107,14 @@ class SiftExtractor(UnlearntExtractor):
         overlap.
     """
 
-    def __init__(self, image_size: int) -> None:
+    def __init__(self, image_size: Size) -> None:
         from kornia.feature import DenseSIFTDescriptor  # two seconds, for this extractor alone
 
         net = DenseSIFTDescriptor(padding=REACH)
         super().__init__(net, name="sift", image_size=image_size, cell=CELL, channels=128)
 
     def _features(self, grey: Tensor) -> Tensor:
-        size = grey.shape[-1]
         bordered = functional.pad(grey, (REACH,) * 4, mode="replicate")  # zeros would be an edge
-        inner = slice(REACH, REACH + size + 1)
-        return functional.avg_pool2d(self.net(bordered)[:, :, inner, inner], CELL + 1, stride=CELL)
+        rows, columns = (slice(REACH, REACH + size + 1) for size in grey.shape[-2:])
+        inner = self.net(bordered)[:, :, rows, columns]
+        return functional.avg_pool2d(inner, CELL + 1, stride=CELL)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from fsad.nn.settings import check_image_size
+from fsad.nn.settings import Size, check_image_size
 from fsad.nn.tiny import PIXELS_PER_TOKEN, STATISTICS, TinyVit
 
 
@@ -27,7 +27,7 @@ class VitNetwork(NamedTuple):
     statistics: Mapping[str, tuple[float, ...]]
 
 
-def tiny_vit(image_size: int) -> VitNetwork:
+def tiny_vit(image_size: Size) -> VitNetwork:
     """Create the network of the shipped weights.
 
     Args:
@@ -45,7 +45,7 @@ def timms_vit(
     timm_name: str,
     seed: int,
     stem: Mapping[str, str] | None,
-    image_size: int,
+    image_size: Size,
     arguments: Mapping[str, Any],
 ) -> VitNetwork:
     """Create one of timm's vision transformers.

@@ -10,14 +10,12 @@ from omegaconf import OmegaConf
 
 from fsad.data.depth_rules import DepthRules
 from fsad.data.input import DEPTH, DepthInput, InputSpec, PhotographInput
-from fsad.data.profile import InputProfile
 from fsad.data.record import PREPARED, ZERO, prepared_as
 from fsad.engine.stored import DATA_SETTINGS, blaming
 from fsad.engine.trained import TrainedModel, load_trained
 from fsad.errors import ConfigError, DataError
 from fsad.predict.predictor import Predictor
 from fsad.predict.scorer import Limits, Pixels, Scored
-from fsad.results.record import CATEGORY
 from fsad.scores.threshold import THRESHOLD, read_threshold
 
 
@@ -68,7 +66,7 @@ def load_run(
 
 def _input(run: Path, trained: TrainedModel) -> InputSpec:
     """Return how the images that the run saw were read."""
-    profile = _profile(trained)
+    profile = trained.profile
     if trained.modality != DEPTH:
         if _prepared(trained).get("rgb_background") == ZERO:
             raise DataError(
@@ -115,13 +113,3 @@ def _refuse_unknown(settings: Mapping[str, Any]) -> None:
     """
     if unknown := settings.keys() - {*DATA_SETTINGS, "_target_"}:
         raise ConfigError(f"data.{min(unknown)}: expected a setting of the data, got another name")
-
-
-def _profile(trained: TrainedModel) -> InputProfile | None:
-    try:
-        return InputProfile.from_json(trained.record.get("input"))
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{trained.folder / CATEGORY}: expected the shape of the training images, got "
-            "something else. Copy the whole folder of the run."
-        ) from error

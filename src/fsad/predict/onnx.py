@@ -87,15 +87,15 @@ class OnnxScorer:
 
     def _refuse_other_shapes(self, path: Path) -> None:
         """Refuse a model that does not take or give what its record says."""
-        size = self.metadata.image_size
-        pixels = [self.input.channels, size, size]
-        wanted = {self.input.modality: pixels, SCORE: [], MAP: [size, size]}  # of one image
+        shape = self.input.canvas.shape
+        pixels = [self.input.channels, *shape]
+        wanted = {self.input.modality: pixels, SCORE: [], MAP: [*shape]}  # of one image
         puts = (*self._session.get_inputs(), *self._session.get_outputs())
         got = {each.name: each.shape[1:] for each in puts if each.name in wanted}
         if got != wanted or len(self._session.get_inputs()) != 1:
             raise DataError(
-                f"{path}: expected a model of images of {size} x {size} as its record says, got "
-                f"inputs and outputs {got}. Export it again with: fsad export RUN_DIR"
+                f"{path}: expected a model of images of {shape[0]} x {shape[1]} as its record "
+                f"says, got inputs and outputs {got}. Export it again with: fsad export RUN_DIR"
             )
 
     def score(self, images: Pixels) -> Scored:

@@ -23,11 +23,13 @@ class Prediction:
         threshold: What ``score`` is compared with; None where there is none.
         decision: ``good`` or ``defective`` (``score`` above ``threshold``); None without threshold.
         map: Anomaly map at the input's size, ``(H, W)`` float32, in the unit of the scores. It is
-            measured at S x S and resized, bilinear, so that it lies on the input pixel by pixel.
+            measured at the size of ``seen`` and resized, bilinear, so that it lies on the input
+            pixel by pixel.
             None where the method scores whole images alone.
         map_threshold: Where the map is above it, :meth:`outlines` draws; None where there is none.
         seen: The image that was scored, ``(C, S, S)`` float32 in [0, 1]: one channel of depth, in
-            {0} or [0.1, 0.9], or three of colour.
+            {0} or [0.1, 0.9], or three of colour. Of a model that keeps the images' shape it is no
+            square.
         seconds: From the file, or the array, to this.
         notes: How the image is unlike the training images, one sentence each; mostly none.
 

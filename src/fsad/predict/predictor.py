@@ -58,6 +58,7 @@ class Predictor:
         seen = self.input.see(array, str(path or "image"))
         scored = self.scorer.score(seen.pixels[None])
         score, limits = float(scored.score[0]), self.limits
+        height, width = seen.area  # what is beside the image is none of it
         decision = None
         if limits.image is not None:
             decision = "defective" if score > limits.image else "good"
@@ -67,9 +68,11 @@ class Predictor:
             parts={name: float(values[0]) for name, values in scored.parts.items()},
             threshold=limits.image,
             decision=decision,
-            map=None if scored.maps is None else resized(scored.maps[0], seen.size),
+            map=None
+            if scored.maps is None
+            else resized(scored.maps[0, :height, :width], seen.size),
             map_threshold=limits.map,
-            seen=seen.pixels,
+            seen=seen.pixels[:, :height, :width],
             seconds=time.perf_counter() - start,
             notes=seen.notes,
         )

@@ -4,19 +4,20 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from fsad.data.canvas import Canvas
 from fsad.data.reader import DatasetReader
 from fsad.data.sample import Sample
 from fsad.data.transforms import load_tensors
-from fsad.errors import FsadError, message_of
+from fsad.errors import DataError, FsadError, message_of
 from fsad.report.measured import POINTS, measure
 from fsad.report.pictures import pictures
 from fsad.report.scores import CategoryScores, read_scores, worst_first
 from fsad.results.dataset import open_dataset, test_samples
-from fsad.results.record import RunResult
+from fsad.results.record import CategoryResult, RunResult
 from fsad.runtime.progress import track
 from fsad.scores.threshold import THRESHOLD, Threshold, read_threshold
 
@@ -43,6 +44,12 @@ class Images:
     images: int = 0
 
 
+class _Category(NamedTuple):
+    scores: CategoryScores
+    samples: list[Sample] | None
+    canvas: Canvas
+
+
 def images_of(result: RunResult, data_root: Path | None = None, budget: int = BUDGET) -> Images:
     """Gather the test images of a run.
 
@@ -62,30 +69,34 @@ def images_of(result: RunResult, data_root: Path | None = None, budget: int = BU
             "If the data set has moved, pass --data-root."
         )
     size = int(result.config["data"]["image_size"])
-    categories: list[tuple[CategoryScores, list[Sample] | None]] = []
+    categories: list[_Category] = []
     entries: list[dict[str, Any]] = []
     for name, category in track(result.categories.items(), "report", len(result.categories)):
         if not category.n_test_good + category.n_test_defect:
             continue
         try:
             scores = read_scores(result, name)
+            canvas = _canvas(category, size)
         except FsadError as error:
             found.problems.append(f"{name} is without cards: {message_of(error)}")
             continue
         limits = _limits(found, result.path.parent / "categories" / name, name)
-        samples, masks = None, None
+        samples, masks, areas = None, None, []
         if found.reader is not None:
             try:
                 samples = test_samples(found.reader, name, scores.images)
-                masks = _masks(found.reader, samples, size)
+                masks = _masks(found.reader, samples, canvas)
+                areas = _areas(found.reader, samples, canvas)
             except FsadError as error:
                 found.problems.append(f"{name} is without pictures: {message_of(error)}")
-                samples, masks = None, None
-        categories.append((scores, samples))
-        entries.append(_entry(scores, limits, size, masks) | {"undefined": category.undefined})
+                samples, masks, areas = None, None, []
+        categories.append(_Category(scores, samples, canvas))
+        entries.append(
+            _entry(scores, limits, canvas, masks, areas) | {"undefined": category.undefined}
+        )
     if entries:
-        found.images = sum(len(scores.images) for scores, _ in categories)
-        found.cards = _add_cards(found, categories, entries, size, budget)
+        found.images = sum(len(each.scores.images) for each in categories)
+        found.cards = _add_cards(found, categories, entries, budget)
         found.payload = {
             "size": size,
             "points": POINTS.tolist(),
@@ -94,13 +105,36 @@ def images_of(result: RunResult, data_root: Path | None = None, budget: int = BU
     return found
 
 
-def _masks(reader: DatasetReader, samples: Sequence[Sample], size: int) -> list[Tensor] | None:
+def _canvas(category: CategoryResult, size: int) -> Canvas:
+    """Return what a category's images were brought to.
+
+    Raises:
+        DataError: The record of it cannot be read.
+    """
+    try:
+        return Canvas.from_json((category.input or {}).get("canvas")) or Canvas.square(size)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"result.json: expected the canvas of the images, got '{message_of(error)}'"
+        ) from error
+
+
+def _masks(reader: DatasetReader, samples: Sequence[Sample], canvas: Canvas) -> list[Tensor] | None:
     """Return the ground truth of all images; None where that of one is not known."""
     if not all(sample.is_masked for sample in samples):
         return None
-    masks = [load_tensors(reader, sample, size, ["mask"])["mask"] for sample in samples]
+    masks = [load_tensors(reader, sample, canvas, ["mask"])["mask"] for sample in samples]
     known = all(sample.is_truth(mask) for sample, mask in zip(samples, masks, strict=True))
     return masks if known else None
+
+
+def _areas(
+    reader: DatasetReader, samples: Sequence[Sample], canvas: Canvas
+) -> list[tuple[int, int]]:
+    """Return the area of each image on its canvas; of none, where they all fill it."""
+    if canvas.aspect is None:
+        return []
+    return [canvas.area(*reader.read_mask(sample).shape) for sample in samples]
 
 
 def _limits(found: Images, folder: Path, name: str) -> Threshold:
@@ -113,9 +147,13 @@ def _limits(found: Images, folder: Path, name: str) -> Threshold:
 
 
 def _entry(
-    scores: CategoryScores, limits: Threshold, size: int, masks: Sequence[Tensor] | None
+    scores: CategoryScores,
+    limits: Threshold,
+    canvas: Canvas,
+    masks: Sequence[Tensor] | None,
+    areas: Sequence[tuple[int, int]],
 ) -> dict[str, Any]:
-    measured = measure(scores, size, masks)
+    measured = measure(scores, canvas.shape, masks, areas)
     first = next(iter(scores.parts.values()))
     return {
         "name": scores.name,
@@ -123,6 +161,7 @@ def _entry(
         "sigma": scores.sigma,
         "threshold": limits.image,
         "outline": limits.map,
+        "size": list(canvas.shape),
         "grid": list(first.patches.shape[1:]),
         "images": scores.images,
         "defects": scores.defects,
@@ -139,26 +178,25 @@ def _entry(
 
 def _add_cards(
     found: Images,
-    categories: Sequence[tuple[CategoryScores, list[Sample] | None]],
+    categories: Sequence[_Category],
     entries: Sequence[Mapping[str, Any]],
-    size: int,
     budget: int,
 ) -> int:
     """Give the worst mistakes of all categories their cards, as long as the budget lasts."""
     ranked = sorted(
         (-mistake, -towards, number, place)
-        for number, (scores, _) in enumerate(categories)
-        for mistake, towards, place in worst_first(scores.fused, scores.labels)
+        for number, each in enumerate(categories)
+        for mistake, towards, place in worst_first(each.scores.fused, each.scores.labels)
     )
     broken: set[int] = set()  # categories with a picture that cannot be read
     for count, (_, _, number, place) in enumerate(ranked):
-        scores, samples = categories[number]
+        scores, samples, canvas = categories[number]
         card: dict[str, Any] = {
             "patches": {name: _floats(part.patches[place]) for name, part in scores.parts.items()}
         }
         if samples is not None and found.reader is not None:
             try:
-                card |= pictures(found.reader, samples[place], size)
+                card |= pictures(found.reader, samples[place], canvas)
             except FsadError as error:
                 if number not in broken:
                     found.problems.append(

@@ -39,13 +39,20 @@ class Measured:
     fused_pro: dict[float, list[float]]
 
 
-def measure(scores: CategoryScores, size: int, masks: Sequence[Tensor] | None) -> Measured:
+def measure(
+    scores: CategoryScores,
+    size: int | tuple[int, int],
+    masks: Sequence[Tensor] | None,
+    areas: Sequence[tuple[int, int]] = (),
+) -> Measured:
     """Make all maps of a category once, and forget them.
 
     Args:
         scores: Of its test images.
         size: Height and width of the maps, pixels.
-        masks: Ground truth of each image, ``(S, S)``, bool, or None.
+        masks: Ground truth of each image, ``(H, W)``, bool, or None.
+        areas: Height and width of each image on its map, from the upper left corner, pixels;
+            omitted, the map's.
 
     Note:
         With ground truth of two parts it holds up to six maps of every test image at a time: 1.2 MB
@@ -71,8 +78,8 @@ def measure(scores: CategoryScores, size: int, masks: Sequence[Tensor] | None) -
             for name, values in maps.items():
                 kept.setdefault(name, []).append(values)
     whole = {name: torch.cat(batches) for name, batches in kept.items()}
-    regions = number_regions(torch.stack(list(masks))) if masks is not None else torch.zeros(1)
-    if not regions.any() or bool((regions > 0).all()):
+    regions = _regions(masks, areas) if masks is not None else torch.zeros(1)
+    if not (regions > 0).any() or not (regions == 0).any():
         return Measured(limits, fused_limits, {}, {})
     pro = {name: overlaps(maps, regions) for name, maps in whole.items()}
     fused_pro: dict[float, list[float]] = {}
@@ -80,6 +87,15 @@ def measure(scores: CategoryScores, size: int, masks: Sequence[Tensor] | None) -
         both = whole[mix.first], whole[mix.second]
         fused_pro = {share: overlaps(fuse(*both, share), regions) for share in shares}
     return Measured(limits, fused_limits, pro, fused_pro)
+
+
+def _regions(masks: Sequence[Tensor], areas: Sequence[tuple[int, int]]) -> Tensor:
+    """Number the defects' regions of all images, ``(n, H, W)``: 0 is good, -1 beside an image."""
+    regions = number_regions(torch.stack(list(masks)))
+    for image, (height, width) in zip(regions, areas, strict=False):
+        image[height:] = -1
+        image[:, width:] = -1
+    return regions
 
 
 def _widened(known: Range | None, values: Tensor) -> Range:
@@ -95,7 +111,8 @@ def overlaps(maps: Tensor, regions: Tensor) -> list[float]:
 
     Args:
         maps: Anomaly maps, ``(n, H, W)``, finite, higher = more anomalous.
-        regions: Region of each pixel, ``(n, H, W)``; at least one, and one defect-free pixel.
+        regions: Region of each pixel, ``(n, H, W)``; at least one, and one defect-free pixel. Those
+            below 0 are not counted.
     """
     scores, region = maps.numpy().ravel(), regions.numpy().ravel()
     good, bad = np.sort(scores[region == 0]), scores[region > 0]

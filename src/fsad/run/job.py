@@ -4,6 +4,7 @@ import inspect
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,13 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
 from fsad.data.datamodule import DataModule
-from fsad.engine.assemble import build_extractor, build_method, shared_backbone, weights_setting
+from fsad.engine.assemble import (
+    build_extractor,
+    build_method,
+    resized_extractor,
+    shared_backbone,
+    weights_setting,
+)
 from fsad.engine.category_trainer import RunContext
 from fsad.engine.last_tests import LastTests
 from fsad.engine.pipeline import Job, run
@@ -239,6 +246,7 @@ def build(cfg: DictConfig, logs: Sequence[Logger]) -> Job:
         trained=Path(cfg.ckpt) if cfg.ckpt else None,
         maps=cfg.maps,
         report=cfg.report,
+        resized=partial(resized_extractor, cfg, method, extractor.store),
     )
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fsad.errors import ConfigError, ShapeError, check_choice, check_fraction
-from fsad.functional.scoring import anomaly_maps
+from fsad.functional.scoring import Size, anomaly_maps
 from fsad.scores.score_set import ScoreSet
 
 Kind = Literal["mean", "max", "sum"]
@@ -118,12 +118,12 @@ class MapMaker:
     """How patch scores become anomaly maps, and parts one.
 
     Attributes:
-        size: Height and width of the maps in pixels, S.
+        size: Height and width of the maps in pixels, S; of such that are no squares both.
         sigma: Blur of the maps in pixels.
         combination: How parts become one.
     """
 
-    size: int
+    size: Size
     sigma: float
     combination: Combination
 

@@ -52,7 +52,7 @@ def write_maps(
     for place in ranked:
         index = scored.images[place].index
         sample = samples[index]
-        seen = load_tensors(data.reader, sample, data.image_size, (*sample.files, "mask"))
+        seen = load_tensors(data.reader, sample, data.canvas, (*sample.files, "mask"))
         one = {name: each.at(slice(index, index + 1)) for name, each in scores.items()}
         found = {set_of(name): maps for name, maps in scored.maker.part_maps(one).items()}
         _, combined = scored.maker.combine(one)
@@ -77,8 +77,10 @@ def _name(sample: Sample, place: int) -> str:
 
 
 def _picture(image: Tensor) -> NDArray[np.uint8]:
-    """Turn ``(3, H, W)`` in [0, 1] into ``(H, W, 3)`` bytes."""
-    pixels: NDArray[np.uint8] = (image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+    """Turn ``(3, H, W)`` in [0, 1] into ``(H, W, 3)`` bytes; what is beside an image is black."""
+    pixels: NDArray[np.uint8] = (
+        (image.clamp(min=0).permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+    )
     return pixels
 
 

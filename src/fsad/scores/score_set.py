@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fsad.functional.scoring import image_scores
+from fsad.functional.scoring import continued, image_scores, lowest_beside
 from fsad.runtime.processes import gather
 
 IMAGES = ".images"  # behind a part's name: its image scores
@@ -33,19 +33,31 @@ ScoreSet = Mapping[str, Scores]
 """The parts of a score by name: ``source`` and ``target``, say, or ``target`` alone."""
 
 
-def complete(parts: Mapping[str, Tensor | Scores]) -> dict[str, Scores]:
+def complete(
+    parts: Mapping[str, Tensor | Scores], inside: Tensor | None = None
+) -> dict[str, Scores]:
     """Give every part its image scores: those of the worst patch, where a method says no other.
+
+    Law: patch scores beside an image change nothing.
 
     Args:
         parts: By name, patch scores ``(n, h, w)`` or :class:`Scores`.
+        inside: Which patches show an image, ``(n, h, w)``, bool; omitted, all. Those beside it take
+            the score of the nearest one that does.
 
     Returns:
         The parts in the same order, float32.
     """
     found = {}
     for name, scores in parts.items():
-        patches, images = (scores, image_scores(scores)) if isinstance(scores, Tensor) else scores
-        found[name] = Scores(None if patches is None else patches.float(), images.float())
+        patches, images = (
+            (scores, image_scores(lowest_beside(scores, inside)))
+            if isinstance(scores, Tensor)
+            else scores
+        )
+        if patches is not None:
+            patches = continued(patches.float(), inside)
+        found[name] = Scores(patches, images.float())
     return found
 
 

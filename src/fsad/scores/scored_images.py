@@ -120,7 +120,9 @@ class ScoredImages:
         if CONTROL in self.evaluation.names:
             part = blur(truth.part.to(main.dtype), self.maker.sigma)
             scored[CONTROL] = image_scores(part), part
-        self.evaluation.update(truth.label, truth.mask, truth.part, scored, truth.masked)
+        self.evaluation.update(
+            truth.label, truth.mask, truth.part, scored, truth.masked, truth.area
+        )
         for name, (_, values) in scored.items():
             if values is not None:
                 low, high = self.limits.get(name, (float("inf"), float("-inf")))

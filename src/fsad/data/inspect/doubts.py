@@ -33,7 +33,7 @@ class Doubts:
         if self.modality == "depth":
             self._look_at_depth(truth)
         self.tiny += truth.index[truth.tiny].tolist()
-        covered = truth.mask.flatten(1).float().mean(dim=1) > MOST
+        covered = truth.mask.flatten(1).sum(dim=1) > MOST * truth.area.prod(dim=1)
         self.covered += truth.index[covered].tolist()
 
     def _look_at_depth(self, truth: Truth) -> None:

@@ -93,7 +93,7 @@ def faults_of(stem: str, row: Row, reader: DatasetReader, image_size: int) -> li
         for oddity in oddities(images["depth"], z, reader.rules):
             told = faults if oddity.misleads else row.notes
             told.append(Fault(stem, oddity.kind, f"{sample.files['depth']}: {oddity.problem}"))
-    if "gt" in images and is_tiny(images["gt"], image_size):
+    if "gt" in images and is_tiny(images["gt"], (image_size, image_size)):
         row.tiny.append(stem)
     return faults + _unequal_sizes(images, folder, stem) + _wrong_masks(images, folder, stem)
 

@@ -12,6 +12,7 @@ from fsad.methods.ast.scorer import AstScorer, StudentNetwork, new_teacher
 from fsad.methods.ast.settings import Student, Teacher
 from fsad.nn.adapter import CachedExtractor
 from fsad.nn.extractor import PatchExtractor
+from fsad.nn.settings import Size
 from fsad.nn.unlearnt import CellExtractor
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Ast(Method):
 
     def build_extractor(
         self,
-        image_size: int,
+        image_size: Size,
         backbone: BackboneMaker,  # noqa: ARG002
     ) -> PatchExtractor:
         """Return the features that the method is about."""

@@ -7,6 +7,7 @@ from fsad.engine.plan import BackboneMaker, Method
 from fsad.engine.settings import MAPS, Affects
 from fsad.errors import check_at_least, check_not_negative
 from fsad.nn.extractor import PatchExtractor
+from fsad.nn.settings import Size
 from fsad.nn.unlearnt import PixelExtractor
 
 
@@ -31,7 +32,7 @@ class PixelMethod(Method):
 
     def build_extractor(
         self,
-        image_size: int,
+        image_size: Size,
         backbone: BackboneMaker,  # noqa: ARG002
     ) -> PatchExtractor:
         """Return the pixels themselves for features."""

@@ -12,7 +12,7 @@ from fsad.engine.stage import BankStage
 from fsad.errors import check_at_least, check_fraction, check_not_negative, check_positive
 from fsad.functional.prepared import prepare
 from fsad.functional.reweighting import reweighted_scores
-from fsad.functional.scoring import image_scores, patch_scores
+from fsad.functional.scoring import image_scores, lowest_beside, patch_scores
 from fsad.nn.adapter import CachedExtractor
 from fsad.nn.extractor import PatchExtractor
 from fsad.scores.score_set import Scores
@@ -75,9 +75,10 @@ class TargetBankScorer(BankScorer):
         """Score images; weighted by the bank around the nearest row, if asked for."""
         features = self.banks["target"].normalize(self.encode(images, "target"))
         patches = patch_scores(features, self._bank)
+        counted = lowest_beside(patches, self.inside(images))
         weighted = (
-            reweighted_scores(features, patches, self._bank, self.reweight)
+            reweighted_scores(features, counted, self._bank, self.reweight)
             if self.reweight
-            else image_scores(patches)
+            else image_scores(counted)
         )
         return {"target": Scores(patches, weighted)}

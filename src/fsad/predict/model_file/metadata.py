@@ -18,6 +18,13 @@ DEPTH = (
     "(max z - min z) over the image's valid pixels, larger = farther; 0.5 if all are equal; a hole "
     "takes the nearest valid pixel's value, and stays 0 outside a part mask where there is one"
 )
+KEPT = (
+    "photograph (n, 3, H, W) float32, red, green, blue, on a canvas of profile.canvas.height x "
+    "width pixels: where its width over height is within 5 % of profile.canvas.aspect, resized to "
+    "H x W; else by the largest factor by which it fits in, each side rounded to a multiple of "
+    "profile.canvas.cell, halves up, laid in the upper left corner. Bicubic with antialiasing; "
+    "divided by 255; -1 beside it, where score and map are not to be read"
+)
 PHOTOGRAPH = (
     "photograph (n, 3, S, S) float32 in [0, 1], red, green, blue: resized to S x S, bicubic with "
     "antialiasing, whatever its aspect; divided by 255"
@@ -32,7 +39,8 @@ class Metadata:
         fsad: Version of this program.
         method: The method's name.
         category: The category's.
-        image_size: Height and width of the images and maps in pixels, S.
+        image_size: Height and width of the images and maps in pixels, S; of the shorter side where
+            they keep their shape: both are in ``profile``, under ``canvas``.
         beta: Share of the source domain in score and map, in [0, 1].
         sigma: Blur of the map in pixels; it is done already.
         backbone: ``name``, ``weights`` (where they come from), ``sha256`` of these weights and

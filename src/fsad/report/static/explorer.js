@@ -60,7 +60,7 @@ const explorer = (() => {
     const parts = kind === FUSED ? [mix.first, mix.second] : [kind];
     for (const it of parts) {
       card.maps[it] ??= fsad.anomalyMap(
-        fsad.floats(card.patches[it]), category.grid, data.size, category.sigma);
+        fsad.floats(card.patches[it]), category.grid, category.size, category.sigma);
     }
     return kind === FUSED
       ? fsad.fuseMaps(card.maps[mix.first], card.maps[mix.second], share) : card.maps[kind];
@@ -164,7 +164,7 @@ const explorer = (() => {
       if (canvas.dataset.painted === wanted) continue;
       canvas.dataset.painted = wanted;
       const scale = limits(category, kind, state.share);
-      fsad.paint(canvas, map(category, place, kind, state.share), data.size, scale, state.outline);
+      fsad.paint(canvas, map(category, place, kind, state.share), category.size, scale, state.outline);
     }
   }
 

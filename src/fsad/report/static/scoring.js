@@ -88,14 +88,14 @@ const fsad = (() => {
    * at the border) are linear and separable: one matrix, applied to rows and to columns. Returns
    * its rows, each with the first of its entries that are not 0.
    */
-  function enlarging(cells, size, sigma) {
-    const key = `${cells} ${size} ${sigma}`;
-    if (!known.has(key)) known.set(key, makeEnlarging(cells, size, sigma));
+  function enlarging(cells, size, sigma, most) {
+    const key = `${cells} ${size} ${sigma} ${most}`;
+    if (!known.has(key)) known.set(key, makeEnlarging(cells, size, sigma, most));
     return known.get(key);
   }
   const known = new Map();
 
-  function makeEnlarging(cells, size, sigma) {
+  function makeEnlarging(cells, size, sigma, most) {
     const rows = Array.from({ length: size }, (_, i) => {
       const row = new Float64Array(cells);
       const at = Math.max(0, ((i + 0.5) * cells) / size - 0.5), first = Math.floor(at);
@@ -103,7 +103,7 @@ const fsad = (() => {
       row[Math.min(first + 1, cells - 1)] += at - first;
       return row;
     });
-    const reach = sigma ? Math.min(Math.ceil(4 * sigma), size - 1) : 0;
+    const reach = sigma ? Math.min(Math.ceil(4 * sigma), most) : 0;
     const kernel = Array.from({ length: 2 * reach + 1 }, (_, i) =>
       sigma ? Math.exp(-0.5 * ((i - reach) / sigma) ** 2) : 1);
     const total = kernel.reduce((sum, it) => sum + it, 0);
@@ -120,22 +120,26 @@ const fsad = (() => {
     });
   }
 
-  /** Anomaly map of patch scores (h x w, row by row): size x size, row by row. */
+  /** Height and width; one number is both. */
+  const both = (size) => (Array.isArray(size) ? size : [size, size]);
+
+  /** Anomaly map of patch scores (h x w, row by row): height x width, row by row. */
   function anomalyMap(patches, [h, w], size, sigma) {
-    const down = enlarging(h, size, sigma), across = h === w ? down : enlarging(w, size, sigma);
-    const wide = new Float64Array(h * size); // rows of patches, enlarged along themselves
+    const [height, width] = both(size), reach = Math.min(height, width) - 1;
+    const down = enlarging(h, height, sigma, reach), across = enlarging(w, width, sigma, reach);
+    const wide = new Float64Array(h * width); // rows of patches, enlarged along themselves
     for (let r = 0; r < h; r++) {
       across.forEach(({ first, weights }, x) => {
         let sum = 0;
         for (let c = 0; c < weights.length; c++) sum += weights[c] * patches[r * w + first + c];
-        wide[r * size + x] = sum;
+        wide[r * width + x] = sum;
       });
     }
-    const map = new Float64Array(size * size);
+    const map = new Float64Array(height * width);
     down.forEach(({ first, weights }, y) => {
       for (let r = 0; r < weights.length; r++) {
-        const weight = weights[r], from = (first + r) * size, to = y * size;
-        for (let x = 0; x < size; x++) map[to + x] += weight * wide[from + x];
+        const weight = weights[r], from = (first + r) * width, to = y * width;
+        for (let x = 0; x < width; x++) map[to + x] += weight * wide[from + x];
       }
     });
     return map;
@@ -154,11 +158,13 @@ const fsad = (() => {
 
   /** Colour a map on a canvas, and outline what is above the threshold. */
   function paint(canvas, map, size, [low, high], threshold) {
-    canvas.width = canvas.height = size;
-    const context = canvas.getContext("2d"), image = context.createImageData(size, size);
-    const inside = (x, y) => x < 0 || y < 0 || x >= size || y >= size || map[y * size + x] > threshold;
-    for (let y = 0, at = 0; y < size; y++) {
-      for (let x = 0; x < size; x++, at++) {
+    const [height, width] = both(size);
+    canvas.width = width;
+    canvas.height = height;
+    const context = canvas.getContext("2d"), image = context.createImageData(width, height);
+    const inside = (x, y) => x < 0 || y < 0 || x >= width || y >= height || map[y * width + x] > threshold;
+    for (let y = 0, at = 0; y < height; y++) {
+      for (let x = 0; x < width; x++, at++) {
         const edge = map[at] > threshold &&
           !(inside(x - 1, y) && inside(x + 1, y) && inside(x, y - 1) && inside(x, y + 1));
         const level = Math.min(1, Math.max(0, (map[at] - low) / Math.max(high - low, 1e-12))) * 4;
