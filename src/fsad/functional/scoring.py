@@ -92,6 +92,21 @@ def lowest_beside(patches: Tensor, inside: Tensor | None) -> Tensor:
     return patches if inside is None else patches.masked_fill(~inside, -torch.inf)
 
 
+def on_grid(inside: Tensor, patches: Tensor) -> Tensor:
+    """Return which patches of another grid show an image: those whose corner does.
+
+    Args:
+        inside: Which patches show an image, ``(n, h, w)``, bool.
+        patches: Of the other grid, ``(n, h', w')``.
+
+    Returns:
+        ``(n, h', w')``, bool.
+    """
+    if inside.shape[1:] == patches.shape[1:]:
+        return inside
+    return interpolate(inside[:, None].float(), size=patches.shape[1:])[:, 0] > 0
+
+
 def continued(patches: Tensor, inside: Tensor | None) -> Tensor:
     """Give patches beside an image the score of the nearest one that shows it.
 

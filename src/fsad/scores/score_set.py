@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fsad.functional.scoring import continued, image_scores, lowest_beside
+from fsad.functional.scoring import continued, image_scores, lowest_beside, on_grid
 from fsad.runtime.processes import gather
 
 IMAGES = ".images"  # behind a part's name: its image scores
@@ -42,22 +42,22 @@ def complete(
 
     Args:
         parts: By name, patch scores ``(n, h, w)`` or :class:`Scores`.
-        inside: Which patches show an image, ``(n, h, w)``, bool; omitted, all. Those beside it take
-            the score of the nearest one that does.
+        inside: Which patches of the extractor's grid show an image, ``(n, h, w)``, bool; omitted,
+            all. Those beside it take the score of the nearest one that does.
 
     Returns:
         The parts in the same order, float32.
     """
     found = {}
     for name, scores in parts.items():
-        patches, images = (
-            (scores, image_scores(lowest_beside(scores, inside)))
-            if isinstance(scores, Tensor)
-            else scores
-        )
-        if patches is not None:
-            patches = continued(patches.float(), inside)
-        found[name] = Scores(patches, images.float())
+        patches = scores if isinstance(scores, Tensor) else scores.patches
+        own = None if inside is None or patches is None else on_grid(inside, patches)
+        if isinstance(scores, Tensor):
+            images = image_scores(lowest_beside(scores, own))
+        else:
+            images = scores.images
+        filled = None if patches is None else continued(patches.float(), own)
+        found[name] = Scores(filled, images.float())
     return found
 
 
