@@ -21,3 +21,13 @@ def test_the_corners_of_a_turned_image_mirror_its_border(degrees):
     assert around.shape == pixels.shape
     corners = around[..., [0, 0, -1, -1], [0, -1, 0, -1]]
     assert_close(corners, torch.full_like(corners, 0.25))
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (16, 40), (90, 20)])
+@pytest.mark.parametrize("degrees", [45.0, 90.0])
+def test_no_pixel_of_a_turned_image_is_made_up(shape, degrees):
+    pixels = 0.5 + 0.4 * torch.rand(1, 3, *shape, generator=torch.Generator().manual_seed(0))
+    turned = rotate(pixels, degrees)
+    assert turned.shape == pixels.shape
+    assert turned.min() >= 0.5 - 1e-6  # nothing of the black beside an image
+    assert turned.max() <= 0.9 + 1e-6

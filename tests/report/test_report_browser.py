@@ -99,8 +99,22 @@ def test_the_pro_curve_follows_the_share_and_says_at_which(here, made, dataset, 
 
 @pytest.mark.parametrize(
     ("grid", "size", "sigma"),
-    [((8, 8), 64, 4.0), ((5, 7), 50, 2.5), ((40, 40), 40, 0.0), ((12, 12), 10, 4.0)],
-    ids=["as in a run", "no square", "no blur", "smaller than the patches, blur at the border"],
+    [
+        ((8, 8), 64, 4.0),
+        ((5, 7), 50, 2.5),
+        ((40, 40), 40, 0.0),
+        ((12, 12), 10, 4.0),
+        ((4, 10), (32, 80), 4.0),
+        ((9, 3), (60, 12), 4.0),
+    ],
+    ids=[
+        "as in a run",
+        "no square",
+        "no blur",
+        "smaller than the patches, blur at the border",
+        "images that keep their shape",
+        "narrower than the blur",
+    ],
 )
 def test_enlarging_and_blurring_are_those_of_python(opened, normal, grid, size, sigma):
     patches = normal(1, *grid)

@@ -18,7 +18,7 @@ from fsad.engine.scorer import Scorer
 from fsad.engine.stage import FitStage
 from fsad.engine.stage_module import StageModule
 from fsad.engine.trained import load_trained
-from fsad.errors import RunError
+from fsad.errors import ConfigError, RunError
 from fsad.nn.adapter import CachedExtractor
 from fsad.nn.unlearnt import PixelExtractor
 from fsad.results.dataset import open_dataset
@@ -181,6 +181,15 @@ def columns(folder):
 
 
 OPEN_SET = ("protocol=open_set", "protocol.reserve=2", "protocol.n_anomalies=2")
+
+
+def test_images_keep_no_shape_where_one_network_is_for_all_categories(start, tmp_path):
+    message = (
+        r"^data\.resize: expected square with a method that is trained once for all categories, "
+        r"got keep: each of them has its own shape\. Choose data\.resize=square\.$"
+    )
+    with pytest.raises(ConfigError, match=message):
+        start(tmp_path / "run", Denoising, "data.resize=keep")
 
 
 def test_image_scores_learnt_from_labelled_anomalies(start, tmp_path):
