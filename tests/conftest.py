@@ -1,5 +1,6 @@
 """Seeds: every random input comes from a seeded generator, in float64 unless a test says why."""
 
+import gc
 import os
 from collections.abc import Callable
 
@@ -10,6 +11,11 @@ from torch.overrides import TorchFunctionMode
 
 torch.set_num_threads(1)  # the tests' tensors are small: a second thread only waits for the first
 os.environ["OMP_NUM_THREADS"] = "1"  # so do the processes that tests start: sums depend on it
+
+
+def pytest_collection_finish():
+    """Set aside what the imports made: a run ends by looking for garbage, and finds none there."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
