@@ -1,14 +1,10 @@
 """A run whose config.yaml is damaged: one line that names the file, whoever reads it."""
 
-import os
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import yaml
-from small_runs import ROOT
 from typer.testing import CliRunner
 
 from fsad.cli import app
@@ -91,20 +87,15 @@ def test_export_names_the_file_in_one_line(damaged, how, tmp_path):
 
 @pytest.mark.parametrize("how", ["null", "an alias loop", *WITHIN])
 @pytest.mark.parametrize("word", ["resume", "ckpt"])
-def test_going_on_and_testing_again_name_the_file_in_one_line(damaged, word, how, tmp_path):
+def test_going_on_and_testing_again_name_the_file_in_one_line(
+    command, damaged, word, how, tmp_path
+):
     if word == "ckpt" and how in WITHIN:
         pytest.skip("its settings can be the command line's too, and are named as such")
     run = spoil(damaged, how)
-    done = subprocess.run(
-        [sys.executable, "train.py", f"{word}={run}", f"hydra.run.dir={tmp_path}"],
-        cwd=ROOT,
-        env=os.environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    told_in_one_line(done.stderr, run)
+    code, said = command(f"{word}={run}", f"hydra.run.dir={tmp_path}", small=())
+    assert code == 1
+    told_in_one_line(f"{said}\n", run)
 
 
 @pytest.mark.parametrize("how", ["null", "an alias loop", "no text"])
