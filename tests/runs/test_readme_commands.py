@@ -61,12 +61,14 @@ NOT_RUN = {
     r"fsad pretrain .*": "takes an hour; tests/pretrain has a small one",
     r"pip install .*|source .*": "is about the environment, which is there",
 }
+SHALLOW = ("backbone.model_args.depth=2", "backbone.layers=[0]")  # to export and compile it is long
 COMPILERS = ("g++", "c++", "clang++")
 CUT = {
     "NAME=shots": "data.shots=1 seed=0,1",
     "NAME=comparison": "method=patchcore,hypertrans data.shots=1 seed=0",
     "alpha_beta,shots": "data.shots=1 seed=0",
     " -m ": "report=false",
+    "train.py ckpt=": "report=false",
 }
 SHOTS = "make sweep NAME=shots"
 NEEDS = {
@@ -245,12 +247,12 @@ def filled(line, world):
 
 def shrunk(line, small, small_on_disk):
     """Return the overrides that make the run which a line starts a small one."""
-    fewer = list(small)
+    fewer = [*small, *SHALLOW]
     if re.search(" (ckpt|resume)=", line):
         fewer = []  # its settings are those of the run it names
     elif "mvtec3d" in line:
         own = ("data.category=", "data.shots=")
-        fewer = [word for word in small_on_disk if not word.startswith(own)]
+        fewer = [word for word in (*small_on_disk, *SHALLOW) if not word.startswith(own)]
         if "backbone=" not in line:
             fewer.append("backbone=tiny")  # DINO's weights would be fetched
     for kind, needless in {"backbone=resnet18": "backbone.", "NAME=comparison": "method."}.items():
