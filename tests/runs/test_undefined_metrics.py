@@ -77,11 +77,26 @@ def start(root, folder, *words):
     return value, json.loads((folder / "result.json").read_text())
 
 
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    """``ended(name)``: a case's run, its value and its result, the same one every time."""
+    made = {}
+
+    def get(name):
+        if name not in made:
+            folder = tmp_path_factory.mktemp("ended")
+            root = write(folder / "data")
+            CASES[name][0](root)
+            made[name] = folder / "run", *start(root, folder / "run", "logger=csv")
+        return made[name]
+
+    return get
+
+
 @pytest.mark.parametrize("name", CASES)
-def test_the_run_ends_with_the_reason_and_its_model_decides(root, tmp_path, name):
-    take_away, undefined, reason = CASES[name]
-    take_away(root)
-    value, result = start(root, tmp_path / "run")
+def test_the_run_ends_with_the_reason_and_its_model_decides(ended, tmp_path, name):
+    _, undefined, reason = CASES[name]
+    folder, value, result = ended(name)
     part = result["categories"]["part"]
     assert {metric for metric in METRICS if part[metric] is None} == undefined
     assert part["undefined"].keys() == undefined
@@ -90,10 +105,10 @@ def test_the_run_ends_with_the_reason_and_its_model_decides(root, tmp_path, name
         assert {metric for metric in METRICS if scores[metric] is None} == undefined
     assert {metric for metric in METRICS if result["mean"][metric] is None} == undefined
     assert value == part["image_auroc"]
-    assert "NaN" not in (tmp_path / "run/result.json").read_text()
+    assert "NaN" not in (folder / "result.json").read_text()
 
     new = write(tmp_path / "new", train=1, good=1, dented=1, seed=1)
-    model = fsad.load(tmp_path / "run")
+    model = fsad.load(folder)
     assert part["threshold"]["image"] == model.limits.image is not None
     for kind, decision in (("good", "good"), ("dent", "defective")):
         path = new / f"part/test/{kind}/xyz/000.tiff"
@@ -101,11 +116,9 @@ def test_the_run_ends_with_the_reason_and_its_model_decides(root, tmp_path, name
 
 
 @pytest.mark.parametrize("name", ["no defective image", "no mask", "no test folder"])
-def test_table_report_and_resume_take_such_a_run(root, tmp_path, name):
-    take_away, undefined, reason = CASES[name]
-    take_away(root)
-    folder = tmp_path / "run"
-    start(root, folder)
+def test_table_report_and_resume_take_such_a_run(ended, tmp_path, name):
+    _, undefined, reason = CASES[name]
+    folder = shutil.copytree(ended(name)[0], tmp_path / "run")
     before = (folder / "categories/part/category.json").read_bytes()
     run_job(settled([f"resume={folder}"]))
     assert (folder / "categories/part/category.json").read_bytes() == before
@@ -147,7 +160,7 @@ def test_the_mean_is_over_the_categories_that_have_the_metric_and_says_so(root, 
 def test_such_a_run_is_exported_and_the_file_decides(root, tmp_path, caplog, name):
     caplog.set_level("INFO")
     CASES[name][0](root)
-    start(root, tmp_path / "run", "maps=false", "export=true")
+    start(root, tmp_path / "run", "method=raw", "maps=false", "export=true")  # small to export
     made = "4 generated images instead of the run's own (there is no test image)"
     images = made if name == "no test folder" else "5 of its images"
     assert f"it scores as the run does on {images}: scores within" in caplog.text
@@ -158,11 +171,10 @@ def test_such_a_run_is_exported_and_the_file_decides(root, tmp_path, caplog, nam
 
 
 @pytest.mark.parametrize("name", ["no mask", "no test folder"])
-def test_an_undefined_metric_is_not_logged_and_makes_no_empty_row(root, tmp_path, name):
-    take_away, undefined, _ = CASES[name]
-    take_away(root)
-    start(root, tmp_path / "run", "maps=false", "logger=csv")
-    logs = [*(tmp_path / "run").rglob("metrics.csv")]
+def test_an_undefined_metric_is_not_logged_and_makes_no_empty_row(ended, name):
+    folder, _, _ = ended(name)
+    undefined = CASES[name][1]
+    logs = [*folder.rglob("metrics.csv")]
     rows = [row for path in logs for row in csv.DictReader(path.read_text().splitlines())]
     logged = {key for row in rows for key, value in row.items() if value and key != "step"}
     assert {f"test/{metric}" for metric in METRICS} & logged == {
