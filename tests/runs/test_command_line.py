@@ -13,7 +13,9 @@ import torch
 from hydra.errors import CompactHydraException, InstantiationException
 from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
+from fsad.cli import app
 from fsad.errors import ConfigError
 from fsad.results.run_folder import alone_in, begin
 from fsad.run.job import build
@@ -194,25 +196,20 @@ def test_with_all_categories_a_bad_one_does_not_lose_the_others(
 
 
 @pytest.mark.slow
-def test_a_multirun_gives_every_job_a_folder_and_a_wandb_run_of_its_own(cache, small, tmp_path):
+def test_a_multirun_gives_every_job_a_folder_and_a_wandb_run_of_its_own(command, tmp_path):
     shared = tmp_path / "sweep"
-    words = [
-        sys.executable,
-        str(ROOT / "train.py"),
+    code, said = command(
         "--multirun",
-        f"paths.cache_dir={cache}",
-        *small,
         "method.perturb.epochs=1",
         "method.rectify.epochs=2",
         "logger=wandb",
         "logger.wandb.offline=true",
         "method.alpha=0.3,2,0.5",  # the second job's is out of range
         f"hydra.sweep.dir={shared}",
-    ]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "method.alpha: expected a number in [0, 1], got 2" in done.stderr
-    assert "Traceback" not in done.stderr
+    )
+    assert code == 1
+    assert "method.alpha: expected a number in [0, 1], got 2" in said
+    assert "Traceback" not in said
     assert (shared / "0/result.json").exists()
     assert not (shared / "1/result.json").exists()
     assert (shared / "2/result.json").exists()
@@ -224,13 +221,8 @@ def test_a_multirun_gives_every_job_a_folder_and_a_wandb_run_of_its_own(cache, s
     assert runs["0"] != runs["2"]
     pictures = list((shared / "0/wandb").glob("offline-run-*/files/media/images/maps*.png"))
     assert pictures
-    table = subprocess.run(
-        [Path(sys.executable).with_name("fsad"), "table", shared],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    table = CliRunner().invoke(app, ["table", str(shared)])
+    assert table.exit_code == 0, table.output
     assert "missing" in table.stdout
 
 
