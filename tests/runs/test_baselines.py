@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 
 import pytest
 
@@ -73,7 +74,7 @@ def test_a_method_of_one_domain_has_that_domains_score_for_its_own(runs, name):
 
 def test_patchcore_is_hypertrans_with_every_stage_off(run, runs, tmp_path):
     off = [f"method.stages.{name}=false" for name in ("perturb", "rectify", "cross_domain")]
-    bare = result_of(run(tmp_path, *off))["categories"]["tile"]
+    bare = result_of(run(tmp_path, *off, "maps=false"))["categories"]["tile"]
     entry = result_of(runs["patchcore"])["categories"]["tile"]
     assert {metric: entry[metric] for metric in METRICS} == bare["target_only"]
     assert entry["shots"] == bare["shots"]
@@ -87,13 +88,13 @@ def test_the_part_mask_scores_what_every_table_has_as_its_control(runs):
 
 
 def test_ast_learns_from_a_single_shot_and_goes_on_where_it_was_stopped(run, tmp_path):
-    words = ("method=ast", *MORE["ast"], "data.shots=1")
+    words = ("method=ast", *MORE["ast"], "data.shots=1", "maps=false")
     folder = run(tmp_path / "whole", *words, without="method.")
     losses = list(csv.DictReader((folder / "logs/version_0/metrics.csv").read_text().splitlines()))
     for stage in ("teacher", "student"):
         values = [float(row[f"{stage}/loss"]) for row in losses if row.get(f"{stage}/loss")]
         assert values[-1] < values[0]
-    stopped = run(tmp_path / "stopped", *words, without="method.")
+    stopped = shutil.copytree(folder, tmp_path / "stopped")
     for file in ("category.json", "patch_scores.safetensors", "student.safetensors"):
         (stopped / "categories" / "tile" / file).unlink()
     again = run(stopped, f"resume={stopped}")
@@ -112,7 +113,7 @@ def test_what_needs_no_backbone_builds_none_and_says_so(run, tmp_path, name):
 
 
 def test_a_method_of_one_domain_is_tested_again_without_training(run, runs, tmp_path):
-    again = run(tmp_path, f"ckpt={runs['padim']}")
+    again = run(tmp_path, f"ckpt={runs['padim']}", "maps=false")
     assert result_of(again)["mean"] == result_of(runs["padim"])["mean"]
 
 
@@ -123,25 +124,24 @@ def test_a_setting_that_the_tested_runs_method_lacks_is_refused(run, runs, tmp_p
 
 
 def test_reweighting_changes_image_scores_alone(run, runs, tmp_path):
-    other = run(tmp_path, "method=patchcore", "method.reweight=3", without="method.")
+    other = run(tmp_path, "method=patchcore", "method.reweight=3", "maps=false", without="method.")
     ours, theirs = (result_of(it)["categories"]["tile"] for it in (other, runs["patchcore"]))
     assert ours["pixel_auroc"] == theirs["pixel_auroc"]
     scores = [[row["score"] for row in rows_of(it)] for it in (other, runs["patchcore"])]
     assert scores[0] != scores[1]
 
 
-def test_beyond_the_paper_a_run_calls_itself_so_and_can_be_tested_again(run, tmp_path):
-    folder = run(tmp_path / "run", "method=hypertrans_plus", "method.plus.rotations=1")
+def test_beyond_the_paper_a_run_calls_itself_so_and_can_be_tested_again(finished, run, tmp_path):
+    words = ("method=hypertrans_plus", "maps=false")
+    folder = run(tmp_path / "run", *words, "method.plus.rotations=1")
     result = result_of(folder)
     assert result["method"] == "hypertrans_plus"
     again = result_of(run(tmp_path / "again", f"ckpt={folder}", "method.beta=0.6"))
     assert again["mean"] == result["mean"]
-    turned = result_of(
-        run(tmp_path / "turned", "method=hypertrans_plus", "method.plus.rotations=4")
-    )
+    turned = result_of(run(tmp_path / "turned", *words, "method.plus.rotations=4"))
     rows = [each["categories"]["tile"]["bank_rows"]["target"] for each in (result, turned)]
     assert rows[1] == 4 * rows[0]
-    plain = result_of(run(tmp_path / "plain"))
+    plain = result_of(finished)
     assert plain["method"] == "hypertrans"
     assert plain["mean"] != result["mean"]
 
@@ -197,7 +197,9 @@ def test_settings_that_cannot_be_are_refused_in_one_line(command, small, words, 
 @pytest.mark.parametrize("name", ["anomalydino", "part_mask"])
 def test_two_processes_yield_what_one_does(run, runs, tmp_path, name):
     two = ("trainer.devices=2", "trainer.strategy=ddp", "trainer.accelerator=cpu")
-    shared = run(tmp_path, f"method={name}", *MORE.get(name, ()), *two, without="method.")
+    shared = run(
+        tmp_path, f"method={name}", "maps=false", *MORE.get(name, ()), *two, without="method."
+    )
     assert result_of(shared)["mean"] == pytest.approx(result_of(runs[name])["mean"], abs=1e-6)
 
 
