@@ -136,30 +136,21 @@ def test_one_process_needs_no_others():
 
 
 @pytest.mark.slow
-def test_two_processes_yield_what_one_does(run, tmp_path, monkeypatch):
+def test_two_processes_yield_what_one_does_category_after_category(run, tmp_path, monkeypatch):
     monkeypatch.setattr("fsad.run.job.write_page", lambda _: None)  # what it is drawn from is kept
-    one = run(tmp_path / "one", "report=true")
-    folder = run(tmp_path / "two", "report=true", *TWO)
-    assert numbers(folder) == numbers(one)
-    for name in ("perturb", "banks", "rectify", "patch_scores", "embeddings"):
-        ours, theirs = (
-            load_file(it / f"categories/tile/{name}.safetensors") for it in (folder, one)
-        )
-        assert all(torch.equal(ours[key], theirs[key]) for key in theirs), name
-    assert (folder / "scores.csv").read_text() == (one / "scores.csv").read_text()
-    logged = (folder / "logs").iterdir()
-    assert [it.name for it in logged] == ["version_0"]
-    assert len(list((folder / "maps/tile").glob("*.png"))) == 6
-
-
-@pytest.mark.slow
-def test_two_processes_yield_what_one_does_category_after_category(run, tmp_path):
-    words = ("data.category=all", "maps=false")
-    alone, two = run(tmp_path / "1", *words), run(tmp_path / "2", *words, *TWO)
-    assert numbers(two) == numbers(alone)
+    words = ("data.category=all", "report=true")
+    one, two = run(tmp_path / "one", *words), run(tmp_path / "two", *words, *TWO)
+    assert numbers(two) == numbers(one)
     assert list(numbers(two)[0]) == ["knob", "tile"]
-    for name in ("scores.csv", "categories/knob/scores.csv", "categories/tile/scores.csv"):
-        assert (two / name).read_bytes() == (alone / name).read_bytes(), name
+    assert (two / "scores.csv").read_bytes() == (one / "scores.csv").read_bytes()
+    for category in ("knob", "tile"):
+        ours, theirs = (it / "categories" / category for it in (two, one))
+        assert (ours / "scores.csv").read_bytes() == (theirs / "scores.csv").read_bytes()
+        for name in ("perturb", "banks", "rectify", "patch_scores", "embeddings"):
+            left, right = (load_file(it / f"{name}.safetensors") for it in (ours, theirs))
+            assert all(torch.equal(left[key], right[key]) for key in right), name
+        assert len(list((two / "maps" / category).glob("*.png"))) == 6
+    assert [it.name for it in (two / "logs").iterdir()] == ["version_0"]
 
 
 @pytest.mark.slow
