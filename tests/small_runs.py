@@ -65,7 +65,8 @@ def run(cache: Path) -> Callable[..., Path]:
         if any(word.startswith("resume=") for word in overrides):
             words = list(overrides)
         else:
-            small = () if any(word.startswith("ckpt=") for word in overrides) else SMALL
+            again = any(word.startswith("ckpt=") for word in overrides)
+            small: tuple[str, ...] = ("report=false",) if again else SMALL
             if without:
                 small = tuple(word for word in small if not word.startswith(without))
             paths = [f"paths.output_dir={output}", f"paths.cache_dir={cache}"]

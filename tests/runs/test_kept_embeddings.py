@@ -75,7 +75,7 @@ def test_without_them_scores_and_results_are_the_same_to_the_last_bit(finished, 
 
 
 def test_a_run_that_tests_another_again_keeps_the_same(finished, run, tmp_path):
-    assert same(run(tmp_path, f"ckpt={finished}"), finished)
+    assert same(run(tmp_path, f"ckpt={finished}", "report=true"), finished)
 
 
 def test_a_resumed_run_whose_stages_are_there_keeps_the_same(finished, run, tmp_path):
