@@ -68,7 +68,6 @@ CUT = {
     "NAME=comparison": "method=patchcore,hypertrans data.shots=1 seed=0",
     "alpha_beta,shots": "data.shots=1 seed=0",
     " -m ": "report=false",
-    "train.py ckpt=": "report=false",
 }
 SHOTS = "make sweep NAME=shots"
 NEEDS = {
