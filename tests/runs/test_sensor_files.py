@@ -24,20 +24,26 @@ def root(tmp_path):
     return write(tmp_path / "data")
 
 
+def ended(root, folder, *words):
+    """Run the common call on a data set; return the category's result."""
+    run_job(
+        settled([*WORDS, "maps=false", f"data.root={root}", f"paths.output_dir={folder}", *words])
+    )
+    return json.loads((folder / "result.json").read_text())["categories"]["part"]
+
+
 @pytest.fixture
 def start(tmp_path):
-    """Run the common call on a data set; return the category's result."""
+    """``start(root, *words)``: the common call, in the test's own folder."""
+    return lambda root, *words, name="run": ended(root, tmp_path / name, *words)
 
-    def go(root, *words, name="run"):
-        folder = tmp_path / name
-        run_job(
-            settled(
-                [*WORDS, "maps=false", f"data.root={root}", f"paths.output_dir={folder}", *words]
-            )
-        )
-        return json.loads((folder / "result.json").read_text())["categories"]["part"]
 
-    return go
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """The run on the scenes as they are, for reading: its folder and its data set."""
+    folder = tmp_path_factory.mktemp("plain")
+    ended(write(folder / "data"), folder / "run")
+    return folder / "run", folder / "data"
 
 
 def milli_with_sentinel(points):
@@ -245,9 +251,9 @@ def test_a_copy_of_millimetres_needs_the_unit_and_reads_new_images_in_it(root, t
     assert model.predict(root / "part/test/dent/xyz/000.tiff").decision == "defective"
 
 
-def test_a_query_that_says_nothing_is_refused_and_one_of_another_aspect_is_told_so(root, start):
-    start(root)
-    model = fsad.load(root.parent / "run")
+def test_a_query_that_says_nothing_is_refused_and_one_of_another_aspect_is_told_so(plain):
+    folder, root = plain
+    model = fsad.load(folder)
     points = tifffile.imread(root / "part/test/good/xyz/000.tiff")
     assert model.predict(points).notes == ()
     (note,) = model.predict(points[12:84]).notes
@@ -262,7 +268,7 @@ def test_a_query_that_says_nothing_is_refused_and_one_of_another_aspect_is_told_
 
 def test_an_exported_file_reads_images_as_the_run_does(root, start, tmp_path):
     rewrite(root, milli_with_sentinel)
-    start(root, "data.invalid=[65535]", "data.unit=mm")
+    start(root, "method=raw", "data.invalid=[65535]", "data.unit=mm")  # small to export
     exported = tmp_path / "model.onnx"
     done = CliRunner().invoke(app, ["export", str(tmp_path / "run"), "-o", str(exported)])
     assert done.exit_code == 0, done.stderr
@@ -350,9 +356,8 @@ def test_a_model_without_a_unit_takes_queries_in_another_and_says_so(root, start
     assert "another unit of length" in prediction.notes[0]
 
 
-def test_numbers_too_large_for_depth_and_images_without_relief_end_no_prediction(root, start):
-    start(root)
-    model = fsad.load(root.parent / "run")
+def test_numbers_too_large_for_depth_and_images_without_relief_end_no_prediction(plain):
+    model = fsad.load(plain[0])
     huge = np.full((96, 96), 1e300)
     with pytest.raises(DataError, match="image: expected at least one depth that is finite"):
         model.predict(huge)
