@@ -286,7 +286,7 @@ def test_a_run_that_is_refused_leaves_no_folder_behind(tmp_path):
 def kept(run_of, tmp_path_factory):
     """A run that keeps its exported file."""
     folder = tmp_path_factory.mktemp("kept") / "run"
-    shutil.copytree(run_of("raw banks"), folder)
+    shutil.copytree(run_of("raw"), folder)
     done = CliRunner().invoke(app, ["export", str(folder)])
     assert done.exit_code == 0, done.output
     assert (folder / "categories" / "tile" / "model.onnx").is_file()

@@ -41,7 +41,7 @@ def places(path, count):
 
 
 def test_any_flipped_bit_of_an_onnx_file_is_noticed(onnx_of, tmp_path):
-    path = onnx_of("raw banks")[1]
+    path = onnx_of("raw")[1]
     OnnxScorer(path)
     for number, place in enumerate(places(path, 40)):
         with pytest.raises(DataError, match=rf"damaged\.onnx: {CHANGED}"):
@@ -49,7 +49,7 @@ def test_any_flipped_bit_of_an_onnx_file_is_noticed(onnx_of, tmp_path):
 
 
 def test_a_damaged_file_predicts_nothing_in_one_line(onnx_of, tmp_path):
-    path = onnx_of("raw banks")[1]
+    path = onnx_of("raw")[1]
     damaged = flipped(path, path.stat().st_size // 2, 3, tmp_path / "damaged.onnx")
     (tmp_path / "part.npy").touch()
     words = ["predict", str(damaged), str(tmp_path / "part.npy"), "--out", str(tmp_path / "out")]
@@ -62,7 +62,7 @@ def test_a_damaged_file_predicts_nothing_in_one_line(onnx_of, tmp_path):
 def test_a_file_of_an_earlier_version_is_used_and_said_once_to_have_no_digest(
     onnx_of, tmp_path, caplog
 ):
-    whole = onnx_of("raw banks")[1]
+    whole = onnx_of("raw")[1]
     model = onnx.load(whole)
     kept = [each for each in model.metadata_props if each.key != SEAL]
     del model.metadata_props[:]
@@ -88,14 +88,14 @@ def test_an_empty_file_is_no_model(tmp_path):
 
 @pytest.fixture(scope="module")
 def pt2(run_of, tmp_path_factory):
-    trained = load_trained(run_of("raw banks"))
+    trained = load_trained(run_of("raw"))
     path = tmp_path_factory.mktemp("pt2") / "model.pt2"
     write_pt2(traced(trained), about(trained, LIMITS, DepthInput(64)), path)
     return path
 
 
 def test_a_pt2_file_says_what_it_is_without_being_loaded(pt2, run_of):
-    assert check_pt2(pt2) == about(load_trained(run_of("raw banks")), LIMITS, DepthInput(64))
+    assert check_pt2(pt2) == about(load_trained(run_of("raw")), LIMITS, DepthInput(64))
     extra = {KEY: "", SEAL: ""}
     torch.export.load(pt2, extra_files=extra)
     assert len(extra[SEAL]) == 64
