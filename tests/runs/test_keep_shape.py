@@ -135,6 +135,14 @@ def test_an_exported_file_scores_every_image_as_the_run_does(kept, tall):
     assert input_spec("rgb", 64, json.loads(canvas.to_json())).canvas.shape == (64, 64)
 
 
+def test_testing_again_takes_the_canvas_of_the_training(run, kept, tmp_path):
+    folder = run(tmp_path, f"ckpt={kept}", "maps=false", "threshold=false", "report=false")
+    again = fsad.read_result(folder / "result.json").categories["plate"]
+    first = fsad.read_result(kept / "result.json").categories["plate"]
+    assert (again.input, again.fused) == (first.input, first.fused)
+    assert scored(folder) == scored(kept)
+
+
 def test_a_defect_is_found_where_it_is(start, tall, tmp_path):
     model = load_run(start(tmp_path, tall, "method=raw", "data.resize=keep", "data.image_size=48"))
     prediction = model.predict(tall / "plate/test/spot/0.png")

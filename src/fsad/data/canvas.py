@@ -83,8 +83,8 @@ class Canvas:
         """Height and width, pixels."""
         return self.height, self.width
 
-    def is_filled_by(self, height: int, width: int) -> bool:
-        """Tell whether an image covers all of the canvas."""
+    def is_filled_by(self, height: float, width: float) -> bool:
+        """Tell whether an image of this height and width, in any unit, covers all of the canvas."""
         if self.aspect is None:
             return True
         factor = width / height / self.aspect

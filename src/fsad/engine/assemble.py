@@ -83,7 +83,7 @@ def build_extractor(
             key: it for key, it in left_open.items() if key in settings and settings[key] is None
         }
         if canvas is not None:
-            chosen["image_size"] = list(size)
+            chosen["image_size"] = list(canvas.shape)
         return backbone({**settings, **chosen})
 
     extractor = method.build_extractor(size, configured)

@@ -13,7 +13,6 @@ from fsad.nn.positions import POSITIONS, stretch_positions
 from fsad.nn.settings import (
     Size,
     blocks_within,
-    both,
     cells_of,
     check_image_size,
     check_settings,
@@ -120,7 +119,7 @@ class VitExtractor(PatchExtractor):
             name=name,
             image_size=image_size,
             grid=net.patch_embed.grid_size,
-            cell=both(image_size)[0] // net.patch_embed.grid_size[0],
+            cell=None,
             channels=net.embed_dim * (len(read) if read and merge == "concat" else 1),
             layers={f"block{number}": net.embed_dim for number in blocks},
             normalize_depth=normalize_depth,

@@ -34,7 +34,6 @@ class PatchExtractor(nn.Module, ABC):
         name: What the user calls the backbone.
         image_size: Height and width of the images, pixels.
         grid: Height and width of the patch grid.
-        cell: What the sides of images are multiples of, pixels; a patch of the grid, or several.
         channels: Channels of the patch features.
         layers: Channels of each perturbable layer by its name, in the order they run.
         mean: What normalisation subtracts, one value per colour.
@@ -43,6 +42,7 @@ class PatchExtractor(nn.Module, ABC):
         weights: Where the weights come from: ``pretrained``, ``shipped``, ``file`` or
             ``random weights``.
         architecture: What else decides the features: the network's name in timm, its arguments.
+        cell: What the sides of images are multiples of, pixels; omitted, a patch of the grid.
 
     Attributes:
         sha256: Fingerprint of the weights, 64 hexadecimal digits.
@@ -67,7 +67,6 @@ class PatchExtractor(nn.Module, ABC):
         name: str,
         image_size: Size,
         grid: tuple[int, int],
-        cell: int,
         channels: int,
         layers: Mapping[str, int],
         mean: Sequence[float],
@@ -75,11 +74,13 @@ class PatchExtractor(nn.Module, ABC):
         normalize_depth: bool,
         weights: str,
         architecture: Mapping[str, Any],
+        cell: int | None = None,
     ) -> None:
         super().__init__()
         self.net = net
-        self.name, self.grid, self.cell, self.channels = name, grid, cell, channels
+        self.name, self.grid, self.channels = name, grid, channels
         self.image_size = both(image_size)
+        self.cell = cell or self.image_size[0] // grid[0]
         self.skips = False
         self.layers = dict(layers)
         self.normalize_depth = normalize_depth

@@ -9,8 +9,8 @@ from typing import Any
 import timm
 import torch
 from timm.data.config import resolve_model_data_config
-from timm.layers import resample_abs_pos_embed
 from timm.layers.hybrid_embed import HybridEmbed
+from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models import FeatureListNet, VisionTransformer
 from timm.models.vision_transformer import checkpoint_filter_fn
 from torch import Tensor, nn
@@ -141,12 +141,13 @@ def convert_vit(
             f"cannot convert ({message_of(error)})"
         ) from error
     height, width = net.patch_embed.grid_size
-    positions: Any = converted.get(POSITIONS)
+    positions = converted.get(POSITIONS)
+    is_stretched = positions is not state.get(POSITIONS)
     special = 0 if net.no_embed_class else net.num_prefix_tokens
     # Older timm stretches only where the numbers of patches differ; 14 x 14 are as many as 7 x 28.
     if (
         positions is not None
-        and positions is state.get(POSITIONS)
+        and not is_stretched
         and height != width
         and positions.shape[1] - special == height * width == math.isqrt(height * width) ** 2
     ):
