@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from small_backbones import images, vit
+from small_backbones import cnn, images, vit
 from torch.nn.functional import layer_norm
 from torch.testing import assert_close
 
 from fsad.errors import ConfigError
-from fsad.nn.settings import blocks_within
+from fsad.nn.settings import blocks_within, stages_within
 
 
 def outputs(extractor):
@@ -86,7 +86,11 @@ def test_a_window_is_of_fractions_of_the_depth():
 @pytest.mark.parametrize(
     ("features", "message"),
     [
-        ([0.4, 0.45], "expected a window with one of 4 blocks in it, got"),
+        (
+            [0.4, 0.45],
+            r"expected a window with one of 4 blocks in it, got \[0.4, 0.45\]. They end at "
+            "multiples of 1/4: put the lower end first, or widen the window.",
+        ),
         ([0.9, 0.1], "expected a window with one of 4 blocks"),
         ([0.5, 1.5], "expected a number"),
         ([4], "expected different ones out of"),
@@ -104,3 +108,71 @@ def test_blocks_that_are_not_there_are_refused(features, message):
 def test_an_unknown_merge_is_refused():
     with pytest.raises(ConfigError, match=r"backbone\.merge: expected one of mean, concat"):
         vit(features=[1], merge="max")
+
+
+RESNET = ["act1", "layer1", "layer2", "layer3", "layer4"]
+
+
+def test_a_window_of_a_cnn_is_of_fractions_of_its_stages():
+    assert stages_within("x", [0.6, 0.8], RESNET) == ["layer2", "layer3"]
+    assert stages_within("x", [0.41, 0.8], RESNET) == ["layer2", "layer3"]
+    assert stages_within("x", [0, 0.2], RESNET) == ["act1"]
+    assert stages_within("x", [0.0, 1.0], RESNET) == RESNET
+    assert stages_within("x", ["layer3", "layer1"], RESNET) == ["layer1", "layer3"]
+
+
+@pytest.mark.parametrize("depth", range(1, 25))
+def test_a_window_that_ends_at_a_block_or_stage_contains_it(depth):
+    names = [str(number) for number in range(depth)]
+    for number in range(depth):
+        window = [float((number + 1) / depth)] * 2
+        assert blocks_within("x", window, depth) == [number]
+        assert stages_within("x", window, names) == [str(number)]
+
+
+def test_windows_side_by_side_choose_each_block_and_each_stage_once():
+    edges = [0.0, 0.3, 0.55, 1.0]
+    windows = list(zip([0.0, 0.3001, 0.5501], edges[1:], strict=True))
+    for depth in (4, 5, 12, 24, 40):
+        names = [str(number) for number in range(depth)]
+        blocks = [block for it in windows for block in blocks_within("x", it, depth)]
+        stages = [stage for it in windows for stage in stages_within("x", it, names)]
+        assert (blocks, stages) == (list(range(depth)), names)
+
+
+def test_a_window_of_a_cnn_gives_what_the_stages_in_it_give_by_name():
+    by_name, by_window = cnn(stages=["layer2", "layer3"]), cnn(stages=[0.6, 0.8])
+    assert torch.equal(by_name(images()), by_window(images()))
+    assert by_name.identity() == by_window.identity()  # one entry in the cache serves both
+    assert cnn(stages=[0.4, 0.8]).grid == (16, 16)  # that of layer1, the first
+
+
+def test_a_cnn_with_other_names_for_its_stages_takes_the_same_window():
+    convnext = cnn(
+        name="convnext",
+        timm_name="convnext_atto.d2_in1k",
+        layers=["stages_0"],
+        stages=[0.5, 0.75],
+    )
+    assert convnext.architecture["stages"] == ["stages_1", "stages_2"]
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        (
+            [0.61, 0.7],
+            r"expected a window with one of 5 stages in it, got \[0.61, 0.7\]. They end at "
+            "multiples of 1/5: put the lower end first, or widen the window.",
+        ),
+        ([0.8, 0.6], "expected a window with one of 5 stages"),
+        ([0.5, 1.5], r"expected a number in \[0, 1\], got 1.5"),
+        ([0.5, True], r"expected a number in \[0, 1\], got True"),
+        ([1, 2], "expected different ones out of"),
+        ([0.5], "expected different ones out of"),
+        (None, "expected a list out of"),
+    ],
+)
+def test_stages_that_are_not_there_are_refused(stages, message):
+    with pytest.raises(ConfigError, match=rf"backbone\.stages: {message}"):
+        cnn(stages=stages)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fsad.errors import ConfigError, check_choice
+from fsad.errors import check_choice
 from fsad.nn.extractor import After, PatchExtractor, State
 from fsad.nn.positions import POSITIONS, stretch_positions
 from fsad.nn.settings import (
@@ -17,6 +17,7 @@ from fsad.nn.settings import (
     check_image_size,
     check_settings,
     in_order,
+    stages_within,
 )
 from fsad.nn.state_dict import load_weights, read_weights
 from fsad.nn.tiny import is_tiny
@@ -184,7 +185,9 @@ class CnnExtractor(PatchExtractor):
         name: As for :class:`VitExtractor`, like all that is not listed.
         image_size: Height and width of the images, pixels, a multiple of the last stage's stride.
         layers: Names of the perturbable stages, such as ``layer1``.
-        stages: Names of the stages in the features; the network ends at the last.
+        stages: Which stages' outputs are the features: their names, or a window of two fractions of
+            the depth, counted in stages, see :func:`~fsad.nn.settings.stages_within`. The network
+            ends at the last one chosen.
         weights_path: A file of weights, of the whole network or as far as the last stage.
 
     Raises:
@@ -200,7 +203,7 @@ class CnnExtractor(PatchExtractor):
         timm_name: str,
         image_size: Size,
         layers: Sequence[str],
-        stages: Sequence[str] = ("layer2", "layer3"),
+        stages: Sequence[str] | Sequence[float] = ("layer2", "layer3"),
         pretrained: bool = True,
         weights_path: str | None = None,
         normalize_depth: bool = True,
@@ -214,9 +217,7 @@ class CnnExtractor(PatchExtractor):
         net = create_cnn(timm_name, seed, **(model_args or {}))
         channels = dict(zip(net.return_layers, net.feature_info.channels(), strict=True))
         strides = dict(zip(net.return_layers, net.feature_info.reduction(), strict=True))
-        if not stages:
-            raise ConfigError("backbone.stages: expected at least one, got none")
-        chosen = in_order("backbone.stages", stages, channels)
+        chosen = stages_within("backbone.stages", stages, list(channels))
         check_image_size(image_size, strides[chosen[-1]])
         children = list(net)
         used = children[: children.index(chosen[-1]) + 1]

@@ -1,7 +1,7 @@
 """Checks of the settings that the backbones share."""
 
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fsad.errors import ConfigError, check_at_least, check_bool, check_fraction
 
@@ -102,20 +102,68 @@ def blocks_within(
         return []
     if isinstance(chosen, Sequence) and any(isinstance(it, bool) for it in chosen):
         raise ConfigError(f"{what}: expected numbers of blocks or fractions, got {list(chosen)}")
-    is_window = (
+    if _is_window(chosen):
+        return _within(what, chosen, depth, "blocks")
+    blocks = in_order(what, chosen, range(depth))
+    if not blocks:
+        raise ConfigError(f"{what}: expected at least one block, or null, got none")
+    return [int(number) for number in blocks]
+
+
+def stages_within(
+    what: str, chosen: Sequence[str] | Sequence[float], available: Sequence[str]
+) -> list[str]:
+    """Return the chosen stages of a CNN in the order in which they run.
+
+    The depth of a CNN is counted in stages, since features are taken at their ends: all blocks
+    within one have the same stride, and a network has as many stages however large it is.
+
+    Args:
+        what: The argument's name, for the message.
+        chosen: Names, or a window: two fractions of the depth, the lower first, of which stage i of
+            n, counted from 0, lies at (i + 1) / n; both ends belong to it.
+        available: The names of all n stages, in the order they run.
+
+    Returns:
+        Their names.
+
+    Raises:
+        ConfigError: They are of another kind, not there, none, or a window without any stage in it.
+
+    Examples:
+        >>> resnet = ["act1", "layer1", "layer2", "layer3", "layer4"]
+        >>> stages_within("backbone.stages", [0.5, 0.8], resnet)
+        ['layer2', 'layer3']
+    """
+    if _is_window(chosen):
+        places = _within(what, chosen, len(available), "stages")
+        return [available[place] for place in places]
+    stages = in_order(what, chosen, available)
+    if not stages:
+        raise ConfigError(f"{what}: expected at least one, got none")
+    return [str(name) for name in stages]
+
+
+def _is_window(chosen: object) -> bool:
+    """Tell two fractions from two numbers of blocks: one of them at least is a float."""
+    return (
         isinstance(chosen, Sequence)
         and len(chosen) == 2
         and any(isinstance(end, float) for end in chosen)
     )
-    if not is_window:
-        blocks = in_order(what, chosen, range(depth))
-        if not blocks:
-            raise ConfigError(f"{what}: expected at least one block, or null, got none")
-        return [int(number) for number in blocks]
-    low, high = (check_fraction(what, end) for end in chosen)
+
+
+def _within(what: str, window: Sequence[Any], depth: int, unit: str) -> list[int]:
+    """Return the places, from 0, whose ends lie within two fractions of the depth.
+
+    Raises:
+        ConfigError: An end is no fraction, or no place lies between them.
+    """
+    low, high = (check_fraction(what, end) for end in window)
     places = [number for number in range(depth) if low <= (number + 1) / depth <= high]
     if not places:
         raise ConfigError(
-            f"{what}: expected a window with one of {depth} blocks in it, got [{low}, {high}]"
+            f"{what}: expected a window with one of {depth} {unit} in it, got [{low}, {high}]. "
+            f"They end at multiples of 1/{depth}: put the lower end first, or widen the window."
         )
     return places
