@@ -176,3 +176,27 @@ def test_a_cnn_with_other_names_for_its_stages_takes_the_same_window():
 def test_stages_that_are_not_there_are_refused(stages, message):
     with pytest.raises(ConfigError, match=rf"backbone\.stages: {message}"):
         cnn(stages=stages)
+
+
+def messages(caplog, build, **changes):
+    caplog.clear()
+    with caplog.at_level("INFO", logger="fsad.nn.backbone"):
+        build(**changes)
+    return [it.getMessage() for it in caplog.records if it.name == "fsad.nn.backbone"]
+
+
+def test_what_lies_behind_the_last_feature_is_named(caplog):
+    assert messages(caplog, vit, features=[0, 1]) == [
+        "backbone 'small': the features end at block1; neither computed nor perturbed: block2, "
+        "block3"
+    ]
+    assert messages(caplog, cnn, stages=["layer2"]) == [
+        "backbone 'resnet18': the features end at layer2; neither computed nor perturbed: layer3, "
+        "layer4"
+    ]
+
+
+def test_nothing_is_said_of_a_network_that_runs_to_its_end(caplog):
+    assert messages(caplog, vit) == []
+    assert messages(caplog, vit, features=[1, 3]) == []
+    assert messages(caplog, cnn, stages=["layer3", "layer4"]) == []

@@ -1,5 +1,6 @@
 """Frozen backbones out of timm, behind one interface: vision transformers and stage-wise CNNs."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,8 @@ from fsad.nn.weights import find_weights
 
 MERGES = ("mean", "concat")
 POSITION_RESIZES = ("published", "timm")
+
+log = logging.getLogger(__name__)
 
 __all__ = ["CnnExtractor", "PatchExtractor", "VitExtractor"]
 
@@ -98,6 +101,8 @@ class VitExtractor(PatchExtractor):
         blocks = in_order("backbone.layers", layers, range(len(net.blocks)))
         read = blocks_within("backbone.features", features, len(net.blocks))
         last = read[-1] if read else len(net.blocks) - 1
+        dropped = [f"block{number}" for number in range(last + 1, len(net.blocks))]
+        _log_dropped(name, f"block{last}", dropped)
         blocks = [number for number in blocks if number <= last]
         published = {} if model_args or stem else net.pretrained_cfg
         weights, path = find_weights(
@@ -224,6 +229,7 @@ class CnnExtractor(PatchExtractor):
         perturbable = in_order(
             "backbone.layers", layers, [name for name in channels if name in used]
         )
+        _log_dropped(name, chosen[-1], [stage for stage in channels if stage not in used])
         published = {} if model_args else net.pretrained_cfg
         weights, path = find_weights(name, published, pretrained=pretrained, path=weights_path)
         unused = children[len(used) :]
@@ -279,6 +285,17 @@ class CnnExtractor(PatchExtractor):
         pooled = [functional.avg_pool2d(stage, 3, stride=1, padding=1) for stage in maps]
         resized = [functional.interpolate(stage, self.grid, mode="bilinear") for stage in pooled]
         return torch.cat(resized, dim=1)
+
+
+def _log_dropped(name: str, last: str, dropped: Sequence[str]) -> None:
+    """Say what of a network is never run, since no feature comes from it or from behind it."""
+    if dropped:
+        log.info(
+            "backbone '%s': the features end at %s; neither computed nor perturbed: %s",
+            name,
+            last,
+            ", ".join(dropped),
+        )
 
 
 def _flat(key: str, children: list[str]) -> str:
