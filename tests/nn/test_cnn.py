@@ -2,6 +2,7 @@ import os
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from small_backbones import cnn, images, saved
 from torch.nn import functional
@@ -65,6 +66,26 @@ def test_stages_that_timm_lists_one_by_one_load_from_a_whole_file(tmp_path):
     whole |= {"stages.3.blocks.0.norm.weight": torch.ones(320), "head.fc.bias": torch.ones(1000)}
     loaded = cnn(**arguments, weights_path=saved(whole, tmp_path / "whole.pth"), seed=1)
     assert loaded.sha256 == ours.sha256
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "mobilenetv3_small_100"])
+def test_a_network_that_timm_makes_of_one_piece_runs_stage_by_stage_with_its_whole_file(
+    name, tmp_path
+):
+    whole = timm.create_model(name).eval()
+    path = saved(whole.state_dict(), tmp_path / "whole.pth")
+    stages = ["blocks_1", "blocks_3"] if name.startswith("mobile") else ["blocks_2", "blocks_4"]
+    extractor = cnn(name=name, timm_name=name, layers=stages, stages=stages, weights_path=path)
+    seen = {}
+    extractor(images(), after=lambda layer, f: seen.setdefault(layer, f))
+    expected = {}
+    for stage in stages:
+        block = whole.get_submodule(stage.replace("_", "."))
+        block.register_forward_hook(lambda *it, stage=stage: expected.setdefault(stage, it[2]))
+    with torch.no_grad():
+        whole((images() - extractor.mean) / extractor.std)
+    for stage in stages:
+        torch.testing.assert_close(seen[stage], expected[stage])
 
 
 @pytest.mark.real

@@ -27,6 +27,8 @@ from fsad.nn.weights import find_weights
 
 MERGES = ("mean", "concat")
 POSITION_RESIZES = ("published", "timm")
+HEADS = ("fc.", "head.", "classifier.", "conv_head.", "bn2.", "norm_head.")
+"""What files of CNNs hold of what follows the last stage."""
 
 log = logging.getLogger(__name__)
 
@@ -237,7 +239,7 @@ class CnnExtractor(PatchExtractor):
             del net[child]
         if path is not None:
             state = {_flat(key, children): value for key, value in read_weights(path).items()}
-            rest = (*(f"{child}." for child in unused), "fc.", "head.", "classifier.")
+            rest = (*(f"{child}." for child in unused), *HEADS)
             load_weights(net, state, path=path, architecture=timm_name, unused=rest)
         super().__init__(
             net,

@@ -12,6 +12,8 @@ from timm.data.config import resolve_model_data_config
 from timm.layers.hybrid_embed import HybridEmbed
 from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models import FeatureListNet, VisionTransformer
+from timm.models.efficientnet import EfficientNetFeatures
+from timm.models.mobilenetv3 import MobileNetV3Features
 from timm.models.vision_transformer import checkpoint_filter_fn
 from torch import Tensor, nn
 
@@ -65,23 +67,31 @@ def pixels_per_token(net: VisionTransformer) -> int:
 def create_cnn(
     timm_name: str, seed: int, setting: str = "backbone.timm_name", **arguments: Any
 ) -> Any:
-    """Create one of timm's CNNs as a sequence of stages; see :func:`_create`."""
-    return _create(
+    """Create one of timm's CNNs as a sequence of stages; see :func:`_create`.
+
+    timm makes EfficientNets and MobileNets of one piece, unless it is told to list their stages.
+    """
+    create = partial(
+        _create,
         timm_name,
         seed,
-        {**arguments, "features_only": True},
-        FeatureListNet,
-        "a CNN that timm runs stage by stage",
-        "A vision transformer needs fsad.nn.backbone.VitExtractor.",
-        setting,
+        kind=(FeatureListNet, EfficientNetFeatures, MobileNetV3Features),
+        wanted="a CNN that timm runs stage by stage",
+        remedy="A vision transformer needs fsad.nn.backbone.VitExtractor.",
+        setting=setting,
     )
+    arguments = {**arguments, "features_only": True}
+    net = create(arguments)
+    if isinstance(net, FeatureListNet):
+        return net
+    return create({**arguments, "feature_cfg": {"feature_cls": "list", "flatten_sequential": True}})
 
 
 def _create(
     timm_name: str,
     seed: int,
     arguments: Mapping[str, Any],
-    kind: type[nn.Module],
+    kind: type[nn.Module] | tuple[type[nn.Module], ...],
     wanted: str,
     remedy: str,
     setting: str = "backbone.timm_name",
@@ -92,7 +102,7 @@ def _create(
         timm_name: The model's name in timm, with its tag.
         seed: Seed of the weights; the global generator is left as it was.
         arguments: What timm's constructor is given.
-        kind: What the model must be.
+        kind: What the model must be; one of several.
         wanted: The same in words, for the message.
         remedy: What to do with another kind of model.
         setting: Where the name was given, for the message.
