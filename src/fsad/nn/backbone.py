@@ -231,10 +231,10 @@ class CnnExtractor(PatchExtractor):
         perturbable = in_order(
             "backbone.layers", layers, [name for name in channels if name in used]
         )
-        _log_dropped(name, chosen[-1], [stage for stage in channels if stage not in used])
+        unused = children[len(used) :]
+        _log_dropped(name, chosen[-1], unused)
         published = {} if model_args else net.pretrained_cfg
         weights, path = find_weights(name, published, pretrained=pretrained, path=weights_path)
-        unused = children[len(used) :]
         for child in unused:
             del net[child]
         if path is not None:
