@@ -76,7 +76,9 @@ def keys(node, prefix=""):
     for name, value in node.items():
         if name == "defaults":
             chosen = [group for each in value if isinstance(each, dict) for group in each]
-            yield from (each.split()[-1] for each in chosen if not each.startswith("override"))
+            # what follows another choice, "under@_here_: ${protocol}", is nobody's to choose
+            own = (it for it in chosen if not it.startswith("override") and "@" not in it)
+            yield from (each.split()[-1] for each in own)
             continue
         key = f"{prefix}{name}"
         yield key

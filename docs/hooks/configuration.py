@@ -12,6 +12,8 @@ CONF = Path(__file__).parents[2] / "conf"
 ABOUT = {  # the groups in the order of the page
     "": "The run itself",
     "data": "Which images",
+    "data/under": "What a protocol sees of pairs",
+    "data/generated_under": "What a protocol sees of generated pairs",
     "protocol": "What may be learnt from, and what is tested",
     "backbone": "The frozen network that makes features",
     "method": "What is trained, and what scores",

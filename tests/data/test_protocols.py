@@ -1,6 +1,7 @@
 """Protocols: what may be learnt from, what is tested, and that draws are seeded and nested."""
 
 import re
+from pathlib import Path
 
 import pytest
 from pair_folders import write_mvtec3d
@@ -14,8 +15,8 @@ from fsad.errors import ConfigError, DataError
 
 @pytest.fixture
 def reader(tmp_path):
-    """One category with 3 good, 8 cut and 6 dented test images."""
-    write_mvtec3d(tmp_path / "data", test={"good": 3, "cut": 8, "dent": 6})
+    """One category with 3 good, 12 cut and 9 dented test images."""
+    write_mvtec3d(tmp_path / "data", test={"good": 3, "cut": 12, "dent": 9})
     return MVTec3D(tmp_path / "data")
 
 
@@ -99,7 +100,7 @@ def test_one_seen_anomaly_is_one_of_the_ten_and_the_test_set_is_the_same(reader,
     assert len(set(seen)) == 10
     assert names(one.role("seen_anomalies").samples) == seen[:1]
     assert one.test == ten.test
-    assert len(ten.test.samples) == 3 + 8 + 6 - 10
+    assert len(ten.test.samples) == 3 + 12 + 9 - 10
     assert not set(seen) & set(names(ten.test.samples))
 
 
@@ -129,7 +130,7 @@ def test_the_hard_setting_sees_one_class_and_tests_none_of_it(reader, count):
         assert len(seen) == count
         assert defects(seen) == {"dent"}
         assert defects(hard.test.samples) == {"good", "cut"}
-        assert len(hard.test.samples) == 3 + 8
+        assert len(hard.test.samples) == 3 + 12
         one = role(OpenSet(1, "hard", "dent", seed=seed), reader, "seen_anomalies")
         assert one.samples == seen[:1]
 
@@ -157,12 +158,17 @@ def test_an_open_set_that_makes_no_sense_is_refused(options, message):
     ("options", "message"),
     [
         (
-            {"reserve": 14},
-            "protocol.reserve: expected at least 15 anomalous images of bolt to draw from, got 14",
+            {"reserve": 21},
+            "protocol.reserve: expected at least 22 anomalous images of bolt to draw from, got 21",
         ),
         (
-            {"n_anomalies": 7, "setting": "hard", "known_defect": "dent"},
-            "protocol.n_anomalies: expected at least 7 anomalous images of bolt to draw from, got",
+            {"n_anomalies": 11, "reserve": 11},
+            "protocol.n_anomalies: expected at most 10, half of the 21 anomalous images of bolt, "
+            "got 11. Take fewer, or add images.",
+        ),
+        (
+            {"n_anomalies": 10, "setting": "hard", "known_defect": "dent"},
+            "protocol.n_anomalies: expected at least 10 anomalous images of bolt to draw from, got",
         ),
         (
             {"setting": "hard", "known_defect": "hole"},
@@ -174,6 +180,27 @@ def test_an_open_set_that_makes_no_sense_is_refused(options, message):
 def test_too_few_anomalies_or_another_class_are_refused(reader, options, message):
     with pytest.raises(ConfigError, match=re.escape(message)):
         OpenSet(**options).task(reader, "bolt")
+
+
+@pytest.mark.parametrize("options", [{}, {"setting": "hard", "known_defect": "cut"}])
+def test_a_category_without_any_anomaly_is_named(tmp_path, options):
+    write_mvtec3d(tmp_path, test={"good": 2})
+    message = (
+        "protocol.n_anomalies: expected images of bolt with a defect in its test split, got none. "
+        "Add some to test/, or leave bolt out of data.category."
+    )
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        OpenSet(**options).task(MVTec3D(tmp_path), "bolt")
+
+
+def test_the_draw_does_not_depend_on_the_order_of_the_folder(reader, monkeypatch):
+    known = OpenSet(4).task(reader, "bolt").roles["seen_anomalies"].samples
+    whole = Path.glob
+    monkeypatch.setattr(
+        Path, "glob", lambda self, pattern: iter(sorted(whole(self, pattern), reverse=True))
+    )
+    again = MVTec3D(reader.root)
+    assert OpenSet(4).task(again, "bolt").roles["seen_anomalies"].samples == known
 
 
 def test_the_hard_setting_needs_another_class_to_test(tmp_path):

@@ -200,7 +200,10 @@ def test_image_scores_learnt_from_labelled_anomalies(start, tmp_path):
     assert entry["undefined"]["pixel_auroc"] == "the method scores whole images and has no map"
     assert entry["part_mask"]["pixel_auroc"] is not None
     assert entry["parts"]["seen"]["image_auroc"] == entry["image_auroc"]
-    assert entry["n_test_defect"] == 2  # of four, two are seen
+    assert entry["n_test_defect"] == 3  # of five, two are seen
+    assert len(entry["anomalies"]) == 2
+    assert all("/test/" in it and "/rgb/" in it for it in entry["anomalies"])
+    assert not set(entry["anomalies"]) & {row["image"] for row in columns(folder)}
     assert all(row["score"] == row["score_seen"] for row in columns(folder))
     again = start(tmp_path / "again", Linear, *OPEN_SET)
     assert columns(again) == columns(folder)

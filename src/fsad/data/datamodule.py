@@ -180,6 +180,11 @@ class DataModule(LightningDataModule):
         """The shots' images, relative to the dataset's folder; none without that role."""
         return self._files(self._role("shots"))
 
+    @property
+    def anomaly_files(self) -> list[str]:
+        """The images with a defect that are learnt from, as :attr:`shot_files`."""
+        return self._files(self._role("seen_anomalies"))
+
     def lay_out(self, cell: int) -> Canvas:
         """Choose the canvas of a category's images, by the training images alone; and return it.
 

@@ -73,6 +73,7 @@ class Measured:
         bounds = [bound for it in self.scored.bounds.values() for bound in it.values()]
         return CategoryResult(
             shots=data.shot_files,
+            anomalies=data.anomaly_files,
             n_source=data.n_source,
             n_test_good=data.n_test_good,
             n_test_defect=data.n_test_defect,

@@ -15,6 +15,7 @@ from fsad.report.sections.perturbation import perturbation
 from fsad.report.sections.provenance import provenance
 from fsad.report.sections.rectification import rectification
 from fsad.report.sections.results import results
+from fsad.report.sections.seen import seen_anomalies
 from fsad.report.sections.sweeps import sweeps
 from fsad.results.record import RunResult
 from fsad.results.table import Runs, collect, compare
@@ -72,6 +73,7 @@ def _page(runs: Runs, first: RunResult, reference: str, data_root: Path | None) 
     shown = images_of(first, data_root)
     banners = [*_about_backbones(runs.results), *shown.problems]
     sections = [*results(runs), *images(runs, shown)]
+    sections += seen_anomalies(first.categories, shown.reader)
     if reference:
         sections += forest(compare(runs, reference))
     sections += sweeps(runs.results)

@@ -21,6 +21,7 @@ LATER = {
     "input",
     "undefined",
     "parts",
+    "anomalies",
 }
 """What results written by earlier versions do not have."""
 
@@ -59,6 +60,8 @@ class CategoryResult:
             :class:`~fsad.data.profile.InputProfile`; None where nobody noted it.
         parts: The five metrics of each further part of the score alone, by its name. Written only
             where there are some.
+        anomalies: File names of the images with a defect that were learnt from, in the order of
+            the draw. Written only where there are some.
     """
 
     shots: list[str]
@@ -84,6 +87,7 @@ class CategoryResult:
     input: dict[str, Any] | None = None
     undefined: dict[str, str] = field(default_factory=dict)
     parts: Mapping[str, Metrics] = field(default_factory=dict)
+    anomalies: list[str] = field(default_factory=list)
 
     @property
     def sets(self) -> dict[str, Metrics]:
@@ -106,7 +110,7 @@ class CategoryResult:
         fused = entry.pop("fused")
         numbers = ("shots", "n_source", "n_test_good", "n_test_defect")
         first = {name: entry.pop(name) for name in numbers}
-        for name in ("undefined", "parts"):
+        for name in ("undefined", "parts", "anomalies"):
             if not entry[name]:
                 del entry[name]
         entry["bank_rows"] = dict.fromkeys(agreed.BANKS, 0) | entry["bank_rows"]

@@ -21,8 +21,8 @@ class OpenSet:
     split is tested, less what is set aside:
 
     * ``general``: the seen anomalies are drawn from all classes of defects, the first of a seeded
-      order of the sorted listing. The first :attr:`reserve` of that order are never tested, so that
-      one seen anomaly is one of ten, and both are tested on the same images.
+      order of the sorted listing, at most half of all. The first :attr:`reserve` of that order are
+      never tested, so that one seen anomaly is one of ten, and both are tested on the same images.
     * ``hard``: they are drawn from one class, :attr:`known_defect`, of which no image is tested.
       The published numbers are means over the choice of that class.
 
@@ -76,13 +76,18 @@ class OpenSet:
         """Return a category's task.
 
         Raises:
-            ConfigError: There are too few anomalous images, or no such class or modality.
+            ConfigError: There are no or too few anomalous images, or no such class or modality.
             DataError: A training image has a defect.
         """
         check_modality("protocol.modality", self.modality, reader)
         normals = training_images(reader, category, self.modality)
         listed = reader.samples(category, "test")
         anomalous = [sample for sample in listed if sample.is_anomalous]
+        if not anomalous:
+            raise ConfigError(
+                f"protocol.n_anomalies: expected images of {category} with a defect in its test "
+                f"split, got none. Add some to test/, or leave {category} out of data.category."
+            )
         choose = self._of_one_class if self.setting == "hard" else self._of_all_classes
         seen, set_aside = choose(anomalous, category)
         untested = {sample.name for sample in set_aside}
@@ -99,6 +104,13 @@ class OpenSet:
         self, anomalous: Sequence[Sample], category: str
     ) -> tuple[list[Sample], list[Sample]]:
         """Return the seen anomalies, and all anomalous images that are not tested."""
+        half = len(anomalous) // 2
+        if self.n_anomalies > half:
+            raise ConfigError(
+                f"protocol.n_anomalies: expected at most {half}, half of the {len(anomalous)} "
+                f"anomalous images of {category}, got {self.n_anomalies}. Take fewer, or add "
+                "images."
+            )
         _check_enough("protocol.reserve", self.reserve + 1, anomalous, category)
         order = permuted(anomalous, category, self.seed)
         return order[: self.n_anomalies], order[: self.reserve]

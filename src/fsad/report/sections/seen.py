@@ -1,0 +1,61 @@
+"""The images with a defect that a run was allowed to learn from."""
+
+from collections.abc import Mapping
+
+from fsad.data.reader import DatasetReader
+from fsad.data.sample import Sample
+from fsad.errors import FsadError, message_of
+from fsad.report.markup import cell, escape, paragraph, table
+from fsad.report.pictures import pictures
+from fsad.report.section import Section
+from fsad.results.record import CategoryResult
+
+SIDE = 128  # pixels of a picture
+MOST = 20  # pictures of a category
+
+
+def seen_anomalies(
+    categories: Mapping[str, CategoryResult], reader: DatasetReader | None
+) -> list[Section]:
+    """Name and show the anomalies that were learnt from; nothing where there were none.
+
+    Args:
+        categories: Of the first run.
+        reader: Its data set, for pictures, where it is at hand.
+    """
+    known = {name: it.anomalies for name, it in categories.items() if it.anomalies}
+    if not known:
+        return []
+    html = paragraph("Their labels were known in training; none of them is a test image.")
+    for name, files in known.items():
+        rows = [
+            [cell(str(place + 1), "number"), cell(it, "code")] for place, it in enumerate(files)
+        ]
+        shown = _pictures(reader, name, files) if reader is not None else ""
+        html += f"<h3>{escape(name)}</h3>{shown}"
+        html += table("In the order of the draw, by file name", ["number", "file"], rows)
+    return [Section("anomalies", "Anomalies that were learnt from", html)]
+
+
+def _pictures(reader: DatasetReader, category: str, files: list[str]) -> str:
+    """Return small pictures of some files, as far as they can be read."""
+    try:
+        samples = {
+            (file.relative_to(reader.root).as_posix(), modality): sample
+            for sample in reader.samples(category, "test")
+            for modality, file in sample.files.items()
+        }
+    except FsadError as error:
+        return paragraph(f"No pictures: {message_of(error)}")
+    chosen = [(key, it) for key, it in samples.items() if key[0] in files]
+    chosen.sort(key=lambda entry: files.index(entry[0][0]))
+    return "".join(_picture(reader, it, *key) for key, it in chosen[:MOST])
+
+
+def _picture(reader: DatasetReader, sample: Sample, file: str, modality: str) -> str:
+    try:
+        uri = pictures(reader, sample, SIDE)[modality]
+    except FsadError as error:
+        return paragraph(f"No picture: {message_of(error)}")
+    name = escape(file, quote=True)
+    return f'<img src="{uri}" alt="{name}" title="{name}" width="{SIDE}" height="{SIDE}"> '
