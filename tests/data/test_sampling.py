@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from fsad.data.sampling import BalancedSampler
+from fsad.data.sampling import BalancedSampler, Mix, MixedSampler
 from fsad.errors import ConfigError
 
 
@@ -52,3 +52,26 @@ def test_one_kind_alone_is_refused(labels, got):
     message = f"sampling: expected normal and anomalous images to balance, got {got}"
     with pytest.raises(ConfigError, match=re.escape(message)):
         BalancedSampler(labels, 2, 0)
+
+
+@pytest.mark.parametrize(("normals", "anomalies", "count"), [(4, 2, 5), (1, 3, 2), (7, 1, 3)])
+def test_a_mixed_batch_has_so_many_of_each_kind_and_every_image_its_turn(normals, anomalies, count):
+    sampler = MixedSampler([False] * 6 + [True] * 3, Mix(normals, anomalies, count), seed=1)
+    order = list(sampler)
+    size = normals + anomalies
+    assert len(order) == len(sampler) == count * size
+    for start in range(0, len(order), size):
+        batch = order[start : start + size]
+        assert [place >= 6 for place in batch] == [False] * normals + [True] * anomalies
+    counts = Counter(order)
+    for kind in (range(6), range(6, 9)):
+        assert max(counts[it] for it in kind) - min(counts[it] for it in kind) <= 1
+    sampler.set_epoch(1)
+    assert list(sampler) != order
+    sampler.set_epoch(0)
+    assert list(sampler) == order
+
+
+def test_a_mix_of_one_kind_alone_is_refused():
+    with pytest.raises(ConfigError, match="expected normal and anomalous images to balance, got 2"):
+        MixedSampler([False] * 2, Mix(1, 1, 1), 0)

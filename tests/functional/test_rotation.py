@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from fsad.functional.rotation import rotate
+from fsad.functional.rotation import rotate, rotate_each
 
 
 def test_a_quarter_turn_moves_every_pixel_and_changes_none():
@@ -31,3 +31,19 @@ def test_no_pixel_of_a_turned_image_is_made_up(shape, degrees):
     assert turned.shape == pixels.shape
     assert turned.min() >= 0.5 - 1e-6  # nothing of the black beside an image
     assert turned.max() <= 0.9 + 1e-6
+
+
+@pytest.mark.parametrize("turns", range(-2, 3))
+def test_a_quarter_turn_of_each_image_moves_every_pixel_and_changes_none(turns):
+    images = torch.rand(3, 2, 17, 17, dtype=torch.float64, generator=torch.manual_seed(0))
+    degrees = torch.tensor([0.0, 90.0 * turns, 33.0], dtype=torch.float64)
+    found = rotate_each(images, degrees)
+    torch.testing.assert_close(found[0], images[0])
+    torch.testing.assert_close(found[1], torch.rot90(images[1], turns, (1, 2)))
+    torch.testing.assert_close(rotate_each(images[2:], degrees[2:])[0], found[2])
+
+
+def test_rotating_each_goes_the_way_that_rotating_all_does():
+    images = torch.rand(2, 1, 32, 32, generator=torch.manual_seed(0))
+    apart = rotate_each(images, torch.full((2,), 30.0)) - rotate(images, 30.0)
+    assert apart[..., 8:24, 8:24].abs().max() < 1e-4

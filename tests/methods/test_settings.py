@@ -16,6 +16,8 @@ METHODS = {
         "anomalydino",
         "ast",
         "depth_inet",
+        "devnet",
+        "dra",
         "hypertrans",
         "hypertrans_plus",
         "padim",
@@ -42,6 +44,7 @@ OTHER = {  # valid values besides the default, where no rule gives one
     "seed": 7,
     "layers": [0.2, 0.5],
     "variance": 0.5,
+    "trunk": "frozen",
 }
 
 

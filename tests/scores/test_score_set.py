@@ -99,6 +99,16 @@ def test_a_method_has_maps_only_where_all_its_parts_have():
     assert maps is None
 
 
+def test_a_sum_has_the_map_of_those_parts_that_have_one():
+    maker = MapMaker(4, 0.0, Combination("sum"))
+    patches = Scores(PATCHES, PATCHES.amax(dim=(1, 2)))
+    whole = Scores(None, torch.tensor([-9.0, 9.0]))
+    images, maps = maker.combine({"a": patches, "b": whole, "c": patches})
+    torch.testing.assert_close(images, 2 * patches.images + whole.images)
+    torch.testing.assert_close(maps, 2 * maker.maps(PATCHES))
+    assert maker.combine({"b": whole})[1] is None
+
+
 def test_a_part_without_a_weight_is_named():
     message = "combination: expected a weight for each of source, target, got none for source, targ"
     with pytest.raises(ConfigError, match=message):

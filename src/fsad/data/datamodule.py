@@ -28,13 +28,23 @@ from fsad.data.protocols.few_shot import FewShot
 from fsad.data.reader import DatasetReader
 from fsad.data.record import prepared_as
 from fsad.data.sample import Sample
-from fsad.data.sampling import ALL, BalancedSampler, EpochSampler, Share, batches_of
+from fsad.data.sampling import (
+    ALL,
+    BalancedSampler,
+    EpochSampler,
+    Mix,
+    MixedSampler,
+    Share,
+    batches_of,
+)
 from fsad.data.task import TEST, EvaluationProtocol, Role, Task
 from fsad.errors import ConfigError, DataError, check_at_least, check_choice
 from fsad.storage.tensor_store import TensorStore, digest
 
 DEPTH, MODALITY = "depth", "modality"
 SAMPLINGS = ("sequential", "shuffled", "balanced")
+ITSELF = "itself"
+"""The sampling of a stage that takes its images from the data module when it starts."""
 
 log = logging.getLogger(__name__)
 
@@ -294,15 +304,15 @@ class DataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[ImageBatch] | DataLoader[Tensor]:
         """Return what the module that is trained ``reads``, in the order of its ``sampling``.
 
-        One that reads no role gets one empty batch per epoch.
+        One that reads no role, or takes its images ``itself``, gets one empty batch per epoch.
         """
         module: Any = self.trainer.lightning_module  # type: ignore[union-attr]
-        if not module.reads:
+        if not module.reads or module.sampling == ITSELF:
             return make_loader(NoImages(), batch_size=1, workers=0, seed=self.seed)
         return self.loader(module.reads, module.sampling)
 
     def loader(
-        self, roles: str | Sequence[str], sampling: str = "sequential", share: Share = ALL
+        self, roles: str | Sequence[str], sampling: str | Mix = "sequential", share: Share = ALL
     ) -> DataLoader[ImageBatch]:
         """Return the images of a role, or of several together.
 
@@ -310,7 +320,8 @@ class DataModule(LightningDataModule):
             roles: The role's name, or several.
             sampling: ``sequential``, in the order of the samples; ``shuffled``, each image once, in
                 an order that seed and epoch decide; ``balanced``, half of each batch with a defect,
-                see :class:`~fsad.data.sampling.BalancedSampler`.
+                see :class:`~fsad.data.sampling.BalancedSampler`; or a
+                :class:`~fsad.data.sampling.Mix`, batches of so many of each kind.
             share: Which batches of a sequential pass.
 
         Raises:
@@ -319,6 +330,9 @@ class DataModule(LightningDataModule):
         """
         names = (roles,) if isinstance(roles, str) else tuple(roles)
         images = RoleImages(self.reader, [self.task.role(name) for name in names], self.canvas)
+        labels = [sample.is_anomalous for sample, _ in images.images]
+        if isinstance(sampling, Mix):
+            return self._images(images, MixedSampler(labels, sampling, self.seed), sampling.size)
         check_choice("sampling", sampling, SAMPLINGS)
         if sampling == "sequential":
             return self._images(images, batches_of(len(images), self.batch_size, share))
@@ -326,7 +340,6 @@ class DataModule(LightningDataModule):
             raise ConfigError(f"share: expected the whole of a {sampling} pass, got {share}")
         if sampling == "shuffled":
             return self._images(images, EpochSampler(len(images), self.seed))
-        labels = [sample.is_anomalous for sample, _ in images.images]
         return self._images(images, BalancedSampler(labels, self.batch_size, self.seed))
 
     def test_dataloader(self) -> DataLoader[ImageBatch]:
@@ -360,11 +373,13 @@ class DataModule(LightningDataModule):
         return [self.relative(sample.files[role.modality]) for sample in role.samples]
 
     def _images(
-        self, images: RoleImages, sampler: Sampler[int] | Sequence[int] | None = None
+        self,
+        images: RoleImages,
+        sampler: Sampler[int] | Sequence[int] | None = None,
+        batch_size: int | None = None,
     ) -> DataLoader[ImageBatch]:
-        return make_loader(
-            images, self.batch_size, self.workers, self.seed, sampler, collate=stack_images
-        )
+        size = batch_size or self.batch_size
+        return make_loader(images, size, self.workers, self.seed, sampler, collate=stack_images)
 
 
 def default_protocol(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import nn
 
+from fsad.data.sampling import Mix
 from fsad.engine.scorer import BankScorer
 from fsad.errors import ConfigError
 from fsad.nn.memory_bank import MemoryBank
@@ -30,7 +31,9 @@ class FitStage:
         checkpoint_every: Epochs between two checkpoints of the unfinished stage.
         reads: The roles whose images a training step consumes, such as ``("source",)`` or
             ``("shots",)``; none, for one that consumes no images.
-        sampling: In which order; see :meth:`~fsad.data.datamodule.DataModule.loader`.
+        sampling: In which order; see :meth:`~fsad.data.datamodule.DataModule.loader`. ``itself``
+            where the module takes the images from the data module when it starts, and an epoch
+            is one step.
         depends: The settings of the method that decide what it trains, besides the data, the
             backbone and the stages before it. Runs that agree in these share the result. None is
             all of the method's settings.
@@ -46,7 +49,7 @@ class FitStage:
     epochs: int
     checkpoint_every: int = 1
     reads: tuple[str, ...] = ()
-    sampling: str = "shuffled"
+    sampling: str | Mix = "shuffled"
     depends: Settings | None = None
     scope: Literal["category", "run"] = "category"
     has_samples: bool = False

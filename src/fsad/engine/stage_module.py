@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from fsad.data.batch import ImageBatch
 from fsad.data.datamodule import DataModule
+from fsad.data.sampling import Mix
 from fsad.engine.checkpoint import backbone_identity, refuse_other_backbone, take_network
 from fsad.engine.scorer import Control, Scorer
 from fsad.nn.extractor import PatchExtractor
@@ -35,7 +36,7 @@ class StageModule(LightningModule):
         self.network = network
         self._backbone = (backbone,)  # no part of the module: it is frozen, and kept by its hash
         self.reads: tuple[str, ...] = ()
-        self.sampling = "shuffled"
+        self.sampling: str | Mix = "shuffled"
         self.prefix = ""
         self.diagnostics: dict[str, float | bool] = {}
         self.strict_loading = False  # checkpoints hold the network alone

@@ -1,17 +1,18 @@
 """A category of a finished run as a file."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from fsad.errors import ConfigError
 from fsad.export.about import about
-from fsad.export.module import traced
+from fsad.export.module import outputs_of, traced
 from fsad.export.onnx import OPSET, refuse_without_packages, write_onnx
 from fsad.export.proof import Proof, prove
 from fsad.export.pt2 import score_pt2, write_pt2
 from fsad.predict.from_run import TrainedScorer, load_run
 from fsad.predict.model_file.kept import MODEL
-from fsad.predict.model_file.metadata import Metadata
+from fsad.predict.model_file.metadata import MAP, Metadata
 from fsad.predict.onnx import OnnxScorer
 from fsad.storage.atomic import make_folder
 
@@ -67,8 +68,9 @@ def export_run(
     trained = predictor.scorer.trained
     path = path or trained.folder / MODEL
     make_folder(path.parent, "--output")  # only now: a run that is refused leaves none behind
-    record = about(trained, predictor.limits, predictor.input)
     program = traced(trained)
+    record = about(trained, predictor.limits, predictor.input)
+    record = replace(record, has_map=MAP in outputs_of(program))
     compare = prove(predictor, "export")
     proofs: list[Proof] = []
     if format == "onnx":

@@ -36,16 +36,17 @@ class ScoringGraph(nn.Module):
         Returns:
             ``score`` ``(n,)`` and ``map`` ``(n, S, S)``, the method's own, and ``score_NAME``
             ``(n,)`` of each part, such as ``score_source`` and ``score_target``. All are float32;
-            higher = more anomalous.
+            higher = more anomalous. ``map`` is missing where the method scores whole images alone,
+            or has a map that no graph can hold.
         """
         scores = self.scorer.parts(images.expand(-1, 3, -1, -1))
         alone = {f"{SCORE}_{domain}": each.images for domain, each in scores.items()}
         # Enlarging and blurring are linear: fused first, they are done once.
         patches = {name: each.patches for name, each in scores.items() if each.patches is not None}
-        if len(patches) < len(scores):
-            raise RunError("it scores whole images and has no map")
         combine = self.maker.combination.combine
         score = combine({name: each.images for name, each in scores.items()})
+        if not self.maker.combination.has_map(patches, scores):
+            return {SCORE: score, **alone}
         if self.maker.combination.kind == "max":  # of maps, not of what they are made of
             maps = combine(self.maker.part_maps(scores))
         else:
@@ -91,3 +92,9 @@ def traced(trained: TrainedModel) -> ExportedProgram:
             f"method: expected one that can be recorded as a graph, got {trained.method} "
             f"({message_of(error)})"
         ) from error
+
+
+def outputs_of(program: ExportedProgram) -> list[str]:
+    """Name what a graph gives, in order."""
+    outputs = [each.arg.name for each in program.graph_signature.output_specs]
+    return list(program.call_spec.out_spec.unflatten(outputs))

@@ -11,6 +11,7 @@ import torch
 from torch.export import ExportedProgram
 
 from fsad.errors import ConfigError, PackageError, RunError, message_of
+from fsad.export.module import outputs_of
 from fsad.predict.model_file.metadata import KEY, Metadata
 from fsad.predict.model_file.seal import IN_ONNX, SEAL, UNSEALED, seal
 from fsad.storage.atomic import atomic
@@ -92,8 +93,7 @@ def refuse_unsteady(method: str, features: str) -> None:
 
 
 def _converted(program: ExportedProgram, about: Metadata) -> Any:
-    outputs = [each.arg.name for each in program.graph_signature.output_specs]
-    names = list(program.call_spec.out_spec.unflatten(outputs))
+    names = outputs_of(program)
     try:
         with _quietly():
             found: Any = torch.onnx.export(

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import torch
-from perlin_numpy import generate_fractal_noise_2d
+from perlin_numpy import generate_fractal_noise_2d, generate_perlin_noise_2d
 from torch import Tensor
 
 from fsad.errors import check_at_least, check_positive
@@ -45,6 +45,28 @@ def channel_factors(
     field = _fields(2 * images, side, std, rng, keep=channels)
     factors = torch.from_numpy(field).reshape(2, images, channels, 1, 1)
     return factors[0], factors[1]
+
+
+def perlin_field(side: int, periods: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Draw Perlin noise on a square.
+
+    Args:
+        side: Height and width of the square.
+        periods: Of the noise along each side of the smallest power of two that holds the square;
+            themselves powers of two.
+        rng: The only source of randomness.
+
+    Returns:
+        ``(side, side)``, float32, mean about 0, values in about [-1, 1].
+
+    Raises:
+        ConfigError: ``side`` is below 1.
+    """
+    check_at_least("side", side, 1)
+    # Sizes whose quotient by the periods is no power of two fail by a rounding error.
+    whole = max(1 << (side - 1).bit_length(), 2 * max(periods))
+    field: np.ndarray = generate_perlin_noise_2d((whole, whole), periods, rng=rng)
+    return field[:side, :side].astype(np.float32)
 
 
 def _fields(draws: int, width: int, std: float, rng: np.random.Generator, keep: int) -> np.ndarray:

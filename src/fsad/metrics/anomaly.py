@@ -226,7 +226,7 @@ class Evaluation:
         defined = [metric for metric in METRICS if metric not in self.undefined]
         measured = self._pixels.compute(defined)  # of none, where nothing was added
         measured = {name: measured.get(name, {}) for name in self.names}
-        if self.mapless:
+        if self.names[0] in self.mapless:  # the method's own, which the reasons are given for
             without = [metric for metric in defined if metric != "image_auroc"]
             self.undefined |= dict.fromkeys(without, WHOLE_IMAGES)
         if "image_auroc" in defined:

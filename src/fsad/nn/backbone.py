@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fsad.errors import check_choice
+from fsad.errors import check_choice, check_odd
 from fsad.nn.extractor import After, PatchExtractor, State
 from fsad.nn.positions import POSITIONS, stretch_positions
 from fsad.nn.settings import (
@@ -185,7 +185,8 @@ class VitExtractor(PatchExtractor):
 class CnnExtractor(PatchExtractor):
     """Patch features of a CNN: chosen stages, averaged over 3 x 3 cells, on one grid.
 
-    Outside are zeros. Coarser maps are resized bilinearly to the first stage's grid.
+    Outside are zeros. ``pool=1`` leaves the averages out. Coarser maps are resized bilinearly to
+    the first stage's grid.
     ``after`` changes a stage's own output: the feature and the next stage's input.
 
     Args:
@@ -196,6 +197,10 @@ class CnnExtractor(PatchExtractor):
             the depth, counted in stages, see :func:`~fsad.nn.settings.stages_within`. The network
             ends at the last one chosen.
         weights_path: A file of weights, of the whole network or as far as the last stage.
+        pool: Cells in a row that are averaged, an odd number.
+        shipped: Name of a file of weights in this package, of which those behind ``prefix`` are
+            the network's, as far as its last stage.
+        prefix: Put before the names of the network's weights in that file.
 
     Raises:
         ConfigError: An argument is out of range, or timm has no such CNN.
@@ -203,6 +208,8 @@ class CnnExtractor(PatchExtractor):
     Source:
         PatchCore (Roth et al., CVPR 2022), locally aware patch features.
     """
+
+    any_size = True
 
     def __init__(
         self,
@@ -217,10 +224,14 @@ class CnnExtractor(PatchExtractor):
         model_args: Mapping[str, Any] | None = None,
         seed: int = 0,
         compile: bool = False,
+        pool: int = 3,
+        shipped: str | None = None,
+        prefix: str = "",
     ) -> None:
         from fsad.nn.timm_networks import create_cnn, pixel_statistics  # seconds
 
         check_settings(image_size, pretrained, normalize_depth, compile)
+        check_odd("backbone.pool", pool)
         net = create_cnn(timm_name, seed, **(model_args or {}))
         channels = dict(zip(net.return_layers, net.feature_info.channels(), strict=True))
         strides = dict(zip(net.return_layers, net.feature_info.reduction(), strict=True))
@@ -234,11 +245,20 @@ class CnnExtractor(PatchExtractor):
         unused = children[len(used) :]
         _log_dropped(name, chosen[-1], unused)
         published = {} if model_args else net.pretrained_cfg
-        weights, path = find_weights(name, published, pretrained=pretrained, path=weights_path)
+        weights, path = find_weights(
+            name, published, pretrained=pretrained, path=weights_path, shipped=shipped
+        )
         for child in unused:
             del net[child]
         if path is not None:
-            state = {_flat(key, children): value for key, value in read_weights(path).items()}
+            stored = read_weights(path)
+            if weights == "shipped":
+                stored = {
+                    key.removeprefix(prefix): value
+                    for key, value in stored.items()
+                    if key.startswith(prefix)
+                }
+            state = {_flat(key, children): value for key, value in stored.items()}
             rest = (*(f"{child}." for child in unused), *HEADS)
             load_weights(net, state, path=path, architecture=timm_name, unused=rest)
         super().__init__(
@@ -257,12 +277,13 @@ class CnnExtractor(PatchExtractor):
                 "stages": chosen,
                 "layers": perturbable,
                 "compile": compile,
+                **({} if pool == 3 else {"pool": pool}),
             },
             **pixel_statistics(net),
         )
         for name in used if compile else ():
             net[name].compile()
-        self._stages = chosen
+        self._stages, self._pool = chosen, pool
         first = used.index(perturbable[0]) if perturbable else len(used) - 1
         self._before, self._first, self._later = used[:first], used[first], used[first + 1 :]
 
@@ -284,8 +305,15 @@ class CnnExtractor(PatchExtractor):
             features = self._changed(name, features, after)
             if name in self._stages:
                 maps.append(features)
-        pooled = [functional.avg_pool2d(stage, 3, stride=1, padding=1) for stage in maps]
-        resized = [functional.interpolate(stage, self.grid, mode="bilinear") for stage in pooled]
+        width = self._pool
+        pooled = [
+            functional.avg_pool2d(stage, width, stride=1, padding=width // 2)
+            if width > 1
+            else stage
+            for stage in maps
+        ]
+        grid = pooled[0].shape[2:]
+        resized = [functional.interpolate(stage, grid, mode="bilinear") for stage in pooled]
         return torch.cat(resized, dim=1)
 
 

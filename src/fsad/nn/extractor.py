@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from time import perf_counter
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -59,6 +59,8 @@ class PatchExtractor(nn.Module, ABC):
 
     mean: Tensor
     std: Tensor
+    any_size: ClassVar[bool] = False
+    """Whether the network takes images of any size; the grid goes with it."""
 
     def __init__(
         self,
@@ -205,6 +207,35 @@ class PatchExtractor(nn.Module, ABC):
             side // cells for side, cells in zip(self.image_size, self.grid, strict=True)
         )
         return images[:, 0, ::rows, ::columns] >= 0
+
+    def at_scale(self, images: Tensor, domain: str, scale: int) -> Tensor:
+        """Compute the patch feature map of images made smaller, by leaving pixels out.
+
+        Args:
+            images: ``(n, 3, H, W)`` in [0, 1], of :attr:`image_size`.
+            domain: As for :meth:`forward`.
+            scale: How often they are halved, 0 or more. A network of one size alone sees the small
+                image enlarged again, each pixel repeated.
+
+        Returns:
+            Patch features, ``(n, c, h, w)``: of a network of :attr:`any_size` on the grid that the
+            small image has, of another on its own.
+
+        Raises:
+            ConfigError: ``domain`` is unknown.
+            ShapeError: ``images`` has the wrong shape.
+        """
+        height, width = self.image_size
+        check_shape("images", images, "n rgb H W", rgb=3, H=height, W=width)
+        step = 2**scale
+        small = images[..., ::step, ::step]
+        if not self.any_size:
+            enlarged = small.repeat_interleave(step, dim=2).repeat_interleave(step, dim=3)
+            small = enlarged[..., :height, :width]
+        if self.is_normalized(domain):
+            small = (small - self.mean) / self.std
+        with self._stopwatch(images.device), self._precision(images.device):
+            return self._widened(self._suffix(self._prefix(small), None))
 
     def is_normalized(self, domain: str) -> bool:
         """Tell whether the images of a domain are normalised by :attr:`mean` and :attr:`std`.

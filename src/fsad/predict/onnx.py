@@ -89,8 +89,11 @@ class OnnxScorer:
         """Refuse a model that does not take or give what its record says."""
         shape = self.input.canvas.shape
         pixels = [self.input.channels, *shape]
-        wanted = {self.input.modality: pixels, SCORE: [], MAP: [*shape]}  # of one image
+        # of one image
+        wanted: dict[str, list[int]] = {self.input.modality: pixels, SCORE: [], MAP: [*shape]}
         puts = (*self._session.get_inputs(), *self._session.get_outputs())
+        if not self.metadata.has_map:
+            del wanted[MAP]
         got = {each.name: each.shape[1:] for each in puts if each.name in wanted}
         if got != wanted or len(self._session.get_inputs()) != 1:
             raise DataError(

@@ -36,7 +36,7 @@ class Scored(NamedTuple):
             for name, value in values.items()
             if name.startswith(prefix)
         }
-        return cls(values[SCORE], parts, values[MAP])
+        return cls(values[SCORE], parts, values.get(MAP))
 
     def checked(self) -> "Scored":
         """Return these scores if all of them are numbers.

@@ -1,6 +1,6 @@
 """How the parts of a score become one, and patch scores become maps."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any, Literal, get_args
@@ -76,6 +76,18 @@ class Combination:
             )
         return _sum(self.weights[name] * part for name, part in parts.items())
 
+    def has_map(self, mapped: Collection[str], parts: Collection[str]) -> bool:
+        """Tell whether there is a map of the whole score.
+
+        A sum has one of those parts that have: the others raise every pixel of an image alike. A
+        mean or a maximum has one where all parts have.
+
+        Args:
+            mapped: The parts that have maps.
+            parts: All parts.
+        """
+        return bool(mapped) and (self.kind == "sum" or set(mapped) == set(parts))
+
     def share(self, name: str) -> float:
         """Return the weight of a part; 0 of one that has none."""
         return self.weights.get(name, 0.0)
@@ -139,9 +151,9 @@ class MapMaker:
             if each.patches is not None
         }
 
-    def combined_maps(self, maps: Mapping[str, Tensor], parts: Iterable[str]) -> Tensor | None:
-        """Return the method's own maps; None unless every part has some."""
-        return self.combination.combine(maps) if set(maps) == set(parts) else None
+    def combined_maps(self, maps: Mapping[str, Tensor], parts: Collection[str]) -> Tensor | None:
+        """Return the method's own maps, if it :meth:`~Combination.has_map`."""
+        return self.combination.combine(maps) if self.combination.has_map(maps, parts) else None
 
     def combine(self, scores: ScoreSet) -> tuple[Tensor, Tensor | None]:
         """Return the method's own image scores ``(n,)`` and maps ``(n, S, S)``, if it has maps."""

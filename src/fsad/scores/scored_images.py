@@ -85,7 +85,8 @@ class ScoredImages:
         self.maker = maker
         self.parts = tuple(scores)
         mapless = {set_of(name) for name, each in scores.items() if each.patches is None}
-        if mapless:
+        mapped = [name for name, each in scores.items() if each.patches is not None]
+        if scores and not maker.combination.has_map(mapped, scores):
             mapless.add(MAIN)
         sets = (MAIN, *map(set_of, scores), *([CONTROL] if parts_known else []))
         self.evaluation = Evaluation(

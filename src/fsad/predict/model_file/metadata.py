@@ -59,6 +59,7 @@ class Metadata:
         state: Of the run's category, by :func:`~fsad.predict.model_file.kept.state_of`.
         modality: What the input shows, and what it is called: ``depth``, ``rgb``.
         depth: How the input is made, in words; of photographs too.
+        has_map: Whether the model gives a map beside the score.
         schema: Of this record.
     """
 
@@ -80,6 +81,7 @@ class Metadata:
     state: str = ""
     modality: str = "depth"
     depth: str = DEPTH
+    has_map: bool = True
     schema: int = SCHEMA
 
     def to_json(self) -> str:
@@ -144,6 +146,7 @@ KINDS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
     "rules": ("settings by name or null", lambda it: isinstance(it, dict | None)),
     "profile": ("numbers by name or null", lambda it: isinstance(it, dict | None)),
     "png_holes": ("true or false", lambda it: isinstance(it, bool)),
+    "has_map": ("true or false", lambda it: isinstance(it, bool)),
     "schema": ("a whole number", lambda it: isinstance(it, int)),
 }
 """What a record's values are, in words, and how to tell; all others are texts."""

@@ -1,0 +1,114 @@
+"""DevNet: an image scores by its worst cells, trained by the deviation loss on a few anomalies."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from fsad.engine.plan import HoldOut, Method, Plan
+from fsad.engine.settings import MAPS, Affects, affecting
+from fsad.engine.stage import FitStage
+from fsad.errors import check_at_least, check_not_negative
+from fsad.methods.shared.open_set.scorer import AnomalyNetwork, HeadsScorer, each_alone
+from fsad.methods.shared.open_set.settings import Fit, Loss, named
+from fsad.nn.anomaly_heads import DeviationHeads
+from fsad.nn.extractor import PatchExtractor
+from fsad.nn.networks import Trunk
+from fsad.scores.score_set import Scores
+
+if TYPE_CHECKING:
+    from fsad.engine.stage_module import StageModule
+
+CELL = 8  # pixels
+
+
+class GradientScorer(HeadsScorer):
+    """Scores images by one head, and cells by how much their pixels move that score."""
+
+    def score(self, images: Tensor) -> dict[str, Scores]:
+        """Score images; a graph that is exported holds no gradient, and gives no map."""
+        if torch.compiler.is_exporting():
+            said = self._score(images)["seen"]
+            return {"seen": Scores(None, said.images)}
+        return each_alone(self._by_gradient, images)
+
+    def _by_gradient(self, images: Tensor) -> dict[str, Scores]:
+        with torch.inference_mode(False), torch.enable_grad():
+            pixels = images.clone().requires_grad_()
+            scores = self._score(pixels)["seen"].images
+            (gradient,) = torch.autograd.grad(scores.sum(), pixels)
+        patches = avg_pool2d(gradient.abs().sum(dim=1, keepdim=True), CELL)[:, 0]
+        return {"seen": Scores(patches, scores.detach())}
+
+
+class DevNet(Method):
+    r"""The method and its settings.
+
+    The score is the mean of the 10 % worst cells of :math:`|w \cdot f + b|`, over two scales. The
+    map is the gradient of the score at the pixels, summed over colours and averaged over cells of 8
+    pixels: ours, after the published localisation.
+
+    Args:
+        fit: :class:`~fsad.methods.shared.open_set.settings.Fit`.
+        trunk: ``trained``: a copy of the backbone trains, as published; ``frozen``: the backbone as
+            it is, another method, which tables call ``devnet (frozen trunk)``.
+        scales: How many sizes of an image are looked at, each half the one before.
+        margin: Deviations of the prior that anomalies shall lie above normal images.
+        prior: Draws of the prior in a step; 0 takes its own mean and deviation.
+        sigma: Blur of the map in pixels, 0 or more.
+        seed: Of the weights and of what is random in training.
+
+    Raises:
+        ConfigError: A setting is out of range.
+
+    Source:
+        Pang et al., Explainable deep few-shot anomaly detection with deviation networks (arXiv
+        2108.00462). Departures: ``docs/open-set.md``.
+
+    Examples:
+        >>> from fsad.methods.devnet import DevNet
+        >>> fit = {"epochs": 50, "steps": 20, "normals": 24, "anomalies": 24}
+        >>> DevNet(fit, trunk="frozen").name
+        'devnet (frozen trunk)'
+    """
+
+    def __init__(
+        self,
+        fit: Annotated[Mapping[str, Any], Affects("fit")],
+        trunk: Annotated[str, Affects("fit")] = "trained",
+        scales: Annotated[int, Affects("fit")] = 2,
+        margin: Annotated[float, Affects("fit")] = 5.0,
+        prior: Annotated[int, Affects("fit")] = 5000,
+        sigma: Annotated[float, Affects(MAPS)] = 4.0,
+        seed: Annotated[int, Affects("fit")] = 0,
+    ) -> None:
+        self.name = named("devnet", trunk)
+        self.fit, self.loss = Fit(**fit), Loss(margin, prior)
+        self.trunk, self.margin, self.prior = trunk, margin, prior
+        self.scales = check_at_least("method.scales", scales, 1)
+        self.sigma = check_not_negative("method.sigma", sigma)
+        self.seed = check_at_least("seed", seed, 0)
+
+    def plan(self, extractor: PatchExtractor) -> Plan:
+        """Lay out one category's run: one fit."""
+        trunk = Trunk(extractor, self.trunk == "trained", self.scales)
+        heads = DeviationHeads(extractor.channels, self.seed)
+        scorer = GradientScorer(extractor, AnomalyNetwork(trunk, heads))
+        stage = FitStage(
+            "fit",
+            scorer.network,
+            partial(self._module, scorer),
+            self.fit.epochs,
+            reads=("normals", "seen_anomalies"),
+            sampling=self.fit.mix,
+            depends=affecting(self, "fit"),
+        )
+        return Plan([stage], scorer, sigma=self.sigma, held_out=HoldOut.NONE, scores_depend={})
+
+    def _module(self, scorer: HeadsScorer) -> "StageModule":
+        from fsad.methods.shared.open_set.fit import DeviationModule  # Lightning, to train alone
+
+        return DeviationModule(scorer, self.fit, self.loss, 0, self.seed)

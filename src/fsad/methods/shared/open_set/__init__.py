@@ -1,0 +1,1 @@
+"""What the methods that learn from labelled anomalies share."""

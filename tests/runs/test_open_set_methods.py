@@ -1,0 +1,116 @@
+"""Whole runs of the methods that learn from labelled anomalies, on tiny generated photographs."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from outcome import numbers
+from test_resume import Killed, at_step, kill_at
+from typer.testing import CliRunner
+
+import fsad
+from fsad.cli import app
+from fsad.methods.shared.open_set.fit import DeviationModule
+from fsad.results.dataset import open_dataset
+from fsad.results.record import read_result
+
+FIT = (
+    "method.fit.epochs=2",
+    "method.fit.steps=2",
+    "method.fit.normals=3",
+    "method.fit.anomalies=2",
+)
+PROTOCOL = ("protocol.reserve=2", "protocol.n_anomalies=2")
+PARTS = {"devnet": ["seen"], "dra": ["normality", "pseudo", "residual", "seen"]}
+
+
+@pytest.fixture(scope="module")
+def start(run):
+    """``start(folder, method, *words)``: a run of one of the methods."""
+
+    def start(folder, method, *words):
+        chosen = (f"method={method}", "backbone=tiny", *PROTOCOL, *FIT)
+        return run(folder, *chosen, *words, without="method.")
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def ended(start, tmp_path_factory):
+    """A finished run of each method, made when it is asked for."""
+    known = {}
+
+    def ended(method):
+        if method not in known:
+            folder = tmp_path_factory.mktemp(method)
+            known[method] = start(folder, method, "report=true")
+        return known[method]
+
+    return ended
+
+
+def entry_of(folder):
+    return json.loads((folder / "result.json").read_text())["categories"]["tile"]
+
+
+def rows_of(folder):
+    with (folder / "scores.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("method", PARTS)
+def test_the_parts_the_maps_and_the_anomalies_are_reported(ended, method):
+    folder = ended(method)
+    entry = entry_of(folder)
+    assert list(entry["parts"]) == PARTS[method]
+    assert entry["pixel_auroc"] is not None
+    assert "undefined" not in entry
+    for row in rows_of(folder):
+        parts = [float(row[f"score_{name}"]) for name in PARTS[method]]
+        assert float(row["score"]) == pytest.approx(sum(parts), rel=1e-4, abs=1e-5)
+    assert len(entry["anomalies"]) == 2
+    assert not {row["image"] for row in rows_of(folder)} & set(entry["anomalies"])
+    page = (folder / "report.html").read_text()
+    assert "Anomalies that were learnt from" in page
+    assert all(f'alt="{file}"' in page for file in entry["anomalies"])
+    assert len(list((folder / "maps/tile").glob("*.png"))) == len(rows_of(folder))
+
+
+@pytest.mark.parametrize("method", PARTS)
+def test_a_run_predicts_and_exports_what_it_scored(ended, tmp_path, method):
+    folder = ended(method)
+    exported = tmp_path / "model.onnx"
+    done = CliRunner().invoke(app, ["export", str(folder), "-o", str(exported)])
+    assert done.exit_code == 0, done.output
+    model, file = fsad.load(folder), fsad.load(exported)
+    root = open_dataset(read_result(folder / "result.json")).root
+    for row in rows_of(folder)[:2]:
+        ours, theirs = (it.predict(root / row["image"]) for it in (model, file))
+        assert ours.score == pytest.approx(float(row["score"]), rel=1e-5, abs=1e-6)
+        assert theirs.score == pytest.approx(ours.score, rel=1e-3, abs=1e-4)
+        assert set(theirs.parts) == set(PARTS[method])
+        assert ours.map is not None
+        if method == "devnet":  # a graph holds no gradient
+            assert theirs.map is None
+        else:
+            np.testing.assert_allclose(theirs.map, ours.map, atol=1e-3)
+
+
+@pytest.mark.parametrize("method", ["dra"])
+def test_a_run_killed_inside_its_fit_ends_as_an_unbroken_one(
+    ended, start, run, tmp_path, monkeypatch, method
+):
+    with monkeypatch.context() as patch:
+        kill_at(patch, DeviationModule, "training_step", at_step(3))
+        with pytest.raises(Killed):
+            start(tmp_path, method, "report=true")
+    assert (tmp_path / "categories/tile/fit.ckpt").exists()
+    assert numbers(run(tmp_path, f"resume={tmp_path}")) == numbers(ended(method))
+
+
+def test_a_frozen_trunk_is_said_in_every_table(start, tmp_path):
+    folder = start(tmp_path, "devnet", "method.trunk=frozen")
+    assert json.loads((folder / "result.json").read_text())["method"] == "devnet (frozen trunk)"
+    assert "devnet (frozen trunk)" in (folder / "table.md").read_text()
+    assert fsad.load(folder).predict(np.zeros((64, 64, 3), np.uint8)).score >= 0
