@@ -3,7 +3,8 @@
 import torch
 from small_backbone import small_backbone
 
-from fsad.methods.devnet import CELL, DevNet
+from fsad.methods.devnet import DevNet
+from fsad.methods.shared.open_set.scorer import CELL
 
 FIT = {"epochs": 1, "steps": 1, "normals": 2, "anomalies": 2}
 

@@ -13,6 +13,7 @@ BASE = ("backbone=tiny", "paths.output_dir=unused")
 METHODS = {
     name: settled([f"method={name}", *BASE]).method
     for name in (
+        "ahl",
         "anomalydino",
         "ast",
         "depth_inet",
@@ -45,6 +46,9 @@ OTHER = {  # valid values besides the default, where no rule gives one
     "layers": [0.2, 0.5],
     "variance": 0.5,
     "trunk": "frozen",
+    "base": "devnet",
+    "importance": "uniform",
+    "outer.heads": "base",
 }
 
 

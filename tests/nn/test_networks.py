@@ -81,7 +81,7 @@ def test_batches_of_maps_are_joined_scale_by_scale():
 
 
 def test_bad_arguments_are_named(extractor):
-    with pytest.raises(ConfigError, match=r"method\.scales: expected a whole number of at least 1"):
+    with pytest.raises(ConfigError, match="scales: expected a whole number of at least 1"):
         Trunk(extractor, True, 0)
     with pytest.raises(ShapeError, match="images: expected"):
         extractor.at_scale(images(size=32), "source", 1)

@@ -5,12 +5,14 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from outcome import numbers
 from test_resume import Killed, at_step, kill_at
 from typer.testing import CliRunner
 
 import fsad
 from fsad.cli import app
+from fsad.methods.ahl.outer import OuterModule
 from fsad.methods.shared.open_set.fit import DeviationModule
 from fsad.results.dataset import open_dataset
 from fsad.results.record import read_result
@@ -22,7 +24,15 @@ FIT = (
     "method.fit.anomalies=2",
 )
 PROTOCOL = ("protocol.reserve=2", "protocol.n_anomalies=2")
-PARTS = {"devnet": ["seen"], "dra": ["normality", "pseudo", "residual", "seen"]}
+OUTER = (
+    "method.outer.epochs=8",
+    "method.outer.inner_steps=2",
+    "method.outer.normals=2",
+    "method.outer.pseudo=2",
+    "method.outer.anomalies=2",
+)
+FOUR = ["normality", "pseudo", "residual", "seen"]
+PARTS = {"devnet": ["seen"], "dra": FOUR, "ahl": FOUR}
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +40,8 @@ def start(run):
     """``start(folder, method, *words)``: a run of one of the methods."""
 
     def start(folder, method, *words):
-        chosen = (f"method={method}", "backbone=tiny", *PROTOCOL, *FIT)
+        outer = OUTER if method == "ahl" else ()
+        chosen = (f"method={method}", "backbone=tiny", *PROTOCOL, *FIT, *outer)
         return run(folder, *chosen, *words, without="method.")
 
     return start
@@ -77,7 +88,7 @@ def test_the_parts_the_maps_and_the_anomalies_are_reported(ended, method):
     assert len(list((folder / "maps/tile").glob("*.png"))) == len(rows_of(folder))
 
 
-@pytest.mark.parametrize("method", PARTS)
+@pytest.mark.parametrize("method", ["devnet", "ahl"])
 def test_a_run_predicts_and_exports_what_it_scored(ended, tmp_path, method):
     folder = ended(method)
     exported = tmp_path / "model.onnx"
@@ -97,16 +108,41 @@ def test_a_run_predicts_and_exports_what_it_scored(ended, tmp_path, method):
             np.testing.assert_allclose(theirs.map, ours.map, atol=1e-3)
 
 
-@pytest.mark.parametrize("method", ["dra"])
-def test_a_run_killed_inside_its_fit_ends_as_an_unbroken_one(
-    ended, start, run, tmp_path, monkeypatch, method
+def at_epoch(epoch):
+    return lambda module: getattr(module, "current_epoch", None) == epoch
+
+
+@pytest.mark.parametrize(
+    ("method", "owner", "hook", "when", "left"),
+    [
+        ("dra", DeviationModule, "training_step", at_step(3), "fit.ckpt"),
+        ("ahl", OuterModule, "loss_of", at_epoch(3), "outer.ckpt"),  # in the inner steps
+        ("ahl", OuterModule, "_judge", at_epoch(7), "outer.ckpt"),  # where tasks are weighted
+    ],
+)
+def test_a_killed_run_ends_as_an_unbroken_one(
+    ended, start, run, tmp_path, monkeypatch, method, owner, hook, when, left
 ):
     with monkeypatch.context() as patch:
-        kill_at(patch, DeviationModule, "training_step", at_step(3))
+        kill_at(patch, owner, hook, when)
         with pytest.raises(Killed):
             start(tmp_path, method, "report=true")
-    assert (tmp_path / "categories/tile/fit.ckpt").exists()
+    assert (tmp_path / f"categories/tile/{left}").exists()
     assert numbers(run(tmp_path, f"resume={tmp_path}")) == numbers(ended(method))
+
+
+def test_so_many_epochs_are_so_many_outer_steps(start, tmp_path, monkeypatch):
+    steps, whole = [], torch.optim.Adam.step
+
+    def counted(self, *args, **more):
+        steps.append(0)
+        return whole(self, *args, **more)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", counted)
+    words = ("method.base=devnet", "method.importance=uniform", "method.outer.epochs=3")
+    folder = start(tmp_path, "ahl", *words, "maps=false")
+    assert len(steps) == 2 * 2 + 3  # of the base model, and one for each outer epoch
+    assert json.loads((folder / "result.json").read_text())["method"] == "ahl(devnet)"
 
 
 def test_a_frozen_trunk_is_said_in_every_table(start, tmp_path):

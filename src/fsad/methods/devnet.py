@@ -4,44 +4,18 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
-from torch import Tensor
-from torch.nn.functional import avg_pool2d
-
 from fsad.engine.plan import HoldOut, Method, Plan
 from fsad.engine.settings import MAPS, Affects, affecting
 from fsad.engine.stage import FitStage
 from fsad.errors import check_at_least, check_not_negative
-from fsad.methods.shared.open_set.scorer import AnomalyNetwork, HeadsScorer, each_alone
+from fsad.methods.shared.open_set.scorer import AnomalyNetwork, GradientScorer, HeadsScorer
 from fsad.methods.shared.open_set.settings import Fit, Loss, named
 from fsad.nn.anomaly_heads import DeviationHeads
 from fsad.nn.extractor import PatchExtractor
 from fsad.nn.networks import Trunk
-from fsad.scores.score_set import Scores
 
 if TYPE_CHECKING:
     from fsad.engine.stage_module import StageModule
-
-CELL = 8  # pixels
-
-
-class GradientScorer(HeadsScorer):
-    """Scores images by one head, and cells by how much their pixels move that score."""
-
-    def score(self, images: Tensor) -> dict[str, Scores]:
-        """Score images; a graph that is exported holds no gradient, and gives no map."""
-        if torch.compiler.is_exporting():
-            said = self._score(images)["seen"]
-            return {"seen": Scores(None, said.images)}
-        return each_alone(self._by_gradient, images)
-
-    def _by_gradient(self, images: Tensor) -> dict[str, Scores]:
-        with torch.inference_mode(False), torch.enable_grad():
-            pixels = images.clone().requires_grad_()
-            scores = self._score(pixels)["seen"].images
-            (gradient,) = torch.autograd.grad(scores.sum(), pixels)
-        patches = avg_pool2d(gradient.abs().sum(dim=1, keepdim=True), CELL)[:, 0]
-        return {"seen": Scores(patches, scores.detach())}
 
 
 class DevNet(Method):

@@ -33,7 +33,7 @@ class Trunk(nn.Module):
 
     def __init__(self, extractor: PatchExtractor, trained: bool, scales: int) -> None:
         super().__init__()
-        self.scales = check_at_least("method.scales", scales, 1)
+        self.scales = check_at_least("scales", scales, 1)
         self.body: PatchExtractor | None = None
         self._extractor = (extractor,)  # no part of the module: it is frozen, and kept by its hash
         if trained:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
 
 from fsad.engine.scorer import Scorer
 from fsad.nn.adapter import CachedExtractor
@@ -12,6 +13,8 @@ from fsad.nn.anomaly_heads import Heads
 from fsad.nn.extractor import PatchExtractor
 from fsad.nn.networks import Trunk
 from fsad.scores.score_set import Scores
+
+CELL = 8  # pixels
 
 
 class AnomalyNetwork(nn.Module):
@@ -50,20 +53,43 @@ class HeadsScorer(Scorer):
     Args:
         extractor: The backbone.
         network: Trunk and heads.
+        heads: Score in place of the network's own.
     """
 
-    def __init__(self, extractor: PatchExtractor, network: AnomalyNetwork) -> None:
+    def __init__(
+        self, extractor: PatchExtractor, network: AnomalyNetwork, heads: Heads | None = None
+    ) -> None:
         super().__init__(CachedExtractor(extractor))
         self.network = network
+        self.heads = heads or network.heads
 
     def score(self, images: Tensor) -> dict[str, Scores]:
         """Score images, part by part."""
         return each_alone(self._score, images)
 
     def _score(self, images: Tensor) -> dict[str, Scores]:
-        said = self.network.heads(self.network.trunk(images), self.network.reference)
-        signed = self.network.heads.signed(said)
+        said = self.heads(self.network.trunk(images), self.network.reference)
+        signed = self.heads.signed(said)
         return {name: Scores(each.cells, each.images) for name, each in signed.items()}
+
+
+class GradientScorer(HeadsScorer):
+    """Scores images by one head, and cells by how much their pixels move that score."""
+
+    def score(self, images: Tensor) -> dict[str, Scores]:
+        """Score images; a graph that is exported holds no gradient, and gives no map."""
+        if torch.compiler.is_exporting():
+            said = self._score(images)["seen"]
+            return {"seen": Scores(None, said.images)}
+        return each_alone(self._by_gradient, images)
+
+    def _by_gradient(self, images: Tensor) -> dict[str, Scores]:
+        with torch.inference_mode(False), torch.enable_grad():
+            pixels = images.clone().requires_grad_()
+            scores = self._score(pixels)["seen"].images
+            (gradient,) = torch.autograd.grad(scores.sum(), pixels)
+        patches = avg_pool2d(gradient.abs().sum(dim=1, keepdim=True), CELL)[:, 0]
+        return {"seen": Scores(patches, scores.detach())}
 
 
 def each_alone(score: Callable[[Tensor], dict[str, Scores]], images: Tensor) -> dict[str, Scores]:
