@@ -21,6 +21,7 @@ ITEMS = (
     "rectify",
     "query",
     "subspace",
+    "open_set",
     "patchcore",
     "metrics",
     "imports",

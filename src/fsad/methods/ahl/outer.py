@@ -181,7 +181,7 @@ class OuterModule(StageModule):
         assert self.predictor is not None
         scores = self.scores_of(copies)
         if len(self.history) >= LOOK_BACK:
-            learner = self.optimizers()[1]  # type: ignore[index]
+            learner = self.optimizers()[1].optimizer  # type: ignore[index]  # no step of the stage's
             known = torch.stack(self.history[-LOOK_BACK:]).to(scores.device)
             with torch.enable_grad():
                 error = mse_loss(self.predictor(known), scores)
@@ -204,7 +204,8 @@ class OuterModule(StageModule):
         scores: Tensor = vmap(score)(dict(copies))
         margin, signs = self.loss.margin, self.heads.signs
         low = -margin * sum(sign < 0 for sign in signs)
-        return ((scores - low) / (margin * len(signs))).clamp(0, 1)
+        shares: Tensor = (scores - low) / (margin * len(signs))
+        return shares.clamp(0, 1)
 
     def _judged(self) -> Tensor:
         """Rows of the normal images that tasks are judged by, and of all anomalies."""
