@@ -114,6 +114,18 @@ def test_open_set_has_all_training_images_and_labels_of_the_seen_anomalies_alone
     assert task.test.samples == sorted(task.test.samples, key=lambda it: (it.defect, it.stem))
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"n_anomalies": 4, "setting": "hard", "known_defect": "cut"}]
+)
+def test_without_labels_all_normal_images_are_shots_and_the_test_is_the_same(reader, options):
+    with_labels, without = (
+        OpenSet(**options, labels=labels).task(reader, "bolt") for labels in (True, False)
+    )
+    assert set(without.roles) == {"shots"}
+    assert without.role("shots").samples == with_labels.role("normals").samples
+    assert without.test == with_labels.test
+
+
 def test_the_draw_is_a_function_of_seed_and_listing(reader):
     def drawn(seed):
         return tuple(names(role(OpenSet(3, seed=seed), reader, "seen_anomalies").samples))
@@ -138,6 +150,8 @@ def test_the_hard_setting_sees_one_class_and_tests_none_of_it(reader, count):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"masks": True}, "protocol.masks: expected none, got True. Leave it out: only labels of"),
+        ({"labels": 1}, "protocol.labels: expected true or false, got 1"),
         ({"n_anomalies": 0}, "protocol.n_anomalies: expected a whole number of at least 1, got 0"),
         ({"reserve": 0}, "protocol.reserve: expected a whole number of at least 1, got 0"),
         ({"setting": "easy"}, "protocol.setting: expected one of general, hard, got 'easy'"),

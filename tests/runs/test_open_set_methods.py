@@ -150,3 +150,12 @@ def test_a_frozen_trunk_is_said_in_every_table(start, tmp_path):
     assert json.loads((folder / "result.json").read_text())["method"] == "devnet (frozen trunk)"
     assert "devnet (frozen trunk)" in (folder / "table.md").read_text()
     assert fsad.load(folder).predict(np.zeros((64, 64, 3), np.uint8)).score >= 0
+
+
+def test_a_method_without_labels_is_tested_on_the_same_images(ended, run, tmp_path):
+    words = ("method=patchcore", "protocol=open_set", *PROTOCOL, "protocol.labels=false")
+    folder = run(tmp_path, *words, "maps=false", without="method.")
+    ours, theirs = (entry_of(it) for it in (folder, ended("devnet")))
+    assert ours["test_digest"] == theirs["test_digest"]
+    assert len(ours["shots"]) == 4  # all normal images
+    assert "anomalies" not in ours

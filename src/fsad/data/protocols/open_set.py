@@ -8,7 +8,7 @@ from fsad.data.protocols.training import training_images
 from fsad.data.reader import DatasetReader
 from fsad.data.sample import Sample
 from fsad.data.task import Role, Task, check_modality
-from fsad.errors import ConfigError, check_at_least, check_choice
+from fsad.errors import ConfigError, check_at_least, check_bool, check_choice
 
 SETTINGS = ("general", "hard")
 
@@ -34,10 +34,14 @@ class OpenSet:
             ``n_anomalies`` is.
         seed: Seed of the draw.
         modality: Of all images.
+        labels: Whether the seen anomalies may be learnt from. If not, the normal images are
+            ``shots`` and nothing else is learnt from, for methods that know no anomalies; the test
+            is the same.
+        masks: False: labels of whole images are all that may be learnt.
 
     Raises:
         ConfigError: A value is out of range, or a class is named in the general setting, or none in
-            the hard one.
+            the hard one; or masks are asked for.
 
     Source:
         Ding et al., DRA (CVPR 2022), section 4 and appendix A.
@@ -49,8 +53,16 @@ class OpenSet:
     reserve: int = 10
     seed: int = 0
     modality: str = "rgb"
+    labels: bool = True
+    masks: bool = False
 
     def __post_init__(self) -> None:
+        check_bool("protocol.labels", self.labels)
+        if self.masks is not False:
+            raise ConfigError(
+                f"protocol.masks: expected none, got {self.masks!r}. Leave it out: only labels of "
+                "whole images may be learnt; masks in the data set are used by the metrics."
+            )
         check_at_least("protocol.n_anomalies", self.n_anomalies, 1)
         check_at_least("protocol.reserve", self.reserve, 1)
         check_at_least("data.seed", self.seed, 0)
@@ -91,12 +103,13 @@ class OpenSet:
         choose = self._of_one_class if self.setting == "hard" else self._of_all_classes
         seen, set_aside = choose(anomalous, category)
         untested = {sample.name for sample in set_aside}
+        labelled = {
+            "normals": Role(normals, self.modality),
+            "seen_anomalies": Role(seen, self.modality, labels=True),
+        }
         return Task(
             category=category,
-            roles={
-                "normals": Role(normals, self.modality),
-                "seen_anomalies": Role(seen, self.modality, labels=True),
-            },
+            roles=labelled if self.labels else {"shots": Role(normals, self.modality)},
             test=Role([sample for sample in listed if sample.name not in untested], self.modality),
         )
 
