@@ -172,9 +172,13 @@ class OuterModule(StageModule):
         if self.predictor is None or len(self.history) < LOOK_BACK:
             return torch.full((count,), 1 / count, device=device)
         with torch.no_grad():
-            predicted = self.predictor(torch.stack(self.history[-LOOK_BACK:]).to(device))
+            predicted = self.predictor(self._past(device))
         own, unseen = self._seen_by_tasks(device)
         return importance(generalisation_errors(predicted, self._labels(device), own, unseen))
+
+    def _past(self, device: torch.device) -> Tensor:
+        """Return the scores of the last epochs, ``(k, t, n)``; a checkpoint's lie elsewhere."""
+        return torch.stack([scores.to(device) for scores in self.history[-LOOK_BACK:]])
 
     def _judge(self, copies: Weights) -> None:
         """Score the judged images by all tasks' heads, and learn to predict that."""
@@ -182,7 +186,7 @@ class OuterModule(StageModule):
         scores = self.scores_of(copies)
         if len(self.history) >= LOOK_BACK:
             learner = self.optimizers()[1].optimizer  # type: ignore[index]  # no step of the stage's
-            known = torch.stack(self.history[-LOOK_BACK:]).to(scores.device)
+            known = self._past(scores.device)
             with torch.enable_grad():
                 error = mse_loss(self.predictor(known), scores)
                 learner.zero_grad()
