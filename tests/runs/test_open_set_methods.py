@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 import fsad
 from fsad.cli import app
+from fsad.errors import ConfigError
 from fsad.methods.ahl.outer import OuterModule
 from fsad.methods.shared.open_set.fit import DeviationModule
 from fsad.results.dataset import open_dataset
@@ -68,6 +69,16 @@ def entry_of(folder):
 def rows_of(folder):
     with (folder / "scores.csv").open() as file:
         return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("method", PARTS)
+def test_images_keep_no_shape_with_a_method_that_learns_from_squares(start, tmp_path, method):
+    message = (
+        rf"^data\.resize: expected square with method {method}, which learns from squares alone, "
+        r"got keep\. Choose data\.resize=square, or another method\.$"
+    )
+    with pytest.raises(ConfigError, match=message):
+        start(tmp_path / "run", method, "data.resize=keep")
 
 
 @pytest.mark.parametrize("method", PARTS)

@@ -129,10 +129,16 @@ def _extractor(job: Job, data: DataModule, trained: Path | None) -> PatchExtract
 
     Raises:
         FsadError: As :meth:`~fsad.data.datamodule.DataModule.lay_out`.
-        ConfigError: Images keep their shape, and a stage is trained once for all categories.
+        ConfigError: Images keep their shape, and the method wants squares, or trains a stage once
+            for all categories.
     """
     if job.resized is None or data.resize == "square":
         return job.extractor
+    if job.method.squares:
+        raise ConfigError(
+            f"data.resize: expected square with method {job.method.name}, which learns from "
+            "squares alone, got keep. Choose data.resize=square, or another method."
+        )
     if any(stage.scope == "run" for stage in job.method.plan(job.extractor).stages):
         raise ConfigError(
             "data.resize: expected square with a method that is trained once for all categories, "

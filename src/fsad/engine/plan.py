@@ -91,10 +91,13 @@ class Method(ABC):
     Attributes:
         name: What it is called.
         modalities: In which modalities its images may be tested; empty: in any.
+        squares: Whether its images have to fill a square: it rotates them, or learns from all of a
+            canvas, also from what is beside an image.
     """
 
     name: str
     modalities: ClassVar[tuple[str, ...]] = ()
+    squares: ClassVar[bool] = False
 
     def build_extractor(
         self,

@@ -49,6 +49,8 @@ class DevNet(Method):
         'devnet (frozen trunk)'
     """
 
+    squares = True
+
     def __init__(
         self,
         fit: Annotated[Mapping[str, Any], Affects("fit")],

@@ -50,6 +50,8 @@ class Dra(Method):
         'dra'
     """
 
+    squares = True
+
     def __init__(
         self,
         fit: Annotated[Mapping[str, Any], Affects("fit")],

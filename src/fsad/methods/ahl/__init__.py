@@ -61,6 +61,8 @@ class Ahl(Method):
         'ahl(dra)'
     """
 
+    squares = True
+
     def __init__(
         self,
         fit: Annotated[Mapping[str, Any], Affects("base")],

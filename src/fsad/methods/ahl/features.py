@@ -76,7 +76,7 @@ def map_store(
         Four maps a normal image and scale: of ResNet-18 at 448 pixels 2 MB, at 224 pixels 0.5 MB.
     """
     normal, seen = (
-        RoleImages(data.reader, [data.task.role(name)], data.image_size)
+        RoleImages(data.reader, [data.task.role(name)], data.canvas)
         for name in ("normals", "seen_anomalies")
     )
     rows = [network.trunk(image[None].to(device)) for image in _all_images(normal, seen, seed)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from fsad.data.canvas import Canvas
 from fsad.data.reader import DatasetReader
 from fsad.data.sample import Sample
 from fsad.errors import FsadError, message_of
@@ -54,7 +55,7 @@ def _pictures(reader: DatasetReader, category: str, files: list[str]) -> str:
 
 def _picture(reader: DatasetReader, sample: Sample, file: str, modality: str) -> str:
     try:
-        uri = pictures(reader, sample, SIDE)[modality]
+        uri = pictures(reader, sample, Canvas.square(SIDE))[modality]
     except FsadError as error:
         return paragraph(f"No picture: {message_of(error)}")
     name = escape(file, quote=True)

@@ -95,11 +95,10 @@ class DeviationModule(StageModule):
 
 def reference_images(data: DataModule, count: int, seed: int) -> Tensor:
     """Return some normal images, the same for a seed, ``(count, 3, S, S)``; fewer if there are."""
-    images = RoleImages(data.reader, [data.task.role("normals")], data.image_size)
+    images = RoleImages(data.reader, [data.task.role("normals")], data.canvas)
     order = generator(seed, "references").permutation(len(images))[:count]
     chosen = [images[int(place)].image for place in order]
-    size = data.image_size
-    return torch.stack(chosen) if chosen else torch.empty(0, 3, size, size)
+    return torch.stack(chosen) if chosen else torch.empty(0, 3, *data.canvas.shape)
 
 
 def with_pseudo_anomalies(
