@@ -3,7 +3,7 @@
 import pytest
 from torch import nn
 
-from fsad.engine.leave_one_out import _why_not
+from fsad.engine.held_out_shots import _why_not
 from fsad.engine.plan import HoldOut, Plan
 from fsad.engine.scorer import BankScorer, Scorer
 from fsad.engine.stage import BankStage, FitStage

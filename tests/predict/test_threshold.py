@@ -9,7 +9,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from fsad.engine.artifacts import trained_plan
-from fsad.engine.leave_one_out import leave_one_out
+from fsad.engine.held_out_shots import groups_of, held_out_scores
 from fsad.engine.trained import load_trained
 from fsad.errors import DataError
 from fsad.scores.threshold import HeldOut, Threshold, read_threshold
@@ -173,8 +173,29 @@ def test_a_shot_that_is_not_held_out_scores_0_by_its_own_patches(run_of):
     data = instantiate(config.data, _convert_="all").for_category("tile")
     images = torch.cat([batch.image for batch in data.loader("shots")])
     assert float(trained.score(images)["target"].images.max()) == pytest.approx(0, abs=1e-2)
-    held = leave_one_out(lambda: load_trained(run_of("patchcore")).plan, images)
+    held = held_out_scores(lambda: load_trained(run_of("patchcore")).plan, images)
     assert float(held["target"].images.min()) > 0.1
+
+
+@pytest.mark.parametrize("shots", [2, 10, 11, 64])
+def test_each_shot_is_held_out_once_and_few_of_them_alone(shots):
+    groups = groups_of(shots)
+    assert sorted(place for group in groups for place in group) == list(range(shots))
+    assert len(groups) == (shots if shots <= 10 else 5)
+    assert max(map(len, groups)) - min(map(len, groups)) <= 1
+
+
+@pytest.mark.parametrize(("twin", "is_known"), [(5, False), (1, True)])
+def test_of_many_shots_a_group_is_scored_against_the_others(run_of, twin, is_known):
+    folder = run_of("patchcore")
+    size = load_trained(folder).image_size
+    images = torch.rand(11, 3, size, size, generator=torch.manual_seed(0))
+    images[twin] = images[0]  # in its own group, or in another
+    held = held_out_scores(lambda: load_trained(folder).plan, images)
+    scores = held["target"].images
+    assert len(scores) == 11
+    assert (float(scores[0]) < 0.01) == is_known
+    assert float(scores[2:5].min()) > 0.1
 
 
 def test_it_changes_no_other_number_of_the_run(run, finished, tmp_path):
@@ -202,7 +223,7 @@ def test_a_second_run_takes_the_scores_from_the_cache(run, tmp_path, monkeypatch
     words = ("method=patchcore", "maps=false", "cache=default", f"paths.cache_dir={tmp_path / 'c'}")
     one = run(tmp_path / "one", *words, without="method.")
     monkeypatch.setattr(
-        "fsad.engine.leave_one_out.leave_one_out", lambda *_: pytest.fail("computed")
+        "fsad.engine.held_out_shots.held_out_scores", lambda *_: pytest.fail("computed")
     )
     two = run(tmp_path / "two", *words, without="method.")
     assert entry_of(one)["threshold"] == entry_of(two)["threshold"]

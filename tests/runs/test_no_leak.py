@@ -3,7 +3,7 @@
 import json
 
 from fsad.data.mvtec3d import MVTec3D
-from fsad.engine.leave_one_out import set_threshold
+from fsad.engine.held_out_shots import set_threshold
 from fsad.engine.stage_module import TestLoop
 
 

@@ -13,8 +13,8 @@ from fsad.engine.artifacts import StageArtifact, restore, trained_plan
 from fsad.engine.bank_builder import MemoryBankBuilder
 from fsad.engine.category_trainer import CategoryTrainer, RunContext
 from fsad.engine.finished import FinishedCategory
+from fsad.engine.held_out_shots import CacheSlot, groups_of, set_threshold
 from fsad.engine.learnt import record_learnt, refuse_learnt
-from fsad.engine.leave_one_out import CacheSlot, set_threshold
 from fsad.engine.measure import Measured, banks_of, measure
 from fsad.engine.plan import Method, Plan
 from fsad.engine.scorer import Control, Scorer
@@ -344,7 +344,8 @@ class CategoryRun:
         def again() -> Plan:
             return trained_plan(self.method, self.extractor, self.trained or self.folder, device)
 
-        key = digest(memos[SCORES].key, "held out")  # with what is trained and how it scores
+        groups = groups_of(len(self.data.shot_files))
+        key = digest(memos[SCORES].key, "held out", groups)  # what is trained, and how it scores
         threshold = set_threshold(
             plan, again, self.data, maker, CacheSlot(memos[SCORES].store, key), self.data.shot_files
         )

@@ -58,9 +58,9 @@ class Threshold:
 
     .. math:: P\big(s_{new} > \max_i s_i\big) = \frac{1}{k + 1}
 
-    That is the false-alarm rate to expect. A new image is compared with one shot more than those
-    held out were, which lowers its score; the source bank and the trained stages have seen the
-    shots, which lowers theirs.
+    That is the false-alarm rate to expect. A new image is compared with more shots than those held
+    out were, one or of many a fifth more, which lowers its score; the source bank and the trained
+    stages have seen the shots, which lowers theirs.
 
     Attributes:
         image: An image that scores above it is called defective; None without an estimate.

@@ -1,7 +1,7 @@
-"""What the shots score, each against the others: all that is known of good images."""
+"""What the shots score, held out of the bank: all that is known of good images."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,11 @@ from fsad.scores.combination import MapMaker
 from fsad.scores.score_set import Scores, ScoreSet, from_tensors, to_tensors
 from fsad.scores.threshold import HeldOut, Threshold
 from fsad.storage.tensor_store import TensorStore
+
+ALONE = 10
+"""So many shots are each held out alone; with more of them the cost would grow by their square."""
+GROUPS = 5
+"""More shots are held out in so many groups, each scored against the shots of the others."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ def set_threshold(
     shelf: CacheSlot,
     names: Sequence[str],
 ) -> Threshold:
-    """Score every shot as a query against the others, and set the threshold at the largest score.
+    """Score every shot, held out, and set the threshold at the largest score.
 
     Nothing else of the run changes, not even the state of the global generator.
 
@@ -55,8 +60,9 @@ def set_threshold(
         The threshold, or why there is none.
 
     Note:
-        Costs, for each shot, what a target bank of the others takes, what the method prepares at
-        the start of a test, and one image. Features come from the cache where there is one.
+        Costs, for each group of :func:`groups_of`, what a target bank of the other shots takes and
+        what the method prepares at the start of a test, and for each shot one image. Features come
+        from the cache where there is one.
     """
     why = _why_not(plan, len(names))
     if why:
@@ -67,7 +73,7 @@ def set_threshold(
         with torch.random.fork_rng(devices=[]):  # loaders draw from it
             images = torch.cat([batch.image for batch in data.loader("shots")])
             try:
-                scores = leave_one_out(again, images)
+                scores = held_out_scores(again, images)
             except (
                 ConfigError,
                 BankError,
@@ -98,9 +104,25 @@ def _why_not(plan: Plan, shots: int) -> str:
     return ""
 
 
+def groups_of(shots: int) -> list[list[int]]:
+    """Return which shots are held out together: one at a time, or of many every fifth.
+
+    Args:
+        shots: How many there are.
+
+    Examples:
+        >>> groups_of(3)
+        [[0], [1], [2]]
+        >>> groups_of(11)
+        [[0, 5, 10], [1, 6], [2, 7], [3, 8], [4, 9]]
+    """
+    step = shots if shots <= ALONE else GROUPS
+    return [list(range(first, shots, step)) for first in range(step)]
+
+
 @torch.no_grad()
-def leave_one_out(again: Callable[[], Plan], images: Tensor) -> dict[str, Scores]:
-    """Score every shot against a target bank of the others.
+def held_out_scores(again: Callable[[], Plan], images: Tensor) -> dict[str, Scores]:
+    """Score every shot against a target bank without it: that of the other groups' shots.
 
     The bank is made as :class:`~fsad.engine.bank_builder.MemoryBankBuilder` makes it, with the
     same ratio and cap, and its own mean and deviation. The source bank and what was trained stay,
@@ -115,17 +137,19 @@ def leave_one_out(again: Callable[[], Plan], images: Tensor) -> dict[str, Scores
         By part, in the order of the shots, on the CPU.
 
     Raises:
-        ConfigError, BankError, ShapeError: The method cannot do with one shot fewer.
+        ConfigError, BankError, ShapeError: The method cannot do with fewer shots.
     """
     rows: Tensor | None = None
-    scores = []
-    for place in track(range(len(images)), "threshold", len(images)):
+    scores: dict[int, Mapping[str, Scores]] = {}
+    groups = groups_of(len(images))
+    for group in track(groups, "threshold", len(groups)):
         plan = again()
         scorer = plan.scorer
         if plan.held_out == HoldOut.REBANK:
             assert plan.bank_stage is not None
             rows = _rows_of(plan.bank_stage.scorer, images) if rows is None else rows
-            others = torch.cat([rows[:, :place], rows[:, place + 1 :]], dim=1).flatten(0, 2)
+            kept = [place for place in range(len(images)) if place not in group]
+            others = rows[:, kept].flatten(0, 2)
             stream = plan.bank_stage.scorer.stream(
                 "target",
                 plan.bank_stage.ratios["target"],
@@ -135,8 +159,10 @@ def leave_one_out(again: Callable[[], Plan], images: Tensor) -> dict[str, Scores
             stream.add(others)
             stream.fill(plan.bank_stage.scorer.banks["target"])
         scorer.prepare()
-        scores.append(scorer.parts(images[place : place + 1].to(scorer.device)))
-    return {name: _stacked([each[name] for each in scores]) for name in scores[0]}
+        for place in group:
+            scores[place] = scorer.parts(images[place : place + 1].to(scorer.device))
+    in_order = [scores[place] for place in range(len(images))]
+    return {name: _stacked([each[name] for each in in_order]) for name in in_order[0]}
 
 
 def _stacked(scores: Sequence[Scores]) -> Scores:
