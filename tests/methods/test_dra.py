@@ -87,6 +87,7 @@ def test_pseudo_anomalies_are_made_of_normal_images_alone():
         ({"references": 0}, "method.references: expected a whole number of at least 1, got 0"),
         ({"margin": 0.0}, "method.margin: expected a number above 0, got 0.0"),
         ({"prior": -1}, "method.prior: expected a whole number of at least 0, got -1"),
+        ({"prior": 1}, "method.prior: expected a whole number of at least 2, got 1"),
         ({"sigma": -1.0}, "method.sigma: expected a number of at least 0, got -1.0"),
         ({"fit": {**FIT, "steps": 0}}, "method.fit.steps: expected a whole number of at least 1"),
         ({"fit": {**FIT, "lr": 0.0}}, "method.fit.lr: expected a number above 0, got 0.0"),

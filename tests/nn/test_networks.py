@@ -5,7 +5,7 @@ import torch
 from small_backbones import cnn, images, vit
 
 from fsad.errors import ConfigError, ShapeError
-from fsad.nn.networks import Trunk, stacked
+from fsad.nn.networks import Trunk
 from fsad.nn.state_dict import fingerprint
 
 LAST = {"stages": ["layer4"], "layers": [], "pool": 1}
@@ -75,9 +75,11 @@ def test_a_network_of_one_size_sees_the_small_image_enlarged_again():
     torch.testing.assert_close(found, extractor(coarse, "source"))
 
 
-def test_batches_of_maps_are_joined_scale_by_scale():
-    one = [torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 2, 2)]
-    assert [len(scale) for scale in stacked([one, one])] == [4, 4]
+def test_a_trained_trunk_takes_no_gradient_in_half_precision(extractor):
+    extractor.autocast = torch.float16
+    assert Trunk(extractor, True, 1).body.autocast is None
+    assert Trunk(extractor, False, 1).body is None
+    assert extractor.autocast == torch.float16
 
 
 def test_bad_arguments_are_named(extractor):

@@ -26,7 +26,7 @@ def test_the_largest_score_and_map_are_the_thresholds_and_the_rate_is_1_in_k_plu
     found = Threshold.of(ROWS)
     assert (found.image, found.map, found.false_alarm_rate) == (3.0, 0.75, 1 / 3)
     rule, rate = found.note.splitlines()
-    assert rule == "threshold 3: the largest score of 2 shots, each held out in turn"
+    assert rule == "threshold 3: the largest score of 2 shots, held out of the bank"
     assert "expect about 1 in 3 good parts like the shots to be flagged by mistake" in rate
     assert "a little more" in rate
     assert max(map(len, (rule, rate))) <= 100  # characters of a terminal, with room to spare

@@ -45,7 +45,7 @@ def spoiled(path):
         (["trainer.devices=0"], "trainer.devices: expected a whole number of at least 1, got 0"),
         (["trainer=gpu"], "trainer: expected settings that lightning.Trainer takes, got"),
         (["data.categry=tile"], "data.categry: expected the name of a setting, got an unknown"),
-        (["method=patchcor"], "method: expected one of anomalydino, ast,"),
+        (["method=patchcor"], "method: expected one of ahl, anomalydino, ast,"),
         (["+method.x.foo=1"], "settings: expected those the class takes, got 'HyperTrans"),
     ],
 )

@@ -12,6 +12,8 @@ from hydra.core.plugins import Plugins
 from outcome import numbers
 
 from fsad.methods.hypertrans.rectification import HypergraphRectificationModule
+from fsad.results.dataset import open_dataset
+from fsad.results.record import read_result
 from fsad.run.sweep import finished as finished_in
 
 ROOT = Path(__file__).parents[2]
@@ -102,8 +104,7 @@ def test_a_killed_sweep_runs_what_is_missing_and_ends_as_an_unbroken_one(
 def test_a_category_that_failed_is_run_once_its_data_are_mended(
     command, finished, small_on_disk, tmp_path
 ):
-    config = json.loads((finished / "result.json").read_text())["config"]
-    (made,) = Path(config["data"]["root"]).iterdir()
+    made = open_dataset(read_result(finished / "result.json")).root
     root = Path(shutil.copytree(made, tmp_path / "data"))
     victim = sorted((root / "knob/train/good/rgb").glob("*.png"))[0]
     whole = victim.read_bytes()

@@ -47,7 +47,7 @@ def predict(
     """Score new images with a finished run, and decide which are defective.
 
     Writes predictions.csv, 16-bit maps, overlays and outlines. The threshold is the largest score
-    of the run's own shots, each held out in turn. A file that cannot be read is named and skipped;
+    of the run's own shots, held out of the bank. A file that cannot be read is named and skipped;
     the exit code is then 1.
 
     Example: fsad predict outputs/RUN new_parts --out checked

@@ -68,7 +68,7 @@ class Run:
         maps: Whether to write a picture of every test image.
         report: Whether to write ``report.html`` at the end; with ``maps``, samples of features are
             kept for its figures.
-        threshold: Whether to set a threshold from the shots at the end, each held out in turn.
+        threshold: Whether to set a threshold from the shots at the end, held out of the bank.
         export: Whether to keep each category as an exported file at the end.
         ckpt: Folder of a finished run to test again without training.
         resume: Folder of an interrupted run to go on with; of a sweep in a multirun.
@@ -115,6 +115,7 @@ def stored_config(folder: str, kind: str) -> DictConfig:
         stored = OmegaConf.merge(OmegaConf.structured(Run), OmegaConf.load(path))
         _rename(stored)
         _add_protocol(stored)
+        _add_resize(stored)
     except Exception as error:  # one that holds itself is a RecursionError, for one
         raise _damaged(path, f"'{message_of(error)}'") from error
     assert isinstance(stored, DictConfig)
@@ -171,6 +172,12 @@ def _add_protocol(stored: Any) -> None:
         "source_modality": "rgb",
         "modality": "depth",
     }
+
+
+def _add_resize(stored: Any) -> None:
+    """Say what runs did with photographs before there was a choice."""
+    if not OmegaConf.is_missing(stored, "data") and "resize" not in stored.data:
+        stored.data.resize = "square"
 
 
 @contextmanager

@@ -43,6 +43,8 @@ class Trunk(nn.Module):
             finally:
                 extractor.store = store
             self.body.net.requires_grad_(True)
+            if self.body.autocast == torch.float16:
+                self.body.autocast = None  # its gradients would need their loss scaled
 
     @property
     def grids(self) -> list[tuple[int, int]]:
@@ -83,8 +85,3 @@ class Trunk(nn.Module):
         (extractor,) = self._extractor
         # The score's gradient at the pixels goes through it, and its weights ask for none.
         return [extractor.at_scale(images, "target", scale) for scale in range(self.scales)]
-
-
-def stacked(maps: list[list[Tensor]]) -> list[Tensor]:
-    """Join the maps of several batches, scale by scale."""
-    return [torch.cat(list(scale)) for scale in zip(*maps, strict=True)]

@@ -26,9 +26,17 @@ def check_settings(
 
 
 def both(image_size: Size) -> tuple[int, int]:
-    """Return height and width."""
-    if isinstance(image_size, int):
+    """Return height and width.
+
+    Raises:
+        ConfigError: They are neither one value nor a list of two.
+    """
+    if not isinstance(image_size, Sequence):
         return image_size, image_size
+    if isinstance(image_size, str) or len(image_size) != 2:
+        raise ConfigError(
+            f"data.image_size: expected a whole number, or height and width, got {image_size!r}"
+        )
     height, width = image_size
     return height, width
 

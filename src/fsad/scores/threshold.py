@@ -51,7 +51,7 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Threshold:
-    r"""The largest score among k shots, each held out of the target bank in turn.
+    r"""The largest score among k shots, each held out of the target bank.
 
     If the k scores and that of a new good image are exchangeable, and no two equal, each of the
     k + 1 is the largest with the same chance, so that
@@ -59,7 +59,7 @@ class Threshold:
     .. math:: P\big(s_{new} > \max_i s_i\big) = \frac{1}{k + 1}
 
     That is the false-alarm rate to expect. A new image is compared with more shots than those held
-    out were, one or of many a fifth more, which lowers its score; the source bank and the trained
+    out were, one or of many a quarter more, which lowers its score; the source bank and the trained
     stages have seen the shots, which lowers theirs.
 
     Attributes:
@@ -90,7 +90,7 @@ class Threshold:
             return cls.none("the score of a held-out shot is NaN or infinite")
         image = max(each.score for each in held_out)
         note = (
-            f"threshold {image:.6g}: the largest score of {count} shots, each held out in turn\n"
+            f"threshold {image:.6g}: the largest score of {count} shots, held out of the bank\n"
             f"expect about 1 in {count + 1} good parts like the shots to be flagged by mistake, "
             "or a little more"
         )

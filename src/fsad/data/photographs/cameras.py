@@ -14,9 +14,10 @@ from fsad.data.photographs.reader import (
     without_mask,
 )
 from fsad.data.sample import Split
+from fsad.data.transforms import TRUTH
 from fsad.errors import ConfigError
 
-TAKEN = ("depth", MASKS, "mask", "part", "misleading", "extent", "tiny", "truth", "score", "map")
+TAKEN = ("depth", MASKS, *TRUTH, "truth", "score", "map")
 """What a camera cannot be called: names that files, ground truth or exported models have."""
 
 

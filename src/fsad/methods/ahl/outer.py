@@ -1,5 +1,6 @@
 """Stage ``outer``: one model out of the models of many tasks, all tasks together in each step."""
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from fsad.methods.shared.open_set.scorer import HeadsScorer
 from fsad.methods.shared.open_set.settings import Loss
 from fsad.nn.score_sequence import ScoreSequence
 from fsad.runtime.randomness import generator
+
+log = logging.getLogger(__name__)
 
 LOOK_BACK = 5
 """Epochs from which the next scores are predicted, K."""
@@ -79,7 +82,7 @@ class OuterModule(StageModule):
         data: DataModule = self.trainer.datamodule  # type: ignore[attr-defined]
         network = self.scorer.network.eval()
         device = self.trainer.strategy.root_device
-        network.to(device)
+        self.scorer.to(device)  # with the backbone: a frozen trunk's network does not hold it
         if self.outer.heads == "base":
             self.heads.load_state_dict(network.heads.state_dict())
         self._store = map_store(network, data, self.seed, device)
@@ -88,6 +91,7 @@ class OuterModule(StageModule):
         groups, _ = kmeans(means, count, generator(self.seed, "clusters"))
         rng = generator(self.seed, "tasks")
         self.tasks = cluster_tasks(groups.cpu().numpy(), self._store.anomalies, rng)
+        log.info("%d tasks of %d normal images in %d clusters", len(self.tasks), len(means), count)
         self.diagnostics = {"tasks": float(len(self.tasks))}
         if self.weighting == "lstm":
             self.predictor = ScoreSequence(len(self.tasks), self.seed)
@@ -122,14 +126,12 @@ class OuterModule(StageModule):
         torch.nn.utils.clip_grad_norm_(self.heads.parameters(), self.outer.clip)
         adam.step()
         adam.zero_grad()
+        # Here, not when the epoch has ended: a checkpoint of its end would hold the rate before.
+        self.lr_schedulers().step()  # type: ignore[union-attr]
         if self.predictor is not None:
             self._judge(copies)
         self.log(f"{self.prefix}outer/loss", total, prog_bar=True)
         return total
-
-    def on_train_epoch_end(self) -> None:
-        """Lower the learning rate when its time has come."""
-        self.lr_schedulers().step()  # type: ignore[union-attr]
 
     def loss_of(self, weights: Weights, batch: tuple[Any, ...]) -> Tensor:
         """Return the loss of heads with other weights on a batch of maps; a pure function."""
@@ -169,7 +171,7 @@ class OuterModule(StageModule):
         count, device = len(self.tasks), self._store.maps[0].device
         if self.weighting == "none":
             return torch.ones(count, device=device)
-        if self.predictor is None or len(self.history) < LOOK_BACK:
+        if self.predictor is None or self.current_epoch <= LOOK_BACK:  # it has not learnt yet
             return torch.full((count,), 1 / count, device=device)
         with torch.no_grad():
             predicted = self.predictor(self._past(device))

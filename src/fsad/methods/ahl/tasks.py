@@ -45,10 +45,12 @@ def cluster_tasks(
 
     Laws (``tests/methods/test_ahl_tasks.py``):
 
-    * Support and query of a task share no normal image and have different generators.
+    * Support and query of a task share no normal image, unless there is one alone, and have
+      different generators.
     * They share no anomaly, unless there is one alone.
     * The normal images of a side are those of a cluster; of clusters of at least three, t has
-      t (t - 1) tasks. Where fewer than two are as large, all normal images are split in halves.
+      t (t - 1) tasks; images of smaller ones are in no task. Where fewer than two are as large, all
+      normal images are split in halves.
 
     Args:
         groups: The cluster of each normal image.

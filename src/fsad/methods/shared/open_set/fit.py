@@ -1,5 +1,6 @@
 """The stage that trains trunk and heads by the deviation loss."""
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from fsad.methods.shared.open_set.scorer import HeadsScorer
 from fsad.methods.shared.open_set.settings import Fit, Loss
 from fsad.runtime.randomness import generator
 
-READS = ("normals", "seen_anomalies")
+log = logging.getLogger(__name__)
 
 
 class DeviationModule(StageModule):
@@ -60,6 +61,10 @@ class DeviationModule(StageModule):
         data: DataModule = self.trainer.datamodule  # type: ignore[attr-defined]
         self.normal = reference_images(data, self.references, self.seed).to(self.device)
 
+    def on_train_start(self) -> None:
+        """Let batch norm follow the batches, as published: backbones come in evaluation mode."""
+        self.net.train()
+
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
         assert batch.label is not None
@@ -97,6 +102,8 @@ def reference_images(data: DataModule, count: int, seed: int) -> Tensor:
     """Return some normal images, the same for a seed, ``(count, 3, S, S)``; fewer if there are."""
     images = RoleImages(data.reader, [data.task.role("normals")], data.canvas)
     order = generator(seed, "references").permutation(len(images))[:count]
+    if len(order) < count:
+        log.info("method.references: %d of %d, there are no more normal images", len(order), count)
     chosen = [images[int(place)].image for place in order]
     return torch.stack(chosen) if chosen else torch.empty(0, 3, *data.canvas.shape)
 

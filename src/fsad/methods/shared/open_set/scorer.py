@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d
+from torch.nn.functional import adaptive_avg_pool2d
 
 from fsad.engine.scorer import Scorer
 from fsad.nn.adapter import CachedExtractor
@@ -14,7 +14,7 @@ from fsad.nn.extractor import PatchExtractor
 from fsad.nn.networks import Trunk
 from fsad.scores.score_set import Scores
 
-CELL = 8  # pixels
+CELL = 8  # pixels, at most
 
 
 class AnomalyNetwork(nn.Module):
@@ -88,7 +88,9 @@ class GradientScorer(HeadsScorer):
             pixels = images.clone().requires_grad_()
             scores = self._score(pixels)["seen"].images
             (gradient,) = torch.autograd.grad(scores.sum(), pixels)
-        patches = avg_pool2d(gradient.abs().sum(dim=1, keepdim=True), CELL)[:, 0]
+        height, width = (-(-side // CELL) for side in pixels.shape[2:])
+        moved = gradient.abs().sum(dim=1, keepdim=True)
+        patches = adaptive_avg_pool2d(moved, (height, width))[:, 0]
         return {"seen": Scores(patches, scores.detach())}
 
 

@@ -58,7 +58,8 @@ class Loss:
 
     Attributes:
         margin: How many deviations an anomaly shall lie above the prior's mean.
-        prior: Draws of the prior N(0, 1) of a step, whose mean and deviation are used; 0: its own.
+        prior: Draws of the prior N(0, 1) of a step, whose mean and deviation are used, 2
+            or more; 0: its own.
     """
 
     margin: float
@@ -67,6 +68,8 @@ class Loss:
     def __post_init__(self) -> None:
         check_positive("method.margin", self.margin)
         check_at_least("method.prior", self.prior, 0)
+        if self.prior:
+            check_at_least("method.prior", self.prior, 2)  # of one alone there is no deviation
 
 
 def named(name: str, trunk: str) -> str:
