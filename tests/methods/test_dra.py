@@ -10,7 +10,7 @@ from small_backbone import small_backbone
 from fsad.errors import ConfigError
 from fsad.functional.deviation import deviation_losses
 from fsad.methods.dra import Dra
-from fsad.methods.shared.open_set.fit import with_pseudo_anomalies
+from fsad.methods.shared.open_set.fit import DeviationModule, with_pseudo_anomalies
 from fsad.methods.shared.open_set.losses import heads_loss
 from fsad.nn.anomaly_heads import HeadScores
 
@@ -37,6 +37,19 @@ def test_an_images_scores_do_not_depend_on_the_images_beside_it(trunk):
             assert torch.equal(alone.images[0], together[name].images[row])
             if alone.patches is not None:
                 assert torch.equal(alone.patches[0], together[name].patches[row])
+
+
+@pytest.mark.parametrize("trunk", ["trained", "frozen"])
+def test_batch_norm_follows_the_batches_of_a_trunk_that_trains(trunk):
+    method = Dra(FIT, trunk=trunk)
+    scorer = scorer_of(method)
+    module = DeviationModule(scorer, method.fit, method.loss, method.references, method.seed)
+    module.on_train_start()
+    body = scorer.network.trunk.body
+    assert scorer.network.heads.training
+    assert (body is not None and body.net.training) == (trunk == "trained")
+    assert body is None or all(part.training for part in body.net.modules())
+    assert not scorer.extractor.extractor.training
 
 
 @torch.no_grad()
