@@ -436,6 +436,7 @@ def test_what_cannot_be_shown_as_a_person_sees_it_is_refused_with_the_reason(tmp
         5,
         None,
         ["a/b"],
+        ["rgb", "area"],  # a name of the truth's
     ],
 )
 def test_cameras_have_different_names_of_their_own(tmp_path, names):

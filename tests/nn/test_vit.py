@@ -86,6 +86,10 @@ def test_a_stem_makes_tokens_of_the_cnns_cells():
             {"stem": {"timm_name": "resnet181", "stage": "layer2"}},
             r"backbone\.stem\.timm_name: expected a model of timm .* got 'resnet181'",
         ),
+        (
+            {"image_size": "abc"},
+            r"data\.image_size: expected a whole number, or height .*, got 'abc'",
+        ),
         ({"image_size": 60}, r"data\.image_size: expected a multiple of 8 .*, got 60"),
     ],
 )

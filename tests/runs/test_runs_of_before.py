@@ -9,6 +9,7 @@ import pytest
 from outcome import numbers
 
 import fsad
+from fsad.engine.stored import stored_config
 from fsad.engine.trained import load_trained
 from fsad.report import write_report
 from fsad.results.record import read_result
@@ -25,6 +26,12 @@ SCORES = {  # of that revision, for a plane that rises from 0.3 to 0.5
 def before(request, tmp_path):
     """A finished run, and its method's name."""
     return shutil.copytree(BEFORE / request.param, tmp_path / "before"), request.param
+
+
+def test_its_photographs_were_made_square(before):
+    folder, _ = before
+    assert "resize" not in (folder / "config.yaml").read_text()
+    assert stored_config(str(folder), "run").data.resize == "square"
 
 
 def test_it_predicts_what_it_predicted(before):
