@@ -1,21 +1,17 @@
 """DevNet: an image scores by its worst cells, trained by the deviation loss on a few anomalies."""
 
 from collections.abc import Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from fsad.engine.plan import HoldOut, Method, Plan
 from fsad.engine.settings import MAPS, Affects, affecting
-from fsad.engine.stage import FitStage
 from fsad.errors import check_at_least, check_not_negative
-from fsad.methods.shared.open_set.scorer import AnomalyNetwork, GradientScorer, HeadsScorer
+from fsad.methods.shared.open_set.scorer import AnomalyNetwork, GradientScorer
 from fsad.methods.shared.open_set.settings import Fit, Loss, named
+from fsad.methods.shared.open_set.stage import deviation_stage
 from fsad.nn.anomaly_heads import DeviationHeads
 from fsad.nn.extractor import PatchExtractor
 from fsad.nn.networks import Trunk
-
-if TYPE_CHECKING:
-    from fsad.engine.stage_module import StageModule
 
 
 class DevNet(Method):
@@ -73,18 +69,7 @@ class DevNet(Method):
         trunk = Trunk(extractor, self.trunk == "trained", self.scales)
         heads = DeviationHeads(extractor.channels, self.seed)
         scorer = GradientScorer(extractor, AnomalyNetwork(trunk, heads))
-        stage = FitStage(
-            "fit",
-            scorer.network,
-            partial(self._module, scorer),
-            self.fit.epochs,
-            reads=("normals", "seen_anomalies"),
-            sampling=self.fit.mix,
-            depends=affecting(self, "fit"),
+        stage = deviation_stage(
+            "fit", scorer, self.fit, self.loss, 0, self.seed, affecting(self, "fit")
         )
         return Plan([stage], scorer, sigma=self.sigma, held_out=HoldOut.NONE, scores_depend={})
-
-    def _module(self, scorer: HeadsScorer) -> "StageModule":
-        from fsad.methods.shared.open_set.fit import DeviationModule  # Lightning, to train alone
-
-        return DeviationModule(scorer, self.fit, self.loss, 0, self.seed)

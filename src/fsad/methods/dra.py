@@ -1,22 +1,18 @@
 """DRA: heads for seen anomalies, pseudo anomalies, residuals and normality on one trunk."""
 
 from collections.abc import Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from fsad.engine.plan import HoldOut, Method, Plan
 from fsad.engine.settings import MAPS, Affects, affecting
-from fsad.engine.stage import FitStage
 from fsad.errors import check_at_least, check_not_negative
 from fsad.methods.shared.open_set.scorer import AnomalyNetwork, HeadsScorer
 from fsad.methods.shared.open_set.settings import Fit, Loss, named
+from fsad.methods.shared.open_set.stage import deviation_stage
 from fsad.nn.anomaly_heads import DisentangledHeads
 from fsad.nn.extractor import PatchExtractor
 from fsad.nn.networks import Trunk
 from fsad.scores.combination import Combination
-
-if TYPE_CHECKING:
-    from fsad.engine.stage_module import StageModule
 
 
 class Dra(Method):
@@ -76,14 +72,8 @@ class Dra(Method):
         trunk = Trunk(extractor, self.trunk == "trained", self.scales)
         heads = DisentangledHeads(extractor.channels, self.seed)
         scorer = HeadsScorer(extractor, AnomalyNetwork(trunk, heads))
-        stage = FitStage(
-            "fit",
-            scorer.network,
-            partial(self._module, scorer),
-            self.fit.epochs,
-            reads=("normals", "seen_anomalies"),
-            sampling=self.fit.mix,
-            depends=affecting(self, "fit"),
+        stage = deviation_stage(
+            "fit", scorer, self.fit, self.loss, self.references, self.seed, affecting(self, "fit")
         )
         return Plan(
             [stage],
@@ -93,8 +83,3 @@ class Dra(Method):
             held_out=HoldOut.NONE,
             scores_depend={},
         )
-
-    def _module(self, scorer: HeadsScorer) -> "StageModule":
-        from fsad.methods.shared.open_set.fit import DeviationModule  # Lightning, to train alone
-
-        return DeviationModule(scorer, self.fit, self.loss, self.references, self.seed)

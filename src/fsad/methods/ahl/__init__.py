@@ -11,6 +11,7 @@ from fsad.errors import check_at_least, check_choice, check_not_negative
 from fsad.methods.ahl.settings import BASES, IMPORTANCES, Outer
 from fsad.methods.shared.open_set.scorer import AnomalyNetwork, GradientScorer, HeadsScorer
 from fsad.methods.shared.open_set.settings import Fit, Loss, named
+from fsad.methods.shared.open_set.stage import deviation_stage
 from fsad.nn.anomaly_heads import DeviationHeads, DisentangledHeads
 from fsad.nn.extractor import PatchExtractor
 from fsad.nn.networks import Trunk
@@ -94,22 +95,16 @@ class Ahl(Method):
         network = AnomalyNetwork(trunk, heads(extractor.channels, self.seed))
         unified = heads(extractor.channels, self.seed + 1)
         scorer = SCORERS[self.base](extractor, network, unified)
-        reads = ("normals", "seen_anomalies")
-        base = FitStage(
-            "base",
-            network,
-            partial(self._base, scorer),
-            self.fit.epochs,
-            reads=reads,
-            sampling=self.fit.mix,
-            depends=affecting(self, "base"),
+        references = self.references if self.base == "dra" else 0
+        base = deviation_stage(
+            "base", scorer, self.fit, self.loss, references, self.seed, affecting(self, "base")
         )
         outer = FitStage(
             "outer",
             unified,
             partial(self._outer, scorer),
             self.outer.epochs,
-            reads=reads,
+            reads=("normals", "seen_anomalies"),
             sampling="itself",
             depends=affecting(self, "outer"),
         )
@@ -121,12 +116,6 @@ class Ahl(Method):
             held_out=HoldOut.NONE,
             scores_depend={},
         )
-
-    def _base(self, scorer: HeadsScorer) -> "StageModule":
-        from fsad.methods.shared.open_set.fit import DeviationModule  # Lightning, to train alone
-
-        references = self.references if self.base == "dra" else 0
-        return DeviationModule(scorer, self.fit, self.loss, references, self.seed)
 
     def _outer(self, scorer: HeadsScorer) -> "StageModule":
         from fsad.methods.ahl.outer import OuterModule
