@@ -1,5 +1,7 @@
 """Tasks adapted together: equal to a loop over them, by autograd."""
 
+import weakref
+
 import pytest
 import torch
 from torch.func import functional_call
@@ -86,6 +88,23 @@ def test_without_steps_the_copies_are_the_model_itself(loss, heads):
     weights = {name: it.detach() for name, it in heads.named_parameters()}
     copies = adapted(loss, weights, [], RATE, TASKS)
     assert all(torch.equal(copies[name][1], it) for name, it in weights.items())
+
+
+def test_batches_need_not_lie_in_memory_together(loss, heads):
+    weights = {name: it.detach() for name, it in heads.named_parameters()}
+    held = []
+
+    def drawn():
+        for step in range(4):
+            if step >= 2:  # the one before is in use until this one is there
+                assert held[step - 2]() is None
+            maps, kinds = batch(step)
+            held.append(weakref.ref(maps[0]))
+            yield maps, kinds
+            del maps, kinds
+
+    adapted(loss, weights, drawn(), RATE, TASKS)
+    assert len(held) == 4
 
 
 def test_the_residual_head_is_alive_in_every_task(loss, heads):

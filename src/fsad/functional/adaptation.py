@@ -1,6 +1,6 @@
 """Models that are adapted to several tasks at once, and what their losses tell the one before."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ Loss = Callable[[Weights, Any], Tensor]
 
 
 def adapted(
-    loss: Loss, weights: Weights, batches: Sequence[Any], rate: float, tasks: int
+    loss: Loss, weights: Weights, batches: Iterable[Any], rate: float, tasks: int
 ) -> dict[str, Tensor]:
     r"""Adapt one model to each of several tasks by gradient steps, all tasks together.
 
@@ -25,7 +25,7 @@ def adapted(
         loss: Of one task.
         weights: θ, by name.
         batches: One for each step: whatever ``loss`` takes, each tensor with a leading axis of the
-            tasks.
+            tasks. Taken one at a time: a generator's batches need not lie in memory together.
         rate: α.
         tasks: How many, t.
 
@@ -50,7 +50,7 @@ def adapted(
 def outer_gradient(
     loss: Loss,
     weights: Weights,
-    support: Sequence[Any],
+    support: Iterable[Any],
     query: Any,
     rate: float,
     importance: Tensor,
@@ -70,7 +70,8 @@ def outer_gradient(
         query: One batch, with a leading axis of the tasks.
         rate: Of the inner steps.
         importance: w, ``(t,)``.
-        second_order: Whether the gradient goes through the inner steps.
+        second_order: Whether the gradient goes through the inner steps. Then all of their batches
+            stay in memory.
 
     Returns:
         The gradient by name, the losses of the tasks, ``(t,)``, and the adapted weights.

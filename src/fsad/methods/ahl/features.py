@@ -74,14 +74,20 @@ def map_store(
 
     Note:
         Four maps a normal image and scale: of ResNet-18 up to ``layer4`` at 448 pixels 2 MB in all,
-        at 224 pixels 0.5 MB; up to ``layer2`` four times as much. Twice that while they are joined.
+        at 224 pixels 0.5 MB; up to ``layer2`` four times as much.
     """
     normal, seen = (
         RoleImages(data.reader, [data.task.role(name)], data.canvas)
         for name in ("normals", "seen_anomalies")
     )
-    rows = [network.trunk(image[None].to(device)) for image in _all_images(normal, seen, seed)]
-    maps = [torch.cat(list(scale)) for scale in zip(*rows, strict=True)]
+    count = len(normal) * (1 + len(GENERATORS)) + len(seen)
+    maps: list[Tensor] = []
+    for row, image in enumerate(_all_images(normal, seen, seed)):
+        scales = network.trunk(image[None].to(device))
+        if not maps:
+            maps = [scale.new_empty(count, *scale.shape[1:]) for scale in scales]
+        for store, scale in zip(maps, scales, strict=True):
+            store[row] = scale[0]
     return MapStore(maps, len(normal), len(seen))
 
 

@@ -1,6 +1,7 @@
 """Stage ``outer``: one model out of the models of many tasks, all tasks together in each step."""
 
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -139,8 +140,11 @@ class OuterModule(StageModule):
         said = functional_call(self.heads, dict(weights), (maps, self.scorer.network.reference))
         return heads_loss(said, kinds, self.loss.margin, moments)
 
-    def _batches(self) -> tuple[list[Any], Any]:
-        """Draw the support batches of all inner steps and the query batch, of all tasks."""
+    def _batches(self) -> tuple[Iterator[Any], Any]:
+        """Draw the support batches of all inner steps, as they are asked for, and the query batch.
+
+        With ``resnet18_stem`` at 448 pixels a step's are 0.6 GB, as published in number.
+        """
         assert self._store is not None
         outer = self.outer
         sizes = outer.normals, outer.pseudo, outer.anomalies
@@ -161,7 +165,7 @@ class OuterModule(StageModule):
             )
             return self._store.at(places), kinds, columns  # type: ignore[union-attr]
 
-        return [batch(step) for step in range(outer.inner_steps)], batch(outer.inner_steps)
+        return map(batch, range(outer.inner_steps)), batch(outer.inner_steps)
 
     # --- how much a task counts ---
 
