@@ -145,6 +145,18 @@ def test_a_killed_run_ends_as_an_unbroken_one(
     assert numbers(run(tmp_path, f"resume={tmp_path}")) == numbers(ended(method))
 
 
+@pytest.mark.parametrize("base", ["dra", "devnet"])
+def test_what_the_base_method_trained_is_taken_up(start, tmp_path, base):
+    cache = f"paths.cache_dir={tmp_path / 'cache'}"
+    words = ("cache.max_gb=1", cache, "maps=false")
+    start(tmp_path / "begin", base, *words)
+    ours = start(tmp_path / "shared", "ahl", f"method.base={base}", *words)
+    alone = start(tmp_path / "alone", "ahl", f"method.base={base}", "maps=false", "cache=none")
+    assert entry_of(ours)["reused"] == ["fit"]
+    assert entry_of(alone)["reused"] == []
+    assert rows_of(ours) == rows_of(alone)
+
+
 def test_so_many_epochs_are_so_many_outer_steps(start, tmp_path, monkeypatch):
     steps, whole = [], torch.optim.Adam.step
 

@@ -160,15 +160,17 @@ class CategoryRun:
         A file depends on what it is made of and on the files before it, in the order in which they
         are made.
         """
-        steps: list[tuple[Path, Settings | None, list[str]]] = []
+        steps: list[tuple[Path, str, Settings | None, list[str]]] = []
         for stage in plan.stages:
             reads: tuple[str, ...] = ("source", "shots")
+            owner = self.method.name
             if isinstance(stage, FitStage):
-                reads = stage.reads
+                reads, owner = stage.reads, stage.owner or owner
                 for role in reads:  # one that is not there has no content, whatever the data
                     self._trainer.data_of(stage).task.role(role)
             path = file_of(stage, self.trained or self.folder)
-            steps.append((path, stage.depends, self._content(self._trainer.data_of(stage), *reads)))
+            content = self._content(self._trainer.data_of(stage), *reads)
+            steps.append((path, owner, stage.depends, content))
         for name, depends, roles in (
             (EMBEDDINGS, {}, ("source", "shots")),
             (SCORES, plan.scores_depend, ("test",)),
@@ -177,14 +179,14 @@ class CategoryRun:
             content = self._content(self.data, *roles)
             if name == SCORES and isinstance(plan.scorer, Control) and content:
                 content = [self.data.test_content()]  # it scores what is known of the images
-            steps.append((path, depends, content))
+            steps.append((path, self.method.name, depends, content))
         data = (
             self.data.canvas.to_json(),
             self.data.batch_size,
             self.data.seed,
             self.data.rules.to_json(),
         )
-        about = (self.around.identity, self.method.name, self.extractor.identity(), data)
+        about = (self.around.identity, self.extractor.identity(), data)
         key = digest(self.extractor.name, about)
         # What lies here already may be of other code or another machine: it is this run's alone.
         begun = broadcast_from_first(
@@ -192,9 +194,9 @@ class CategoryRun:
         )
         store = None if begun or self.trained else self.around.store
         memos = {}
-        for path, depends, content in steps:
+        for path, owner, depends, content in steps:
             settings = self.around.settings if depends is None else depends
-            key = digest(key, path.stem, settings, content)
+            key = digest(key, path.stem, owner, settings, content)
             memos[path.stem] = Memo(path, store, key)
         return memos
 

@@ -37,6 +37,8 @@ class FitStage:
         depends: The settings of the method that decide what it trains, besides the data, the
             backbone and the stages before it. Runs that agree in these share the result. None is
             all of the method's settings.
+        owner: The method that this is the stage of, where another one begins with it: runs of both
+            share the result. None is the method that is run.
         scope: ``category`` trains it for each category anew, on its images; ``run`` once, on those
             of all the run's categories.
         has_samples: Whether :meth:`~fsad.engine.stage_module.StageModule.samples` gives features
@@ -51,6 +53,7 @@ class FitStage:
     reads: tuple[str, ...] = ()
     sampling: str | Mix = "shuffled"
     depends: Settings | None = None
+    owner: str | None = None
     scope: Literal["category", "run"] = "category"
     has_samples: bool = False
 

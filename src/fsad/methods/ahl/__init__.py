@@ -1,20 +1,21 @@
 """AHL: heads that do well on anomalies they have not seen, learnt from many simulated settings."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fsad.engine.plan import HoldOut, Method, Plan
 from fsad.engine.settings import MAPS, Affects, affecting
 from fsad.engine.stage import FitStage
-from fsad.errors import check_at_least, check_choice, check_not_negative
+from fsad.errors import check_at_least, check_choice
 from fsad.methods.ahl.settings import BASES, IMPORTANCES, Outer
-from fsad.methods.shared.open_set.scorer import AnomalyNetwork, GradientScorer, HeadsScorer
+from fsad.methods.devnet import DevNet
+from fsad.methods.dra import Dra
+from fsad.methods.shared.open_set.scorer import GradientScorer, HeadsScorer
 from fsad.methods.shared.open_set.settings import Fit, Loss, named
-from fsad.methods.shared.open_set.stage import deviation_stage
 from fsad.nn.anomaly_heads import DeviationHeads, DisentangledHeads
 from fsad.nn.extractor import PatchExtractor
-from fsad.nn.networks import Trunk
 from fsad.scores.combination import Combination
 
 if TYPE_CHECKING:
@@ -27,11 +28,11 @@ SCORERS = {"dra": HeadsScorer, "devnet": GradientScorer}
 class Ahl(Method):
     """The method and its settings: the paper's, not the release's.
 
-    Stage ``base`` trains trunk and heads as the base method does. Stage ``outer`` keeps the trunk
-    and trains heads anew: normal images are clustered, each ordered pair of clusters is a task with
-    anomalies and pseudo anomalies of its own, the heads are adapted to each task's support, and
-    move so that the adapted ones do well on its query. The score and the map are those of the base
-    method, by these heads.
+    Stage ``fit`` is the base method's own, and runs of both share it. Stage ``outer`` keeps the
+    trunk and trains heads anew: normal images are clustered, each ordered pair of clusters is a
+    task with anomalies and pseudo anomalies of its own, the heads are adapted to each task's
+    support, and move so that the adapted ones do well on its query. The score and the map are those
+    of the base method, by these heads.
 
     Args:
         fit: :class:`~fsad.methods.shared.open_set.settings.Fit`, of the base model.
@@ -66,39 +67,44 @@ class Ahl(Method):
 
     def __init__(
         self,
-        fit: Annotated[Mapping[str, Any], Affects("base")],
+        fit: Annotated[Mapping[str, Any], Affects("fit")],
         outer: Annotated[Mapping[str, Any], Affects("outer")],
-        base: Annotated[str, Affects("base")] = "dra",
+        base: Annotated[str, Affects("fit")] = "dra",
         importance: Annotated[str, Affects("outer")] = "lstm",
-        trunk: Annotated[str, Affects("base")] = "trained",
-        scales: Annotated[int, Affects("base")] = 2,
-        references: Annotated[int, Affects("base")] = 5,
-        margin: Annotated[float, Affects("base", "outer")] = 5.0,
-        prior: Annotated[int, Affects("base", "outer")] = 5000,
+        trunk: Annotated[str, Affects("fit")] = "trained",
+        scales: Annotated[int, Affects("fit")] = 2,
+        references: Annotated[int, Affects("fit")] = 5,
+        margin: Annotated[float, Affects("fit", "outer")] = 5.0,
+        prior: Annotated[int, Affects("fit", "outer")] = 5000,
         sigma: Annotated[float, Affects(MAPS)] = 4.0,
-        seed: Annotated[int, Affects("base", "outer")] = 0,
+        seed: Annotated[int, Affects("fit", "outer")] = 0,
     ) -> None:
         self.base = check_choice("method.base", base, BASES)
         self.name = named(f"ahl({base})", trunk)
         self.fit, self.outer, self.loss = Fit(**fit), Outer(**outer), Loss(margin, prior)
         self.importance = check_choice("method.importance", importance, IMPORTANCES)
         self.trunk, self.margin, self.prior = trunk, margin, prior
-        self.scales = check_at_least("method.scales", scales, 1)
+        self.scales, self.sigma, self.seed = scales, sigma, seed
         self.references = check_at_least("method.references", references, 1)
-        self.sigma = check_not_negative("method.sigma", sigma)
-        self.seed = check_at_least("seed", seed, 0)
+        shared: Any = {
+            "trunk": trunk,
+            "scales": scales,
+            "margin": margin,
+            "prior": prior,
+            "sigma": sigma,
+            "seed": seed,
+        }
+        self._base = (
+            Dra(fit, references=references, **shared) if base == "dra" else DevNet(fit, **shared)
+        )
 
     def plan(self, extractor: PatchExtractor) -> Plan:
         """Lay out one category's run: the base model, then the unified heads."""
-        trunk = Trunk(extractor, self.trunk == "trained", self.scales)
-        heads = HEADS[self.base]
-        network = AnomalyNetwork(trunk, heads(extractor.channels, self.seed))
-        unified = heads(extractor.channels, self.seed + 1)
-        scorer = SCORERS[self.base](extractor, network, unified)
-        references = self.references if self.base == "dra" else 0
-        base = deviation_stage(
-            "base", scorer, self.fit, self.loss, references, self.seed, affecting(self, "base")
-        )
+        begin = self._base.plan(extractor)
+        (fit,) = begin.fits
+        assert isinstance(begin.scorer, HeadsScorer)
+        unified = HEADS[self.base](extractor.channels, self.seed + 1)
+        scorer = SCORERS[self.base](extractor, begin.scorer.network, unified)
         outer = FitStage(
             "outer",
             unified,
@@ -109,7 +115,7 @@ class Ahl(Method):
             depends=affecting(self, "outer"),
         )
         return Plan(
-            [base, outer],
+            [replace(fit, owner=self._base.name), outer],
             scorer,
             Combination("sum"),
             sigma=self.sigma,
