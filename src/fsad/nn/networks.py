@@ -43,6 +43,8 @@ class Trunk(nn.Module):
             finally:
                 extractor.store = store
             self.body.net.requires_grad_(True)
+            # A step of an EfficientNet takes a third less on a CPU; one of a ResNet as long.
+            self.body.net.to(memory_format=torch.channels_last)
             if self.body.autocast == torch.float16:
                 self.body.autocast = None  # its gradients would need their loss scaled
 
