@@ -25,8 +25,9 @@ train: .venv/installed  ## run the main job on generated data; more in ARGS="dat
 	$(BIN)/python train.py $(ARGS)
 
 # A worker of one thread and 1.5 GB per core, at most eight. A file's tests stay with one worker, which
-# makes their fixtures once; so where ARGS names a file there is nothing to share out.
-WORKERS = $(if $(findstring .py,$(ARGS)),,-n logical --maxprocesses 8 --dist loadfile)
+# makes their fixtures once; so where ARGS names a file there is nothing to share out. The order is
+# tests/conftest.py's: of its own, xdist would keep the files of few tests for last, and they take longest.
+WORKERS = $(if $(findstring .py,$(ARGS)),,-n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder)
 test: .venv/installed  ## run the tests; some of them in ARGS=tests/test_cli.py, or ARGS="-k cache"
 	$(BIN)/python -m pytest $(WORKERS) $(ARGS)
 

@@ -13,6 +13,11 @@ torch.set_num_threads(1)  # the tests' tensors are small: a second thread only w
 os.environ["OMP_NUM_THREADS"] = "1"  # so do the processes that tests start: sums depend on it
 
 
+def pytest_collection_modifyitems(items):
+    """Start with the files of whole programs: where one of them came last, a worker would wait."""
+    items.sort(key=lambda item: item.path.parent.name not in ("runs", "export"))
+
+
 def pytest_collection_finish():
     """Set aside what the imports made: a run ends by looking for garbage, and finds none there."""
     gc.freeze()

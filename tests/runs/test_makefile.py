@@ -57,7 +57,10 @@ def test_sweep_without_an_earlier_one_says_what_to_do():
 @pytest.mark.parametrize("some", ["", "-k cache", "tests/runs", "--durations=5"])
 def test_tests_are_shared_out_to_the_cores_and_those_of_a_file_stay_together(some):
     shown = make("--dry-run", "test", f"ARGS={some}").stdout
-    assert f"pytest -n logical --maxprocesses 8 --dist loadfile {some}\n" in shown
+    assert (
+        f"pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder {some}\n"
+        in shown
+    )
 
 
 @pytest.mark.parametrize("some", ["tests/test_cli.py", "-x tests/test_cli.py::test_help"])
