@@ -185,3 +185,7 @@ def test_a_method_without_labels_is_tested_on_the_same_images(ended, run, tmp_pa
     assert ours["test_digest"] == theirs["test_digest"]
     assert len(ours["shots"]) == 4  # all normal images
     assert "anomalies" not in ours
+    found = fsad.compare(fsad.collect([folder, ended("devnet")]), reference="patchcore")
+    image = next(each for each in found.differences if each.metric == "image_auroc")
+    assert image.labels["method"] == "devnet"
+    assert image.mean == pytest.approx(theirs["image_auroc"] - ours["image_auroc"])

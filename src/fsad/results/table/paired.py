@@ -79,6 +79,9 @@ class _Group:
 def compare(runs: Runs, reference: str) -> Comparison:
     """Compare every method with a reference on the same shots and test images.
 
+    A method that learns from labelled anomalies is compared with one that does without them, of the
+    same draw and with the same normal images.
+
     Args:
         runs: What :func:`fsad.results.table.collect` found.
         reference: A method's name; of several runs of it, that with the same backbone as the
@@ -136,8 +139,9 @@ def compare(runs: Runs, reference: str) -> Comparison:
 
 
 def _data(settings: Settings) -> dict[str, object]:
-    # Whether a method had source images besides is no matter: shots and test are the same.
-    own = {"protocol.source_modality"}
+    # What a method had besides is no matter: source images, or labelled anomalies. The test is the
+    # same.
+    own = {"protocol.source_modality", "protocol.labels"}
     return {
         name: value
         for name, value in settings.items()
@@ -154,7 +158,8 @@ def _differences(
     cells = sorted(ours.keys() & theirs.keys())
     for name, seed in cells:
         mine, other = (runs[name, seed].categories[name].shots for runs in (ours, theirs))
-        if mine != other:
+        # Without shots of its own, a method learns from normal images and anomalies: of this draw.
+        if mine and other and mine != other:
             raise DataError(
                 f"{ours[name, seed].path}: expected the shots of {theirs[name, seed].path} for "
                 f"{name}, got others. Compare runs of one dataset and one data.seed."
