@@ -30,6 +30,25 @@ def test_every_weight_of_the_residual_head_has_a_gradient_from_the_start():
     assert dead in ([], ["conv.bias"])
 
 
+@pytest.mark.parametrize("side", [2, 5, 8])
+def test_the_worst_cells_alone_have_the_score_and_the_gradient_of_the_whole_map(side):
+    head = ResidualHead(6).double()
+    head(maps(side=side), maps(1, side=side, seed=1))  # moves the statistics of its batch norm
+    head.eval()
+    features, reference = maps(side=side, seed=2).requires_grad_(), maps(1, side=side, seed=3)
+    whole = head.top(head.norm(head.conv(reference - features)).relu())
+    ours = head(features, reference)
+    torch.testing.assert_close(ours.images, whole.images)
+    torch.testing.assert_close(ours.cells, whole.cells)
+    weights = torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64)
+    found, expected = (
+        torch.autograd.grad((weights * it.images).sum(), [features, *head.parameters()])
+        for it in (ours, whole)
+    )
+    for mine, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
 def test_the_residual_of_the_reference_itself_is_that_of_no_difference():
     head = ResidualHead(6).double().eval()
     same = head(maps(1), maps(1)).images

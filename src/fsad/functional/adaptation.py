@@ -33,14 +33,14 @@ def adapted(
         φ, each tensor with a leading axis of the tasks, ``(t, ...)``.
 
     Note:
-        What a loop does in t small steps is one step on t times as much: convolutions become
-        grouped ones.
+        On a GPU, what a loop does in t small steps is one step on t times as much: convolutions
+        become grouped ones. For a CPU see :func:`chunk`.
 
     Source:
         AHL (CVPR 2024), eq. (1).
     """
     found = {name: weight.expand(tasks, *weight.shape) for name, weight in weights.items()}
-    step = vmap(grad(loss))
+    step = vmap(grad(loss), chunk_size=chunk(found))
     for batch in batches:
         gradients = step(found, batch)
         found = {name: weight - rate * gradients[name] for name, weight in found.items()}
@@ -82,7 +82,7 @@ def outer_gradient(
     tasks = len(importance)
     if not second_order:
         copies = adapted(loss, weights, support, rate, tasks)
-        gradients, losses = vmap(grad_and_value(loss))(copies, query)
+        gradients, losses = vmap(grad_and_value(loss), chunk_size=chunk(copies))(copies, query)
         whole = {
             name: torch.tensordot(importance.to(each), each, dims=1)
             for name, each in gradients.items()
@@ -96,3 +96,12 @@ def outer_gradient(
 
     whole, (losses, copies) = grad(total, has_aux=True)(dict(weights))
     return whole, losses, copies
+
+
+def chunk(copies: Weights) -> int | None:
+    """Return how many tasks are computed in one go: all, and on a CPU one after another.
+
+    A CPU is busy with one task's convolutions. As grouped ones of all tasks they take as long, and
+    their maps must be laid out anew.
+    """
+    return 1 if next(iter(copies.values())).device.type == "cpu" else None

@@ -70,13 +70,18 @@ def top_mean(patches: Tensor, share: float, inside: Tensor | None = None) -> Ten
         ``(n,)``; higher = more anomalous.
     """
     flat = patches.flatten(1)
-    count = max(1, math.floor(share * flat.shape[1]))
+    count = top_count(share, flat.shape[1])
     worst = lowest_beside(patches, inside).flatten(1).topk(count, dim=1).values
     if inside is None:
         return worst.mean(dim=1)
     counts = (share * inside.flatten(1).sum(dim=1)).floor().clamp(min=1)[:, None]
     taken = torch.arange(count, device=patches.device) < counts
     return torch.where(taken, worst, 0.0).sum(dim=1) / counts[:, 0]
+
+
+def top_count(share: float, count: int) -> int:
+    """Return how many of some patches a share of them is, at least one."""
+    return max(1, math.floor(share * count))
 
 
 def lowest_beside(patches: Tensor, inside: Tensor | None) -> Tensor:
