@@ -14,6 +14,7 @@ ABOUT = {  # the groups in the order of the page
     "data": "Which images",
     "data/under": "What a protocol sees of pairs",
     "data/generated_under": "What a protocol sees of generated pairs",
+    "source": "Another data set to learn from",
     "protocol": "What may be learnt from, and what is tested",
     "backbone": "The frozen network that makes features",
     "method": "What is trained, and what scores",

@@ -68,9 +68,10 @@ def test_a_key_added_at_the_top_is_refused_with_those_there_are(word):
     with pytest.raises(ConfigError) as caught:
         settle(composed(word), [word])
     assert str(caught.value) == (
-        "foo: expected one of data, protocol, backbone, method, trainer, callbacks, logger, paths, "
-        "cache, metrics, seed, maps, report, threshold, export, ckpt, resume, got an unknown key. "
-        "Leave it out, or put the name of its group before it, as in method.alpha=0.5."
+        "foo: expected one of data, source, protocol, backbone, method, trainer, callbacks, "
+        "logger, paths, cache, metrics, seed, maps, report, threshold, export, ckpt, resume, got "
+        "an unknown key. Leave it out, or put the name of its group before it, as in "
+        "method.alpha=0.5."
     )
 
 

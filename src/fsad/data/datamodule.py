@@ -218,6 +218,7 @@ class DataModule(LightningDataModule):
         aspects = {
             name: {sample.name: _aspect(sample, role.modality) for sample in role.samples}
             for name, role in self.task.roles.items()
+            if role.reader is None
         }
         learnt = aspects["normals" if "normals" in aspects else "shots"]
         canvas = Canvas.of_aspect(statistics.median(learnt.values()), self.image_size, cell)
@@ -252,8 +253,8 @@ class DataModule(LightningDataModule):
 
     @property
     def n_source(self) -> int:
-        """How many source images there are."""
-        return len(self._role("source").samples)
+        """How many images of another modality, or of another data set, there are."""
+        return sum(len(self._role(name).samples) for name in ("source", "source_data"))
 
     @property
     def n_test_good(self) -> int:
@@ -273,7 +274,10 @@ class DataModule(LightningDataModule):
         """
         known = prepared_as(self.reader.root)
         if not known and any(
-            sample.part for role in self.task.roles.values() for sample in role.samples
+            sample.part
+            for role in self.task.roles.values()
+            if role.reader is None
+            for sample in role.samples
         ):
             return {"threshold": None}
         return known
@@ -330,7 +334,7 @@ class DataModule(LightningDataModule):
         """
         names = (roles,) if isinstance(roles, str) else tuple(roles)
         images = RoleImages(self.reader, [self.task.role(name) for name in names], self.canvas)
-        labels = [sample.is_anomalous for sample, _ in images.images]
+        labels = [sample.is_anomalous for sample, _, _ in images.images]
         if isinstance(sampling, Mix):
             return self._images(images, MixedSampler(labels, sampling, self.seed), sampling.size)
         check_choice("sampling", sampling, SAMPLINGS)

@@ -27,14 +27,17 @@ class RoleImages(Dataset[ImageBatch]):
     defect.
 
     Args:
-        reader: The dataset.
+        reader: The dataset; a role of another one has its own.
         roles: Whose images.
         canvas: What the images are brought to, S high and wide.
     """
 
     def __init__(self, reader: DatasetReader, roles: Sequence[Role], canvas: Canvas) -> None:
-        self.reader = reader
-        self.images = [(sample, role.modality) for role in roles for sample in role.samples]
+        self.images = [
+            (sample, role.modality, role.reader or reader)
+            for role in roles
+            for sample in role.samples
+        ]
         self.canvas = canvas
         self.labels = any(role.labels for role in roles)
         self.masks = any(role.masks for role in roles)
@@ -43,9 +46,9 @@ class RoleImages(Dataset[ImageBatch]):
         return len(self.images)
 
     def __getitem__(self, index: int) -> ImageBatch:
-        sample, modality = self.images[index]
+        sample, modality, reader = self.images[index]
         wanted = [modality, "mask"] if self.masks else [modality]
-        tensors = load_tensors(self.reader, sample, self.canvas, wanted)
+        tensors = load_tensors(reader, sample, self.canvas, wanted)
         label = torch.tensor(sample.is_anomalous) if self.labels else None
         return ImageBatch(tensors[modality], torch.tensor(index), label, tensors.get("mask"))
 

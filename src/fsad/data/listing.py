@@ -8,8 +8,8 @@ from pathlib import Path
 from fsad.errors import ConfigError, DataError, MissingDataError
 
 
-def check_names(category: str | Sequence[str]) -> str | list[str]:
-    """Return what ``data.category`` says if it is a name or a list of different names.
+def check_names(category: str | Sequence[str], setting: str = "data.category") -> str | list[str]:
+    """Return a setting such as ``data.category`` if it is a name or a list of different names.
 
     Raises:
         ConfigError: It is something else.
@@ -17,11 +17,9 @@ def check_names(category: str | Sequence[str]) -> str | list[str]:
     if isinstance(category, str):
         return category
     if not isinstance(category, Sequence) or not all(isinstance(name, str) for name in category):
-        raise ConfigError(
-            f"data.category: expected a name, a list of names or all, got {category!r}"
-        )
+        raise ConfigError(f"{setting}: expected a name, a list of names or all, got {category!r}")
     if not category or len(set(category)) < len(category):
-        raise ConfigError(f"data.category: expected different names, got {list(category)}")
+        raise ConfigError(f"{setting}: expected different names, got {list(category)}")
     return list(category)
 
 

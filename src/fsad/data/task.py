@@ -10,6 +10,8 @@ from fsad.data.sample import Sample
 from fsad.errors import ConfigError, check_choice
 
 TEST = "test"
+ELSEWHERE = "source data set: "
+"""Before the name of a sample that is of another data set than the one that is tested."""
 
 
 @dataclass(frozen=True)
@@ -21,12 +23,18 @@ class Role:
         modality: In which modality they are seen: ``rgb``, ``depth``.
         labels: Whether it is told which of them have a defect. Where it is not, none has.
         masks: Whether it is told which of their pixels are defective.
+        reader: The data set that they are of, where that is another than the one that is tested.
     """
 
     samples: Sequence[Sample]
     modality: str
     labels: bool = False
     masks: bool = False
+    reader: DatasetReader | None = None
+
+    def name_of(self, sample: Sample) -> str:
+        """Return a sample's name; one of another data set has a name of its own."""
+        return sample.name if self.reader is None else f"{ELSEWHERE}{sample.name}"
 
 
 @dataclass(frozen=True)
@@ -43,9 +51,9 @@ class Task:
     Attributes:
         category: Its name.
         roles: By name, what a method may learn from. ``source``: plentiful normal images of another
-            modality. ``shots``: the few normal images of the modality that is tested. ``normals``:
-            plentiful normal images of that modality. ``seen_anomalies``: a few images with a
-            defect.
+            modality. ``source_data``: images of another data set, normal and defective.
+            ``shots``: the few normal images of the modality that is tested. ``normals``: plentiful
+            normal images of that modality. ``seen_anomalies``: a few images with a defect.
         test: The samples that are scored. Their labels and masks are for metrics alone.
 
     Raises:
@@ -123,12 +131,12 @@ def check_modality(name: str, modality: str, reader: DatasetReader) -> str:
 
 
 def _joined(roles: Sequence[Role]) -> Role:
-    samples = [sample for role in roles for sample in role.samples]
-    return replace(roles[0], samples=samples)
+    samples = dict.fromkeys(sample for role in roles for sample in role.samples)
+    return replace(roles[0], samples=list(samples))  # categories may share another data set
 
 
 def _names(role: Role) -> set[str]:
-    return {sample.name for sample in role.samples}
+    return {role.name_of(sample) for sample in role.samples}
 
 
 def _refuse_shared(shared: set[str], name: str, other: str) -> None:

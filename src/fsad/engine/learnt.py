@@ -19,8 +19,14 @@ LEARNT = "learnt.json"
 
 def learnt_from_test_split(task: Task) -> list[str]:
     """Name the images of the test split that a task lets a method learn from, sorted."""
-    learnt = (sample for role in task.roles.values() for sample in role.samples)
-    return sorted({sample.name for sample in learnt if sample.split == "test"})
+    return sorted(
+        {
+            role.name_of(sample)
+            for role in task.roles.values()
+            for sample in role.samples
+            if sample.split == "test"
+        }
+    )
 
 
 def record_learnt(folder: Path, task: Task) -> None:

@@ -14,7 +14,7 @@ from fsad.errors import ConfigError, DataError, FsadError, MissingDataError, mes
 from fsad.results.retired import RETIRED, retired_in
 from fsad.storage.regular import refuse_irregular
 
-TRAINED = ("data", "protocol", "backbone", "method", "seed")
+TRAINED = ("data", "source", "protocol", "backbone", "method", "seed")
 """What decides what is trained; ``ckpt`` takes these from the run it names."""
 
 DATA_SETTINGS = (
@@ -40,9 +40,9 @@ DATA_SETTINGS = (
 """Settings under ``data``, the arguments of :class:`~fsad.data.datamodule.DataModule`: its import
 takes seconds, which a prediction need not wait for."""
 
-OBSERVERS = ("callbacks", "logger")
+OPTIONAL = ("source", "callbacks", "logger")
 """What may be none at all."""
-NODES = ("data", "protocol", "backbone", "method", "trainer", "paths", "cache", *OBSERVERS)
+NODES = ("data", "protocol", "backbone", "method", "trainer", "paths", "cache", *OPTIONAL)
 """What holds settings of its own."""
 RENAMED = {"fsad.data.datamodule.PairDataModule": "fsad.data.datamodule.DataModule"}
 """Classes that have another name by now, as the settings of earlier runs have them."""
@@ -54,6 +54,8 @@ class Run:
 
     Attributes:
         data: Which files: a ``DataModule``.
+        source: Another data set that is learnt from alone: a ``SourceData``; None of most
+            protocols.
         protocol: Which of them a run may learn from, and which are tested: an
             :class:`~fsad.data.task.EvaluationProtocol`.
         backbone: Which frozen feature extractor: a ``PatchExtractor``.
@@ -75,6 +77,7 @@ class Run:
     """
 
     data: Any = MISSING
+    source: Any = None
     protocol: Any = MISSING
     backbone: Any = MISSING
     method: Any = MISSING
@@ -123,7 +126,7 @@ def stored_config(folder: str, kind: str) -> DictConfig:
         if OmegaConf.is_missing(stored, key):
             raise _damaged(path, f"one without '{key}'")
     for key in NODES:
-        holds_none = key in OBSERVERS and stored[key] is None
+        holds_none = key in OPTIONAL and stored[key] is None
         if not (OmegaConf.is_missing(stored, key) or holds_none or OmegaConf.is_dict(stored[key])):
             raise _damaged(path, f"one where '{key}' holds no settings")
     with blaming(folder):
