@@ -1,0 +1,54 @@
+"""The stage that keeps a category's defective references: nothing of it trains."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fsad.data.datamodule import DataModule
+from fsad.data.datasets import RoleImages
+from fsad.engine.stage_module import StageModule
+from fsad.errors import DataError
+from fsad.methods.ideal.scorer import IdealScorer
+
+
+class ReferenceModule(StageModule):
+    """Look at the defective references once, and keep their anomalous patches.
+
+    Args:
+        scorer: Whose references.
+    """
+
+    def __init__(self, scorer: IdealScorer) -> None:
+        super().__init__(scorer.references, scorer.extractor.extractor)
+        self.scorer = scorer
+        self.automatic_optimization = False
+
+    def configure_optimizers(self) -> Any:
+        """Nothing is optimised."""
+        return []
+
+    @torch.no_grad()
+    def on_fit_start(self) -> None:
+        """Read the references.
+
+        Raises:
+            DataError: A mask is empty.
+        """
+        data: DataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+        role = data.task.role("seen_anomalies")
+        images = RoleImages(data.reader, [role], data.canvas)
+        batches = [images[place] for place in range(len(images))]
+        for sample, batch in zip(role.samples, batches, strict=True):
+            if batch.mask is None or not bool(batch.mask.any()):
+                name = data.relative(sample.masks[0]) if sample.masks else sample.name
+                raise DataError(
+                    f"{name}: expected a mask that marks the defect of a reference, got an empty "
+                    "one. Mend it, or draw others with another data.seed."
+                )
+        masks = [batch.mask for batch in batches if batch.mask is not None]
+        self.scorer.keep_defective([batch.image for batch in batches], masks)
+
+    def training_step(self, batch: Tensor) -> Tensor:  # noqa: ARG002 (Lightning's signature)
+        """Do nothing, at no loss: the references are there already."""
+        return torch.zeros((), device=self.device)
