@@ -21,6 +21,7 @@ METHODS = {
         "dra",
         "hypertrans",
         "hypertrans_plus",
+        "ideal",
         "padim",
         "part_mask",
         "patchcore",
@@ -49,6 +50,8 @@ OTHER = {  # valid values besides the default, where no rule gives one
     "base": "devnet",
     "importance": "uniform",
     "outer.heads": "base",
+    "score": "normal",
+    "fit.over": "all",
 }
 
 
