@@ -25,12 +25,10 @@ def predict(
     out: Annotated[Path, typer.Option(help="A new folder for the predictions.")] = Path(
         "predictions"
     ),
-    category: Annotated[str | None, typer.Option(help="Which one, if the run has several.")] = None,
-    threshold: Annotated[
-        float | None, typer.Option(help="Images that score above it are defective.")
-    ] = None,
+    category: Annotated[str | None, typer.Option(help="Which one of the run's.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="Above it images are defective.")] = None,
     map_threshold: Annotated[
-        float | None, typer.Option(help="Outline regions where the map is above it.")
+        float | None, typer.Option(help="Above it regions are outlined.")
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, or a GPU such as cuda.")] = "cpu",
     weights_path: Annotated[
@@ -40,8 +38,18 @@ def predict(
         bool, typer.Option("--maps/--no-maps", help="Write maps, overlays and outlines.")
     ] = True,
     unit: Annotated[str | None, typer.Option(help="The points' unit: m or mm.")] = None,
+    normal: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="A reference: a good image."),
+    ] = None,
+    defective: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="A defective reference.")
+    ] = None,
+    mask: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="The mask of its defect.")
+    ] = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Wait for new images in the folder until Ctrl-C.")
+        bool, typer.Option("--watch", help="Wait for new images, until Ctrl-C.")
     ] = False,
 ) -> None:
     """Score new images with a finished run, and decide which are defective.
@@ -59,7 +67,11 @@ def predict(
     if watch:
         _refuse_unwatchable(paths)
     refuse_absent(paths)
-    predictor = _ready(run_dir, category, device, weights_path, threshold, map_threshold)
+    references = normal or [], defective or [], mask or []
+    refuse_absent([path for paths_of_kind in references for path in paths_of_kind])
+    predictor = _ready(
+        run_dir, category, device, weights_path, threshold, map_threshold, references
+    )
     if unit is not None:
         predictor.input = predictor.input.in_unit(unit)
     # Only now, so that a mistake in the above leaves no folder behind.
@@ -90,6 +102,7 @@ def _ready(
     weights_path: Path | None,
     threshold: float | None,
     map_threshold: float | None,
+    references: tuple[list[Path], list[Path], list[Path]],
 ) -> "Predictor":
     """Load the model and tell what it decides by."""
     from dataclasses import replace
@@ -99,7 +112,10 @@ def _ready(
     for name, value in (("--threshold", threshold), ("--map-threshold", map_threshold)):
         if value is not None:
             check_finite(name, value)
-    predictor = _loaded(run_dir, category, device, weights_path)
+    if any(references):
+        predictor = _referring(run_dir, category, device, weights_path, references)
+    else:
+        predictor = _loaded(run_dir, category, device, weights_path)
     limits = predictor.limits
     if threshold is not None:
         note = f"threshold {threshold:.6g}, as given; its false-alarm rate is unknown"
@@ -109,6 +125,22 @@ def _ready(
     predictor.limits = limits
     typer.echo(limits.note)
     return predictor
+
+
+def _referring(
+    run: Path,
+    category: str | None,
+    device: str,
+    weights_path: Path | None,
+    references: tuple[list[Path], list[Path], list[Path]],
+) -> "Predictor":
+    """Read a run that scores by the references that are given."""
+    from fsad import load
+    from fsad.predict.references import any_category, check_references, refer_to
+
+    check_references(*references)
+    predictor = load(run, category or any_category(run), device, weights_path)
+    return refer_to(predictor, *references)
 
 
 def _loaded(

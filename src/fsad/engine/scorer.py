@@ -52,6 +52,22 @@ class Scorer(nn.Module):
         """
         raise NotImplementedError
 
+    def refer_to(self, normal: Tensor, defective: Tensor, masks: Tensor) -> None:  # noqa: ARG002
+        """Score by other references from now on; here none are known.
+
+        Args:
+            normal: Images without a defect, ``(n, 3, S, S)``, values in [0, 1].
+            defective: Images with one, ``(m, 3, S, S)``.
+            masks: Their defective pixels, ``(m, S, S)``, bool, none of them empty.
+
+        Raises:
+            RunError: It does not score by references.
+        """
+        raise RunError(
+            "--normal: expected a run whose method scores by references of the part, got one of "
+            f"{type(self).__name__}. Leave --normal, --defective and --mask out."
+        )
+
     def inside(self, images: Tensor) -> Tensor | None:
         """Tell which patches show an image, ``(n, h, w)``, bool; None: all of them do."""
         return self.extractor.extractor.inside(images)

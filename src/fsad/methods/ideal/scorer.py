@@ -107,9 +107,20 @@ class IdealScorer(BankScorer):
             return deviation_scores(similarity, match_normal(rows, self._known, 1).similarity)
         matches, residuals = self.compare(rows, self._normal)
         if self.by == "residual":
-            return residuals.norm(dim=1)
+            return residuals.square().sum(dim=1).sqrt()
         intrinsic = intrinsic_scores(residuals[None], self._known[None])[0]
         return deviation_scores(matches.similarity, intrinsic)
+
+    @torch.no_grad()
+    def refer_to(self, normal: Tensor, defective: Tensor, masks: Tensor) -> None:
+        """Score by other references from now on."""
+        bank = self.stream("target", 1.0, None, None)
+        for image in normal:
+            features = self.encode(image[None].to(self.device), "target")
+            bank.add(features.permute(0, 2, 3, 1).flatten(0, 2))
+        bank.fill(self.banks["target"])
+        self.keep_defective(list(defective), list(masks))
+        self.prepare()
 
     def keep_defective(self, images: Sequence[Tensor], masks: Sequence[Tensor]) -> None:
         """Keep the anomalous patches of defective references.

@@ -113,7 +113,7 @@ class EncoderModule(StageModule):
         labels = torch.tensor([source.labels[query] for query in queries], device=self.device)
         masks, cells = (each[queries].to(self.device) for each in (source.masks, source.cells))
         grid = self.scorer.extractor.extractor.grid
-        normal_map, defect_map = similarity.unflatten(1, grid), intrinsic.unflatten(1, grid)
+        normal_map, defect_map = similarity.view(-1, *grid), intrinsic.view(-1, *grid)
         scores = deviation_scores(normal_map, defect_map)
         gathering = gathering_loss(residuals, directions, cells, fit.over)
         total: Tensor = (
