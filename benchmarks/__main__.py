@@ -22,6 +22,7 @@ ITEMS = (
     "query",
     "subspace",
     "open_set",
+    "ideal",
     "patchcore",
     "metrics",
     "imports",

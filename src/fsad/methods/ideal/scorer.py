@@ -89,10 +89,10 @@ class IdealScorer(BankScorer):
 
     def score(self, images: Tensor) -> dict[str, Scores]:
         """Score images, each by the mean of its worst patches."""
-        features = self.encode(images, "target")
-        return each_alone(self._score, features)
+        return each_alone(self.score_features, self.encode(images, "target"))
 
-    def _score(self, features: Tensor) -> dict[str, Scores]:
+    def score_features(self, features: Tensor) -> dict[str, Scores]:
+        """Score images by their features, ``(n, c, h, w)``."""
         n, _, height, width = features.shape
         rows = features.permute(0, 2, 3, 1).flatten(0, 2)
         patches = self._patches(rows).view(n, height, width)

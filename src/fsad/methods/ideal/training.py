@@ -45,6 +45,9 @@ class EncoderModule(StageModule):
         fit: How.
         seed: Of what is random.
 
+    Attributes:
+        pools: The source images by category.
+
     Source:
         IDEAL (arXiv 2605.23231). Departure: the query is never among its references.
     """
@@ -54,7 +57,7 @@ class EncoderModule(StageModule):
         self.scorer, self.fit, self.seed = scorer, fit, seed
         self.automatic_optimization = False
         self._source: SourceTokens | None = None
-        self._pools: dict[str, Pool] = {}
+        self.pools: dict[str, Pool] = {}
 
     def configure_optimizers(self) -> Any:
         """AdamW; each step sets its rate."""
@@ -71,17 +74,22 @@ class EncoderModule(StageModule):
         """Make the tokens of the source images."""
         data: DataModule = self.trainer.datamodule  # type: ignore[attr-defined]
         grid = self.scorer.extractor.extractor.grid
-        source = source_tokens(data, self.scorer.encode, grid, self.device)
-        self._pools = pools_of(source.categories, source.labels, self.fit)
+        self.look_at(source_tokens(data, self.scorer.encode, grid, self.device))
+
+    def look_at(self, source: SourceTokens) -> None:
+        """Learn from these images from now on.
+
+        Raises:
+            ConfigError: A category has too few for an episode.
+        """
+        self.pools = pools_of(source.categories, source.labels, self.fit)
         self._source = source
         self.diagnostics = {"images": float(len(source.labels))}
 
     def training_step(self, batch: Tensor) -> Tensor:  # noqa: ARG002 (the tokens are here already)
         """Go through the episodes of an epoch; return its mean loss."""
         optimizer: Any = self.optimizers()
-        drawn = episodes(
-            self._pools, self.fit, generator(self.seed, "episodes", self.current_epoch)
-        )
+        drawn = episodes(self.pools, self.fit, generator(self.seed, "episodes", self.current_epoch))
         self.network.train()
         losses = []
         for step in range(self.fit.steps):
