@@ -67,6 +67,15 @@ def test_a_result_names_the_references_and_tests_none_of_them(ended):
         assert entry["seconds"]["encoder"] > 0
 
 
+def test_the_report_shows_the_references_and_the_mask_of_the_defective_one(ended):
+    page = (ended / "report.html").read_text()
+    section = page.partition('<section id="references"')[2].partition("</section>")[0]
+    for entry in entries(ended).values():
+        assert f'alt="{entry["shots"][0]}"' in section
+        assert f'alt="mask of {entry["anomalies"][0]}"' in section
+    assert section.count("<img ") == 2 * 3
+
+
 def test_the_encoder_is_trained_once_for_all_categories(ended):
     assert (ended / "encoder.safetensors").is_file()
     assert not list((ended / "categories").glob("*/encoder.safetensors"))

@@ -1,4 +1,4 @@
-"""The images with a defect that a run was allowed to learn from."""
+"""The images with a defect that a run was allowed to learn from, or was given as references."""
 
 from collections.abc import Mapping
 
@@ -20,6 +20,8 @@ def seen_anomalies(
 ) -> list[Section]:
     """Name and show the anomalies that were learnt from; nothing where there were none.
 
+    Where good images of the same category were few and known too, both are its references.
+
     Args:
         categories: Of the first run.
         reader: Its data set, for pictures, where it is at hand.
@@ -27,6 +29,8 @@ def seen_anomalies(
     known = {name: it.anomalies for name, it in categories.items() if it.anomalies}
     if not known:
         return []
+    if all(categories[name].shots for name in known):
+        return [_references({name: categories[name] for name in known}, reader)]
     html = paragraph("Their labels were known in training; none of them is a test image.")
     for name, files in known.items():
         rows = [
@@ -38,25 +42,44 @@ def seen_anomalies(
     return [Section("anomalies", "Anomalies that were learnt from", html)]
 
 
-def _pictures(reader: DatasetReader, category: str, files: list[str]) -> str:
-    """Return small pictures of some files, as far as they can be read."""
+def _references(categories: Mapping[str, CategoryResult], reader: DatasetReader | None) -> Section:
+    """Name and show normal and defective references, the latter with their masks."""
+    html = paragraph("What the images below were scored by; no reference is a test image.")
+    for name, result in categories.items():
+        html += f"<h3>{escape(name)}</h3>"
+        kinds = {"normal": result.shots, "defective": result.anomalies}
+        for kind, files in kinds.items():
+            if reader is not None:
+                html += _pictures(reader, name, files, truth=kind == "defective")
+        rows = [[cell(kind), cell(file, "code")] for kind, files in kinds.items() for file in files]
+        html += table("Each kind in the order of the draw", ["reference", "file"], rows)
+    return Section("references", "References", html)
+
+
+def _pictures(reader: DatasetReader, category: str, files: list[str], truth: bool = False) -> str:
+    """Return small pictures of some files, and of their masks, as far as they can be read."""
     try:
         samples = {
             (file.relative_to(reader.root).as_posix(), modality): sample
-            for sample in reader.samples(category, "test")
+            for split in ("train", "test")
+            for sample in reader.samples(category, split)
             for modality, file in sample.files.items()
         }
     except FsadError as error:
         return paragraph(f"No pictures: {message_of(error)}")
     chosen = [(key, it) for key, it in samples.items() if key[0] in files]
     chosen.sort(key=lambda entry: files.index(entry[0][0]))
-    return "".join(_picture(reader, it, *key) for key, it in chosen[:MOST])
+    return "".join(_picture(reader, it, *key, truth) for key, it in chosen[:MOST])
 
 
-def _picture(reader: DatasetReader, sample: Sample, file: str, modality: str) -> str:
+def _picture(reader: DatasetReader, sample: Sample, file: str, modality: str, truth: bool) -> str:
     try:
-        uri = pictures(reader, sample, Canvas.square(SIDE))[modality]
+        found = pictures(reader, sample, Canvas.square(SIDE))
     except FsadError as error:
         return paragraph(f"No picture: {message_of(error)}")
-    name = escape(file, quote=True)
-    return f'<img src="{uri}" alt="{name}" title="{name}" width="{SIDE}" height="{SIDE}"> '
+    shown = {file: found[modality]} | ({f"mask of {file}": found["truth"]} if truth else {})
+    names = {escape(title, quote=True): uri for title, uri in shown.items()}
+    return "".join(
+        f'<img src="{uri}" alt="{name}" title="{name}" width="{SIDE}" height="{SIDE}"> '
+        for name, uri in names.items()
+    )
