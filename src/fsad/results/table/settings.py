@@ -22,6 +22,7 @@ NOT_SETTINGS |= {"devices", "strategy"}  # several processes yield the numbers o
 SEEDS = {"seed", "data.seed", "protocol.seed", f"{METHOD}seed"}
 OBSERVERS = {"paths", "cache", "logger", "callbacks", "hydra", "maps", "report", "threshold"}
 OBSERVERS |= {"export", "ckpt", "resume"}
+OBSERVERS |= {"source"}  # which data set is learnt from is the protocol's setting too
 RANDOM = "random weights"
 
 
