@@ -10,7 +10,8 @@ from test_resume import Killed, at_step, kill_at
 
 from fsad.data.sample import Sample
 from fsad.engine.trained import load_trained
-from fsad.errors import ConfigError, DataError
+from fsad.errors import ConfigError, DataError, RunError
+from fsad.export.from_run import export_run
 from fsad.methods.ideal.training import EncoderModule
 from fsad.nn.extractor import PatchExtractor
 
@@ -87,6 +88,13 @@ def test_a_finished_run_scores_as_it_did(ended, run, tmp_path):
     assert rows_of(again) == rows_of(ended)
     known = load_trained(ended, "tile").scorer.references
     assert len(known.features) == len(known.places) > 0
+
+
+def test_a_file_of_torch_export_holds_the_references_and_onnx_has_no_eigenvalues(ended, tmp_path):
+    exported = export_run(ended, "tile", tmp_path / "tile.pt2", "pt2")  # which proves its scores
+    assert exported.path.is_file()
+    with pytest.raises(RunError, match=r"^method: expected one that ONNX has the operators of"):
+        export_run(ended, "tile", tmp_path / "tile.onnx")
 
 
 def test_the_same_seed_gives_the_same_run_and_another_one_another(start, tmp_path):
