@@ -63,8 +63,8 @@ class DefectiveReferences(nn.Module):
 def anomalous_cells(masks: Tensor, grid: tuple[int, int]) -> Tensor:
     """Tell which cells of a grid have a defective pixel.
 
-    Law (``tests/nn/test_defective_references.py``): each defective pixel makes the cell that it lies in, and
-    no other, anomalous.
+    Law (``tests/nn/test_defective_references.py``): each defective pixel makes the cell that it
+    lies in, and no other, anomalous.
 
     Args:
         masks: Defective pixels, ``(n, H, W)``, bool.
