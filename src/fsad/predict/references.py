@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fsad.data.images import check_size, read_mask
@@ -75,23 +77,26 @@ def refer_to(
             "--normal: expected a run's folder, got an exported file, which holds the references "
             "that it has. Name the folder of the run."
         )
-    good = [_seen(spec, path) for path in normal]
-    bad = [_seen(spec, path) for path in defective]
-    marked = [_mask(path, image, spec) for path, image in zip(masks, defective, strict=True)]
+    stored = {path: spec.read(path) for path in (*normal, *defective)}
+    good, bad = ([_seen(spec, path, stored[path]) for path in it] for it in (normal, defective))
+    marked = [
+        _mask(path, image, stored[image].shape, spec)
+        for path, image in zip(masks, defective, strict=True)
+    ]
     scorer.trained.scorer.refer_to(torch.stack(good), torch.stack(bad), torch.stack(marked))
-    height, width = spec.read(normal[0]).shape[:2]
+    height, width = stored[normal[0]].shape[:2]
     seen = replace(spec, profile=InputProfile(width / height))
     return Predictor(scorer, Limits(note=OWN), seen, predictor.category)
 
 
-def _seen(spec: InputSpec, path: Path) -> Tensor:
-    pixels = torch.from_numpy(spec.see(spec.read(path), str(path)).pixels)
+def _seen(spec: InputSpec, path: Path, array: NDArray[Any]) -> Tensor:
+    pixels = torch.from_numpy(spec.see(array, str(path)).pixels)
     return pixels.expand(3, -1, -1)
 
 
-def _mask(path: Path, image: Path, spec: InputSpec) -> Tensor:
+def _mask(path: Path, image: Path, shape: tuple[int, ...], spec: InputSpec) -> Tensor:
     mask = read_mask(path)
-    check_size(path, mask.shape, image, spec.read(image).shape)
+    check_size(path, mask.shape, image, shape)
     if not mask.any():
         raise DataError(
             f"{path}: expected a mask that marks the defect of {image.name}, got an empty one. "
