@@ -15,7 +15,7 @@ Loss = Callable[[Weights, Any], Tensor]
 def adapted(
     loss: Loss, weights: Weights, batches: Iterable[Any], rate: float, tasks: int
 ) -> dict[str, Tensor]:
-    r"""Adapt one model to each of several tasks by gradient steps, all tasks together.
+    r"""Adapt one model to each of several tasks by gradient steps.
 
     .. math:: \phi_i \leftarrow \phi_i - \alpha \nabla L_i(\phi_i), \qquad \phi_i^0 = \theta
 

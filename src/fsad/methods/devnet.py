@@ -69,7 +69,5 @@ class DevNet(Method):
         trunk = Trunk(extractor, self.trunk == "trained", self.scales)
         heads = DeviationHeads(extractor.channels, self.seed)
         scorer = GradientScorer(extractor, AnomalyNetwork(trunk, heads))
-        stage = deviation_stage(
-            "fit", scorer, self.fit, self.loss, 0, self.seed, affecting(self, "fit")
-        )
+        stage = deviation_stage(scorer, self.fit, self.loss, 0, self.seed, affecting(self, "fit"))
         return Plan([stage], scorer, sigma=self.sigma, held_out=HoldOut.NONE, scores_depend={})

@@ -73,7 +73,7 @@ class Dra(Method):
         heads = DisentangledHeads(extractor.channels, self.seed)
         scorer = HeadsScorer(extractor, AnomalyNetwork(trunk, heads))
         stage = deviation_stage(
-            "fit", scorer, self.fit, self.loss, self.references, self.seed, affecting(self, "fit")
+            scorer, self.fit, self.loss, self.references, self.seed, affecting(self, "fit")
         )
         return Plan(
             [stage],

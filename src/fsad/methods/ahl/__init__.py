@@ -12,17 +12,13 @@ from fsad.errors import check_at_least, check_choice
 from fsad.methods.ahl.settings import BASES, IMPORTANCES, Outer
 from fsad.methods.devnet import DevNet
 from fsad.methods.dra import Dra
-from fsad.methods.shared.open_set.scorer import GradientScorer, HeadsScorer
+from fsad.methods.shared.open_set.scorer import HeadsScorer
 from fsad.methods.shared.open_set.settings import Fit, Loss, named
-from fsad.nn.anomaly_heads import DeviationHeads, DisentangledHeads
 from fsad.nn.extractor import PatchExtractor
 from fsad.scores.combination import Combination
 
 if TYPE_CHECKING:
     from fsad.engine.stage_module import StageModule
-
-HEADS = {"dra": DisentangledHeads, "devnet": DeviationHeads}
-SCORERS = {"dra": HeadsScorer, "devnet": GradientScorer}
 
 
 class Ahl(Method):
@@ -103,8 +99,9 @@ class Ahl(Method):
         begin = self._base.plan(extractor)
         (fit,) = begin.fits
         assert isinstance(begin.scorer, HeadsScorer)
-        unified = HEADS[self.base](extractor.channels, self.seed + 1)
-        scorer = SCORERS[self.base](extractor, begin.scorer.network, unified)
+        network = begin.scorer.network
+        unified = type(network.heads)(extractor.channels, self.seed + 1)
+        scorer = type(begin.scorer)(extractor, network, unified)
         outer = FitStage(
             "outer",
             unified,

@@ -1,4 +1,4 @@
-"""Stage ``outer``: one model out of the models of many tasks, all tasks together in each step."""
+"""Stage ``outer``: one model out of the models of many tasks."""
 
 import logging
 from collections.abc import Iterator

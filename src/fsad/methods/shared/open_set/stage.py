@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 
 def deviation_stage(
-    name: str,
     scorer: HeadsScorer,
     fit: Fit,
     loss: Loss,
@@ -20,10 +19,9 @@ def deviation_stage(
     seed: int,
     depends: Mapping[str, Any],
 ) -> FitStage:
-    """Return the stage that trains a scorer's network by the deviation loss.
+    """Return the stage ``fit``, which trains a scorer's network by the deviation loss.
 
     Args:
-        name: What the stage is called.
         scorer: Whose network is trained.
         fit: How.
         loss: The deviation loss.
@@ -38,7 +36,7 @@ def deviation_stage(
         return DeviationModule(scorer, fit, loss, references, seed)
 
     return FitStage(
-        name,
+        "fit",
         scorer.network,
         module,
         fit.epochs,
