@@ -67,6 +67,18 @@ def test_what_the_mask_leaves_out_scores_0():
     assert not found["target"].any()
 
 
+@torch.no_grad()
+def test_the_mask_holds_no_patch_beside_the_image():
+    module, _, _ = scored(1, images(2), images(2, seed=1), threshold=0.0)
+    module.extractor.extractor.skips = True
+    queries = images(2)
+    queries[..., 16:] = -1.0
+    patches = module.score(queries)["target"].patches
+    half = patches.shape[2] // 2
+    assert not patches[..., half:].any()
+    assert patches[..., :half].any()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -53,10 +53,10 @@ class AnomalyDinoScorer(RotatedShotsScorer):
         features = super().encode(images, "target")
         unit = self.banks["target"].normalize(normalize(features, dim=1))
         distances = patch_scores(unit, self._bank) * self.banks["target"].std
-        patches = distances.square() / 2
+        patches, inside = distances.square() / 2, self.inside(images)
         if self.threshold is not None:
-            patches = patches * foreground(features, self.threshold)
-        return {"target": Scores(patches, top_mean(patches, self.top_share, self.inside(images)))}
+            patches = patches * foreground(features, self.threshold, inside)
+        return {"target": Scores(patches, top_mean(patches, self.top_share, inside))}
 
 
 class AnomalyDino(Method):
