@@ -18,6 +18,7 @@ from fsad.report import write_report
 from fsad.report.cards import images_of
 from fsad.report.comparable import WHOLE, is_stand_in, reasons
 from fsad.report.features import kept_features
+from fsad.report.page import STATIC
 from fsad.report.sections.audit import audit
 from fsad.report.sections.perturbation import perturbation
 from fsad.report.sections.rectification import rectification
@@ -277,6 +278,14 @@ def test_the_worst_mistakes_keep_their_cards_when_the_page_is_full(made):
         for text in (*card["patches"].values(), card["rgb"], card["depth"], card["truth"])
     )
     assert size <= 40_000
+
+
+def test_the_script_reads_all_that_the_page_carries(made):
+    payload = images_of(read_result(made[0] / "result.json")).payload
+    script = (STATIC / "explorer.js").read_text(encoding="utf-8")
+    carried = [f"data.{name}" for name in payload]
+    carried += [f".{name}" for name in payload["categories"][0]]
+    assert [name for name in carried if not re.search(rf"{re.escape(name)}\b", script)] == []
 
 
 def test_a_solved_category_is_warned_of():

@@ -97,11 +97,7 @@ def images_of(result: RunResult, data_root: Path | None = None, budget: int = BU
     if entries:
         found.images = sum(len(each.scores.images) for each in categories)
         found.cards = _add_cards(found, categories, entries, budget)
-        found.payload = {
-            "size": size,
-            "points": POINTS.tolist(),
-            "categories": entries,
-        }
+        found.payload = {"points": POINTS.tolist(), "categories": entries}
     return found
 
 
