@@ -41,7 +41,7 @@ def set_threshold(
     again: Callable[[], Plan],
     data: DataModule,
     maker: MapMaker,
-    shelf: CacheSlot,
+    slot: CacheSlot,
     names: Sequence[str],
 ) -> Threshold:
     """Score every shot, held out, and set the threshold at the largest score.
@@ -53,7 +53,7 @@ def set_threshold(
         again: Returns the same plan anew, trained, with its banks filled.
         data: One category's data.
         maker: How patch scores become maps, and the parts of a score one.
-        shelf: Where the scores may lie already.
+        slot: Where the scores may lie already.
         names: The shots' files.
 
     Returns:
@@ -68,7 +68,7 @@ def set_threshold(
     if why:
         return Threshold.none(why)
     start = time.perf_counter()
-    entry = shelf.store.get(shelf.key) if shelf.store else None
+    entry = slot.store.get(slot.key) if slot.store else None
     if entry is None:
         with torch.random.fork_rng(devices=[]):  # loaders draw from it
             images = torch.cat([batch.image for batch in data.loader("shots")])
@@ -81,8 +81,8 @@ def set_threshold(
             ) as error:  # too few
                 return Threshold.none(f"the shots cannot be held out ({message_of(error)})")
         seconds = time.perf_counter() - start
-        if shelf.store:
-            shelf.store.put(shelf.key, to_tensors(scores), {"seconds": str(seconds)})
+        if slot.store:
+            slot.store.put(slot.key, to_tensors(scores), {"seconds": str(seconds)})
     else:
         scores, seconds = from_tensors(entry.tensors), float(entry.metadata["seconds"])
     return Threshold.of(_rows(scores, maker, names), seconds)
