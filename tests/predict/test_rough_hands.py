@@ -4,6 +4,7 @@ import csv
 import errno
 import io
 import os
+import re
 import subprocess
 import sys
 from itertools import islice
@@ -367,14 +368,40 @@ def test_a_table_of_several_parts_is_gone_on_with(folder, tmp_path, cut):
     assert table.read_bytes() == whole
 
 
-def test_a_score_of_other_parts_does_not_join_the_table_of_another_model(folder, tmp_path):
-    predict(scoring("coarse"), folder, tmp_path / "out", pictures=False)
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param(["coarse"], ["coarse", "fine"], id="more"),
+        pytest.param(["coarse", "fine"], ["coarse"], id="fewer"),
+        pytest.param(["coarse", "fine"], ["target"], id="none of them"),
+    ],
+)
+def test_a_score_of_other_parts_does_not_join_the_table_of_another_model(
+    folder, tmp_path, before, after
+):
+    predict(scoring(*before), folder, tmp_path / "out", pictures=False)
     table = tmp_path / "out" / TABLE
-    before = table.read_bytes()
+    written = table.read_bytes()
     outputs = Outputs(tmp_path / "out", folder, pictures=False, go_on=True)
-    message = (
-        r"predictions\.csv: expected predictions with score_fine, got a table without: .* --out"
+    wanted, found = (
+        ", ".join(["score_source", "score_target", *(f"score_{it}" for it in parts)])
+        for parts in ([it for it in after if it != "target"], before)
     )
-    with pytest.raises(DataError, match=message):
-        predict_files(scoring("coarse", "fine"), sorted(folder.iterdir()), outputs, print)
-    assert table.read_bytes() == before
+    message = (
+        f"{table}: expected the columns of this model's scores, {wanted}, got {found}: "
+        "another model wrote it. Choose another --out."
+    )
+    with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
+        predict_files(scoring(*after), sorted(folder.iterdir()), outputs, print)
+    assert table.read_bytes() == written
+
+
+def test_a_table_without_a_row_takes_the_columns_of_the_model_that_writes_first(folder, tmp_path):
+    predict(scoring("coarse", "fine"), folder, tmp_path / "out", pictures=False)
+    table = tmp_path / "out" / TABLE
+    table.write_text(table.read_text().splitlines(keepends=True)[0])
+    outputs = Outputs(tmp_path / "out", folder, pictures=False, go_on=True)
+    predict_files(scoring("coarse"), sorted(folder.iterdir()), outputs, print)
+    assert "fine" not in table.read_text()
+    assert {row["decision"] for row in rows(tmp_path / "out")} <= {"good", "defective"}
+

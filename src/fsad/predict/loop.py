@@ -74,6 +74,7 @@ def predict_files(
 
     Raises:
         OutputError: A prediction cannot be written.
+        DataError: The table that they would join is of another model: its score has other parts.
     """
     summary = summary or Summary()
     if summary.defective is None and predictor.limits.image is not None:

@@ -46,8 +46,9 @@ class Outputs:
     The folder holds ``predictions.csv``, ``map_scale.json`` and, named as the images and in the
     folders below which they lie, ``maps/*.png``, ``overlays/*.png`` and ``outlines/*.json``.
 
-    The table has a column for each part of the score. Which parts there are is known with the first
-    prediction, so that a table without a row may get further columns, and none later.
+    The table has a column for each part of the score, and those of two domains. Which parts there
+    are is known with the first prediction, so that a table without a row may get other columns, and
+    one with rows takes predictions of the same parts alone.
 
     A table's last row that is cut short, by a full disk or a killed process, is taken away before
     the next is written. A path that is predicted on again gets another row, with the time of the
@@ -120,7 +121,7 @@ class Outputs:
 
         Raises:
             OutputError: A file cannot be written.
-            DataError: The table has rows of a score of other parts.
+            DataError: The table has rows, of a score of other parts.
         """
         cells = {
             "path": str(path),
@@ -137,21 +138,22 @@ class Outputs:
         self.done[os.path.abspath(path)] = changed
 
     def _make_columns(self, parts: Iterable[str]) -> None:
-        """Give the table a column for each part.
+        """Give the table a column for each part, and no other.
 
         Raises:
-            DataError: One has none, and there are rows already.
+            DataError: It has others, and there are rows already.
         """
         columns, table = columns_of(parts), self.folder / TABLE
-        unknown = [name for name in columns if name not in self._columns]
-        if unknown and self.done:
+        if set(columns) == set(self._columns):
+            return
+        if self.done:
             raise DataError(
-                f"{table}: expected predictions with {', '.join(unknown)}, got a table without: "
+                f"{table}: expected the columns of this model's scores, "
+                f"{', '.join(_scores(columns))}, got {', '.join(_scores(self._columns))}: "
                 "another model wrote it. Choose another --out."
             )
-        if unknown:
-            write_text(table, _line(columns))
-            self._columns = columns
+        write_text(table, _line(columns))
+        self._columns = columns
 
     def _write_pictures(self, prediction: Prediction, path: Path) -> None:
         if self._scale is None:
@@ -277,9 +279,12 @@ def _first_row(content: bytes) -> list[str]:
     return next(csv.reader([line]), [])
 
 
+def _scores(columns: Iterable[str]) -> list[str]:
+    return [name for name in columns if name.startswith(PREFIX)]
+
+
 def _is_head(cells: Sequence[str]) -> bool:
-    parts = [name.removeprefix(PREFIX) for name in cells if name.startswith(PREFIX)]
-    return tuple(cells) == columns_of(parts)
+    return tuple(cells) == columns_of(name.removeprefix(PREFIX) for name in _scores(cells))
 
 
 def _columns_and_times(table: Path) -> tuple[tuple[str, ...], dict[str, str]]:
