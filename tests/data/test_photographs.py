@@ -8,6 +8,7 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+from box_scene import write_mvtec3d
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -301,6 +302,50 @@ def test_suffixes_may_be_upper_case_and_other_files_are_left_out_with_one_line(t
     (note,) = report.notes
     assert note.startswith("bottle/train/good: 1 file ignored")
     assert "Thumbs.db" in note
+
+
+def test_small_defects_are_counted_on_the_canvas_of_the_run(tmp_path):
+    tall, wide = (120, 40), (40, 120)
+    for number in range(3):
+        photograph(tmp_path / f"rod/train/good/{number}.png", number, shape=tall)
+    for number, shape in enumerate((tall, wide)):  # one that fills the canvas, one that cannot
+        photograph(tmp_path / f"rod/test/dot/{number}.png", 10 + number, shape=shape)
+        truth = np.zeros(shape, np.uint8)
+        truth[7:9, 5:10] = 255  # 10 pixels
+        save = tmp_path / f"rod/ground_truth/dot/{number}_mask.png"
+        save.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(truth).save(save)
+
+    def tiny(**how):
+        return [row.tiny for row in check(tmp_path, image_size=16, **how).rows if row.tiny]
+
+    assert tiny() == [["0", "1"]]  # a pixel of a square of 16 covers 19 of theirs ...
+    assert tiny(resize="keep") == [["1"]]  # ... of 48 x 16 it covers 6, and of 5 x 16 of it 60
+    told = (
+        CliRunner()
+        .invoke(app, ["data", "check", str(tmp_path), "--image-size", "16", "--resize", "keep"])
+        .output
+    )
+    assert "rod/test/dot: 1 of 2 defects are smaller than a pixel at data.image_size=16 (1)" in told
+
+
+def test_training_images_that_a_run_could_not_keep_in_shape_are_a_problem_of_that_run(tmp_path):
+    root = mvtec_ad(tmp_path)
+    photograph(root / "bottle/train/good/002.png", 2, shape=(30, 20))
+    assert check(root).problems == []
+    (problem,) = check(root, resize="keep").problems
+    assert problem == (
+        "bottle: data.resize: expected training images of one width : height for keep, got 1.5 : 1 "
+        "and, of bottle/train/good/002, 0.667 : 1. Sort them into categories, or choose "
+        "data.resize=square."
+    )
+
+
+def test_the_shape_to_check_for_is_one_that_a_run_has(tmp_path):
+    with pytest.raises(ConfigError, match=r"^--resize: expected one of square, keep, got 'crop'"):
+        check(mvtec_ad(tmp_path), resize="crop")
+    with pytest.raises(ConfigError, match=r"^--resize: expected square with a data set of depth"):
+        check(write_mvtec3d(tmp_path / "depth"), resize="keep")
 
 
 def test_a_mask_may_lack_its_ending(tmp_path):

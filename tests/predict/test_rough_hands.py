@@ -404,4 +404,3 @@ def test_a_table_without_a_row_takes_the_columns_of_the_model_that_writes_first(
     predict_files(scoring("coarse"), sorted(folder.iterdir()), outputs, print)
     assert "fine" not in table.read_text()
     assert {row["decision"] for row in rows(tmp_path / "out")} <= {"good", "defective"}
-

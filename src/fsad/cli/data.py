@@ -106,6 +106,9 @@ def check(
     image_size: Annotated[
         int, typer.Option(help="Image size of the run; smaller defects are listed.")
     ] = 224,
+    resize: Annotated[
+        str, typer.Option(help="How the run resizes photographs: square, or keep their shape.")
+    ] = "square",
 ) -> None:
     """List what a dataset has, what is missing and wrong; exit code 1 if a run cannot use it.
 
@@ -118,7 +121,8 @@ def check(
 
     from fsad.data.inspect.check import check
 
-    report = check(path, layout, light, _rules(invalid, z_range, unit), image_size, camera or ())
+    rules = _rules(invalid, z_range, unit)
+    report = check(path, layout, light, rules, image_size, camera or (), resize)
     _show(report, Console())
     if report.problems:
         raise typer.Exit(1)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from fsad.errors import ConfigError, check_at_least, check_positive
+from fsad.errors import ConfigError, DataError, check_at_least, check_positive
 
 RESIZES = ("square", "keep")
 """How images become a model's: made square whatever their shape, or of the shape that they have."""
@@ -89,6 +89,23 @@ class Canvas:
             return True
         factor = width / height / self.aspect
         return max(factor, 1 / factor) <= 1 + ALIKE
+
+    def refuse_other_shapes(self, aspects: Mapping[str, float]) -> None:
+        """Refuse training images that would not fill the canvas.
+
+        Args:
+            aspects: Width over height of each, by its name.
+
+        Raises:
+            DataError: One has another shape.
+        """
+        for name, aspect in aspects.items():
+            if not self.is_filled_by(1, aspect):
+                raise DataError(
+                    f"data.resize: expected training images of one width : height for keep, got "
+                    f"{self.aspect:.3g} : 1 and, of {name}, {aspect:.3g} : 1. Sort them into "
+                    "categories, or choose data.resize=square."
+                )
 
     def area(self, height: int, width: int) -> tuple[int, int]:
         """Return height and width of the area that an image takes, pixels.

@@ -38,7 +38,7 @@ from fsad.data.sampling import (
     batches_of,
 )
 from fsad.data.task import TEST, EvaluationProtocol, Role, Task
-from fsad.errors import ConfigError, DataError, check_at_least, check_choice
+from fsad.errors import ConfigError, check_at_least, check_choice
 from fsad.storage.tensor_store import TensorStore, digest
 
 DEPTH, MODALITY = "depth", "modality"
@@ -222,13 +222,8 @@ class DataModule(LightningDataModule):
         }
         learnt = aspects["normals" if "normals" in aspects else "shots"]
         canvas = Canvas.of_aspect(statistics.median(learnt.values()), self.image_size, cell)
-        for name, aspect in (pair for role in aspects.values() for pair in role.items()):
-            if not canvas.is_filled_by(1, aspect):
-                raise DataError(
-                    f"data.resize: expected training images of one width : height for keep, got "
-                    f"{canvas.aspect:.3g} : 1 and, of {name}, {aspect:.3g} : 1. Sort them into "
-                    "categories, or choose data.resize=square."
-                )
+        for role in aspects.values():
+            canvas.refuse_other_shapes(role)
         self.canvas = canvas
         return canvas
 

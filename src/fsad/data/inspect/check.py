@@ -1,16 +1,26 @@
 """Everything that is there, missing or wrong in a dataset, in one go."""
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fsad.data.canvas import RESIZES, Canvas
 from fsad.data.depth_rules import DepthRules
 from fsad.data.folder import Folder
+from fsad.data.images import photograph_size
 from fsad.data.inspect.faults import Row, faults_of, in_lines, listed
 from fsad.data.inspect.unread import unread_lines
 from fsad.data.layout import EXPECTED, LAID_OUT, find_format, open_reader
 from fsad.data.reader import DatasetReader
-from fsad.errors import DataError, MissingDataError, check_at_least, message_of
+from fsad.errors import (
+    ConfigError,
+    DataError,
+    MissingDataError,
+    check_at_least,
+    check_choice,
+    message_of,
+)
 from fsad.runtime.progress import track
 
 WILD = 0.3  # difference in the share of valid depth from which a folder is another kind of image
@@ -42,6 +52,7 @@ def check(
     rules: DepthRules | None = None,
     image_size: int = 224,
     cameras: Sequence[str] = (),
+    resize: str = "square",
 ) -> Report:
     """Look at every file of a dataset, and tell what a run would meet.
 
@@ -52,6 +63,7 @@ def check(
         rules: How a run is told to read depth files.
         image_size: The run's images, pixels: a defect smaller than one of them is named.
         cameras: The cameras' folders; empty: those of the layout, if it has some.
+        resize: How the run makes its images that large, ``square`` or ``keep``.
 
     Returns:
         The report; its ``problems`` are empty if a run can use the data.
@@ -62,19 +74,54 @@ def check(
         DataError: The folder has no known layout or no category.
     """
     check_at_least("--image-size", image_size, 1)
+    check_choice("--resize", resize, RESIZES)
     report = Report(root, find_format(root, layout, cameras))
     reader = open_reader(root, report.layout, rules, light, cameras)
+    if resize == "keep" and "depth" in reader.modalities:
+        raise ConfigError(
+            "--resize: expected square with a data set of depth, got keep. Leave it out, or check "
+            "a data set of photographs alone."
+        )
     categories = reader.found()
     if not categories:
         raise DataError(f"{root}: expected {EXPECTED}, got no category. {LAID_OUT}")
     for category in categories:
         folders = list(reader.folders(category, report.problems))
-        _check_category(category, folders, reader, report, image_size)
+        canvas = Canvas.square(image_size)
+        if resize == "keep":
+            canvas = _kept_shape(category, folders, reader, report, image_size)
+        _check_category(category, folders, reader, report, canvas)
     return report
 
 
-def _check_category(
+def _kept_shape(
     category: str, folders: list[Folder], reader: DatasetReader, report: Report, image_size: int
+) -> Canvas:
+    """Return the canvas of a category whose images keep their shape.
+
+    A run rounds its longer side to whole patches of the backbone, and takes the median of the
+    images that it learns from; here it is that of all training images, which a run may draw.
+    """
+    aspects: dict[str, float] = {}
+    for folder in (it for it in folders if it.split == "train" and it.defect == "good"):
+        for stem, path in folder.files[reader.modalities[0]].items():
+            try:
+                height, width = photograph_size(path)
+            except DataError:  # whoever opens it names it
+                continue
+            aspects[folder.sample(stem).name] = width / height
+    if not aspects:
+        return Canvas.square(image_size)
+    canvas = Canvas.of_aspect(statistics.median(aspects.values()), image_size, cell=1)
+    try:
+        canvas.refuse_other_shapes(aspects)
+    except DataError as error:
+        report.problems.append(f"{category}: {message_of(error)}")
+    return canvas
+
+
+def _check_category(
+    category: str, folders: list[Folder], reader: DatasetReader, report: Report, canvas: Canvas
 ) -> None:
     problems, notes = _missing_kinds(category, folders)
     report.problems += problems
@@ -88,9 +135,9 @@ def _check_category(
         report.notes += _missing_masks(folder) + _left_out(folder)
         faults = []
         for stem in track(folder.stems, folder.place, len(folder.stems)):
-            faults += faults_of(stem, row, reader, image_size)
+            faults += faults_of(stem, row, reader, canvas)
         report.problems += in_lines(faults, folder)
-        report.notes += in_lines(row.notes, folder) + _tiny_defects(row, image_size)
+        report.notes += in_lines(row.notes, folder) + _tiny_defects(row, canvas)
     report.problems += _unlike_training(rows)
     report.notes += _other_scenes(rows)
     report.rows += rows
@@ -154,12 +201,13 @@ def _left_out(folder: Folder) -> list[str]:
     return [f"{folder.place}: {files} ignored: not a kind of file that is read ({listed(names)})"]
 
 
-def _tiny_defects(row: Row, image_size: int) -> list[str]:
+def _tiny_defects(row: Row, canvas: Canvas) -> list[str]:
     if not row.tiny:
         return []
+    size = min(canvas.shape)
     return [
         f"{row.folder.place}: {len(row.tiny)} of {len(row.folder.stems)} defects are smaller than "
-        f"a pixel at data.image_size={image_size} ({listed(row.tiny)}): they can hardly be seen. "
+        f"a pixel at data.image_size={size} ({listed(row.tiny)}): they can hardly be seen. "
         "Take a larger data.image_size"
     ]
 

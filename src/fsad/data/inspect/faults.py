@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fsad.data.canvas import Canvas
 from fsad.data.folder import Folder
 from fsad.data.oddities import oddities
 from fsad.data.profile import InputProfile
@@ -60,8 +61,15 @@ class Fault:
     message: str
 
 
-def faults_of(stem: str, row: Row, reader: DatasetReader, image_size: int) -> list[Fault]:
-    """Open a stem's files, count them in ``row`` and tell what is wrong with them."""
+def faults_of(stem: str, row: Row, reader: DatasetReader, canvas: Canvas) -> list[Fault]:
+    """Open a stem's files, count them in ``row`` and tell what is wrong with them.
+
+    Args:
+        stem: Which.
+        row: Where they are counted.
+        reader: The dataset.
+        canvas: What a run's images are brought to.
+    """
     folder, faults = row.folder, []
     sample = folder.sample(stem)
     reads: dict[str, Callable[[Sample], NDArray[Any] | None]] = {
@@ -93,7 +101,7 @@ def faults_of(stem: str, row: Row, reader: DatasetReader, image_size: int) -> li
         for oddity in oddities(images["depth"], z, reader.rules):
             told = faults if oddity.misleads else row.notes
             told.append(Fault(stem, oddity.kind, f"{sample.files['depth']}: {oddity.problem}"))
-    if "gt" in images and is_tiny(images["gt"], (image_size, image_size)):
+    if "gt" in images and is_tiny(images["gt"], canvas.area(*images["gt"].shape)):
         row.tiny.append(stem)
     return faults + _unequal_sizes(images, folder, stem) + _wrong_masks(images, folder, stem)
 
