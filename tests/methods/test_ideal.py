@@ -13,6 +13,7 @@ from fsad.functional.variation import erase_normal_variation, match_normal
 from fsad.methods.ideal import Ideal
 from fsad.methods.ideal.settings import SCORES, Fit
 from fsad.methods.ideal.training import rate_at
+from fsad.nn.adapter import CachedExtractor
 from fsad.nn.deviation_encoder import sine_positions
 
 FIT = {"epochs": 3, "episodes": 8, "batch": 4}
@@ -65,6 +66,16 @@ def test_a_score_does_not_depend_on_the_order_of_the_references(score):
     torch.testing.assert_close(one.images, other.images, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("score", SCORES)
+def test_a_common_factor_of_all_features_changes_no_score_but_lengths(score, monkeypatch):
+    before = scores(prepared(score), images(3, 3)).patches
+    whole = CachedExtractor.forward
+    monkeypatch.setattr(CachedExtractor, "forward", lambda *words: 8 * whole(*words))
+    after = scores(prepared(score), images(3, 3)).patches
+    factor = 8 if score == "residual" else 1
+    torch.testing.assert_close(after, factor * before, rtol=1e-4, atol=1e-5)
+
+
 def test_the_image_score_is_the_mean_of_the_worst_patches():
     found = scores(prepared(top_share=0.25), images(3, 3))
     torch.testing.assert_close(found.images, top_mean(found.patches, 0.25))
@@ -98,7 +109,8 @@ def test_each_way_to_score_is_its_formula():
         )
         places = sine_positions((4, 4), 24).repeat(2, 1)[cells.flatten()]
         present = torch.ones(1, len(known), dtype=torch.bool)
-        directions = scorer.encoder((known + places)[None], values[None], present)
+        unit = normal.square().mean().sqrt()
+        directions = scorer.encoder((known / unit + places)[None], values[None] / unit, present)
         intrinsic = intrinsic_scores(residuals[None], directions)[0]
     expected = {
         "normal": 1 - like_normal,

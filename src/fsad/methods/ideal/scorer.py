@@ -25,7 +25,8 @@ class IdealScorer(BankScorer):
     """Scores images against normal and defective references.
 
     Laws (``tests/methods/test_ideal.py``): an image's score does not depend on the images beside
-    it, nor on the order of the references.
+    it, nor on the order of the references; a common factor of all features changes nothing but
+    the length of residuals.
 
     Args:
         extractor: The frozen backbone.
@@ -63,8 +64,7 @@ class IdealScorer(BankScorer):
         known = self.references.features
         self._known = normalize(known, dim=1)
         if self.by != "banks":
-            keys = known + self.positions[self.references.places]
-            _, residuals = self.compare(known, self._normal)
+            keys, residuals = self.encoder_inputs(known, self.references.places, self._normal)
             present = torch.ones(1, len(known), dtype=torch.bool, device=known.device)
             self._known = self.encoder(keys[None], residuals[None], present)[0]
 
@@ -86,6 +86,23 @@ class IdealScorer(BankScorer):
             features, normal, matches, settings.rank, settings.strength
         )
         return matches, residuals
+
+    def encoder_inputs(
+        self, known: Tensor, places: Tensor, normal: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return what the encoder sees of anomalous patches: keys and residuals, ``(r, c)``.
+
+        Both are measured by the root mean square of the normal features, so that places weigh as
+        much beside the features of any backbone.
+
+        Args:
+            known: Features of the anomalous patches, ``(r, c)``.
+            places: Their numbers in the grid, ``(r,)``.
+            normal: Features of normal patches, ``(b, c)``.
+        """
+        unit = normal.square().mean().sqrt()
+        _, residuals = self.compare(known, normal)
+        return known / unit + self.positions[places], residuals / unit
 
     def score(self, images: Tensor) -> dict[str, Scores]:
         """Score images, each by the mean of its worst patches."""

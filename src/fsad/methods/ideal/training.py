@@ -142,7 +142,7 @@ class EncoderModule(StageModule):
             ``(l, c)`` of the anomalous patches, episode by episode.
         """
         assert self._source is not None
-        source, positions = self._source, self.scorer.positions
+        source = self._source
         similarity, residuals, keys, values = [], [], [], []
         for episode in drawn:
             normal = self._tokens(episode.normal).flatten(0, 1)
@@ -151,8 +151,9 @@ class EncoderModule(StageModule):
             residuals.append(residual)
             cells = source.cells[episode.anomalous].to(self.device)
             known = self._tokens(episode.anomalous)[cells]
-            keys.append(known + positions[cells.nonzero()[:, 1]])
-            values.append(self.scorer.compare(known, normal)[1])
+            seen = self.scorer.encoder_inputs(known, cells.nonzero()[:, 1], normal)
+            keys.append(seen[0])
+            values.append(seen[1])
         return torch.stack(similarity), torch.stack(residuals), keys, values
 
     def _tokens(self, places: Any) -> Tensor:
