@@ -103,8 +103,14 @@ def test_without_strength_or_rank_it_is_the_plain_residual(patches, nothing):
 def test_a_patch_that_its_matches_equal_has_no_residual(dtype):
     row = torch.linspace(1, 3, CHANNELS, dtype=dtype)
     residual = erased(row.expand(3, -1), row.expand(ROWS, -1))
-    assert residual.isfinite().all()
-    assert residual.abs().max() < 10 * torch.finfo(dtype).eps
+    assert torch.equal(residual, torch.zeros(3, CHANNELS, dtype=dtype))
+
+
+def test_a_small_residual_that_is_more_than_rounding_stays():
+    row = torch.linspace(1, 3, CHANNELS)
+    features = (row + 1e-4).expand(3, -1)
+    residual = erased(features, row.expand(ROWS, -1))
+    torch.testing.assert_close(residual, torch.full((3, CHANNELS), 1e-4), rtol=1e-2, atol=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

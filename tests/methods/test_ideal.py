@@ -123,6 +123,19 @@ def test_each_way_to_score_is_its_formula():
         torch.testing.assert_close(parts[score], values, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("score", ["full", "untrained", "residual"])
+def test_a_patch_like_all_its_neighbours_has_the_lowest_score_in_float32(score):
+    """Of the same features everywhere: the means of the bank are not the features bit by bit."""
+    scorer, row = prepared(score), torch.linspace(0.1, 2.9, 24)
+    alike = row.expand(32, -1)
+    mean, std = images(1, 4).mean(), images(1, 4).std()
+    scorer.banks["target"].fill((alike - mean) / std, mean, std)
+    scorer.prepare()
+    with torch.no_grad():
+        found = scorer.score_features(row[None, :, None, None].expand(1, -1, 4, 4))["target"]
+    torch.testing.assert_close(found.patches, torch.zeros(1, 4, 4), rtol=0, atol=1e-6)
+
+
 def test_directions_are_those_of_the_references_and_no_unit_length_is_asked():
     scorer = prepared()
     assert scorer.directions.shape == (5, 24)

@@ -84,7 +84,7 @@ def erase_normal_variation(
     Laws (``tests/functional/test_variation.py``):
 
     * With a strength of 1 nothing is left in the span of U, with 0 it is :math:`f - c`.
-    * A patch whose matches are all equal to it has the residual 0.
+    * A patch whose matches are all equal to it has the residual 0, rounding or not.
     * It equals a loop over patches with an eigendecomposition of c x c each, to 1e-5 in float64.
 
     Args:
@@ -133,7 +133,7 @@ def _erase(
     near = normal[matches.rows]  # (p, k, c)
     weights = matches.cosine.softmax(dim=1)  # (p, k)
     centre = torch.bmm(weights[:, None], near)[:, 0]  # eq. (1)
-    residual = features - centre  # eq. (2)
+    residual = _beyond_rounding(features - centre, centre, weights.shape[1])  # eq. (2)
     if rank == 0 or strength == 0:
         return residual
     spread = near.sub_(centre[:, None]).mul_(weights.sqrt()[:, :, None])  # X, (p, k, c)
@@ -143,6 +143,16 @@ def _erase(
     within = vectors.transpose(1, 2) @ (spread @ residual[:, :, None])  # (p, r, 1)
     back = vectors @ (_reciprocal(values, centre, weights.shape[1])[:, :, None] * within)
     return residual - strength * torch.bmm(back.transpose(1, 2), spread)[:, 0]
+
+
+def _beyond_rounding(residual: Tensor, centre: Tensor, count: int) -> Tensor:
+    """Return residuals; 0 for those that rounding alone makes other than 0.
+
+    The direction of such a one is noise, and directions are what is scored.
+    """
+    rounding = count * torch.finfo(residual.dtype).eps
+    is_seen = residual.norm(dim=1, keepdim=True) > rounding * centre.norm(dim=1, keepdim=True)
+    return torch.where(is_seen, residual, 0.0)
 
 
 def _reciprocal(values: Tensor, centre: Tensor, count: int) -> Tensor:
