@@ -2,6 +2,7 @@ import re
 import shutil
 from collections import defaultdict
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -17,8 +18,10 @@ from fsad.data.datasets import RoleImages
 from fsad.data.depth import nearest_resize
 from fsad.data.inspect.audit import audit_samples
 from fsad.data.mvtec3d import MVTec3D
+from fsad.data.protocols.cross_dataset import CrossDataset
 from fsad.data.protocols.few_shot import FewShot
 from fsad.data.protocols.open_set import OpenSet
+from fsad.data.protocols.source_data import SourceData
 from fsad.data.sampling import EpochSampler
 from fsad.data.task import Role
 from fsad.data.transforms import load_tensors
@@ -525,6 +528,40 @@ def test_the_digest_of_a_role_is_of_what_it_reads_and_of_its_labels(mvtec3d, mod
     again = digests(None)
     assert again[0] != cross[0]
     assert again[1:] == cross[1:]
+
+
+class WithSettings(MVTec3D):
+    def __init__(self, root, rules=None, light=0):
+        super().__init__(root, rules)
+        self.light = light
+
+
+def test_the_digest_of_a_role_is_of_the_reader_and_its_settings(module):
+    makes = (MVTec3D, WithSettings, partial(WithSettings, light=1), partial(WithSettings, light=2))
+    for name in ("shots", "test"):
+        assert len({module(reader=make).digest(name) for make in makes}) == len(makes)
+    assert module(reader=partial(MVTec3D)).digest("shots") == module().digest("shots")
+    assert len({module(reader=make).test_content() for make in makes}) == len(makes)
+
+
+def test_the_digest_of_what_is_learnt_elsewhere_is_of_that_data_set_alone(module, tmp_path):
+    write_mvtec3d(tmp_path / "there", test={"good": 3, "cut": 2})
+
+    def learnt(target, make=MVTec3D):
+        protocol = CrossDataset(SourceData(make, tmp_path / "there"), modality="rgb")
+        return module(reader=target, protocol=protocol).digest("source_data")
+
+    assert learnt(MVTec3D) == learnt(WithSettings)
+    assert len({learnt(MVTec3D, make) for make in (MVTec3D, partial(WithSettings, light=1))}) == 2
+
+
+def test_the_digest_of_labelled_images_is_of_their_categories(module):
+    data = module(protocol=OpenSet(1, "hard", "dent"))
+    before = data.digest("seen_anomalies")
+    role = data.task.role("seen_anomalies")
+    moved = replace(role, samples=[replace(it, category="other") for it in role.samples])
+    data.task = replace(data.task, roles={**data.task.roles, "seen_anomalies": moved})
+    assert data.digest("seen_anomalies") != before
 
 
 @pytest.mark.parametrize("modality", ["rgb", "depth"])

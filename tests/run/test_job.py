@@ -10,7 +10,6 @@ from fsad.run.job import identity
 def settings(devices: int, precision: str = "32-true"):
     return OmegaConf.create(
         {
-            "data": {"reader": {"fill": True}},
             "trainer": {"accelerator": "cpu", "devices": devices, "precision": precision},
             "callbacks": None,
         }

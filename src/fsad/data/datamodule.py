@@ -17,7 +17,7 @@ from fsad.data.batch import ImageBatch, Truth, stack_images
 from fsad.data.canvas import RESIZES, Canvas
 from fsad.data.datasets import NoImages, RoleImages, Truths, make_loader
 from fsad.data.depth_rules import DepthRules
-from fsad.data.identity import MASK, files_digest
+from fsad.data.identity import MASK, files_digest, reading_digest
 from fsad.data.images import photograph_size
 from fsad.data.inspect.shots import inspect
 from fsad.data.inspect.unread import unread_lines
@@ -286,15 +286,16 @@ class DataModule(LightningDataModule):
         role = self._role(name)
         reads = [role.modality, *([MASK] if role.masks else [])]
         files = files_digest(role.samples, *reads)
-        labels = [sample.is_anomalous for sample in role.samples]
-        return digest(files, labels) if role.labels else files
+        labels = [[sample.is_anomalous, sample.category] for sample in role.samples]
+        reading = role.reading or reading_digest(self._make_reader)
+        return digest(reading, files, labels if role.labels else [])
 
     def test_content(self) -> str:
         """Digest all that the ground truth of the test images is made of."""
         samples = self.test_samples
         reads = dict.fromkeys([self.task.test.modality, *self.reader.modalities, MASK])
         labels = [[sample.is_anomalous, sample.is_masked] for sample in samples]
-        return digest(files_digest(samples, *reads), labels)
+        return digest(reading_digest(self._make_reader), files_digest(samples, *reads), labels)
 
     def relative(self, path: Path) -> str:
         """Return a path as seen from the dataset's folder, with forward slashes."""

@@ -1,9 +1,10 @@
-"""What files hold, as a digest: the same content under another name or date is the same data."""
+"""What files hold and who reads them, as digests: neither name nor date of a file counts."""
 
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Callable, Iterable
+from functools import lru_cache, partial
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from fsad.data.sample import Sample
 from fsad.errors import MissingDataError
@@ -31,6 +32,17 @@ def files_digest(samples: Iterable[Sample], *reads: str) -> str:
         DataError: It is no regular file.
     """
     return digest([[_content(path) for path in _files(sample, reads)] for sample in samples])
+
+
+def reading_digest(make_reader: Callable[..., object]) -> str:
+    """Digest which reader sees the files, and by which settings: others may see other images.
+
+    Args:
+        make_reader: The reader's class, or a :class:`~functools.partial` of it with its settings.
+    """
+    bound = make_reader if isinstance(make_reader, partial) else partial(make_reader)
+    made: Any = bound.func
+    return digest(f"{made.__module__}.{made.__qualname__}", bound.keywords)
 
 
 def _files(sample: Sample, reads: Iterable[str]) -> Iterable[Path]:

@@ -24,6 +24,7 @@ class Role:
         labels: Whether it is told which of them have a defect. Where it is not, none has.
         masks: Whether it is told which of their pixels are defective.
         reader: The data set that they are of, where that is another than the one that is tested.
+        reading: Then, the :func:`~fsad.data.identity.reading_digest` of that reader.
     """
 
     samples: Sequence[Sample]
@@ -31,6 +32,7 @@ class Role:
     labels: bool = False
     masks: bool = False
     reader: DatasetReader | None = None
+    reading: str = ""
 
     def name_of(self, sample: Sample) -> str:
         """Return a sample's name; one of another data set has a name of its own."""

@@ -269,7 +269,6 @@ def identity(cfg: DictConfig, *parts: object) -> str:
     return digest(
         code_digest(),
         [sha256(path.read_bytes()).hexdigest() for path in sorted(sources)],
-        OmegaConf.to_container(cfg.data.reader, resolve=True),
         machine(device(cfg), threads_of_each(check_devices(cfg))),
         int8_is_fast(),  # which of two searches is taken
         {name: value for name, value in trainer.items() if name not in ELSEWHERE},

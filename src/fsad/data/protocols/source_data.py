@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 from fsad.data.depth_rules import DepthRules
+from fsad.data.identity import reading_digest
 from fsad.data.listing import check_category, check_names
 from fsad.data.reader import DatasetReader
 from fsad.data.sample import Sample
@@ -71,7 +72,14 @@ class SourceData:
         """
         check_modality("source.modality", self.modality, self.reader)
         samples = [sample for name in self.categories for sample in self._masked(name)]
-        return Role(samples, self.modality, labels=True, masks=True, reader=self.reader)
+        return Role(
+            samples,
+            self.modality,
+            labels=True,
+            masks=True,
+            reader=self.reader,
+            reading=reading_digest(self._make_reader),
+        )
 
     def _masked(self, category: str) -> list[Sample]:
         listed = self.reader.samples(category, "test")
