@@ -156,13 +156,14 @@ def test_a_target_without_masks_has_no_defective_reference(folders, source):
     [
         ({"n_normal": 500}, r"protocol\.n_normal: expected at most \d+, the normal train images"),
         (
-            {"n_normal": 4, "reference_split": "test"},
-            "protocol.n_normal: expected at most 3, the normal test images of bolt, got 4",
+            {"n_normal": 3, "reference_split": "test"},
+            "protocol.n_normal: expected at most 2, the normal test images of bolt but one to be "
+            "tested, got 3. Take fewer, or add images.",
         ),
         (
             {"n_anomalous": 13},
             "protocol.n_anomalous: expected at most 12, the masked images of one class of defects "
-            "of bolt, got 13. Take fewer, or add images.",
+            "of bolt that leave a defective one to be tested, got 13. Take fewer, or add images.",
         ),
         ({"n_normal": 0}, "protocol.n_normal: expected a whole number of at least 1, got 0"),
         ({"setting": "easy"}, "protocol.setting: expected one of general, hard, got 'easy'"),
@@ -177,6 +178,18 @@ def test_a_target_without_masks_has_no_defective_reference(folders, source):
 def test_a_setting_out_of_range_is_refused(source, reader, options, message):
     with pytest.raises(ConfigError, match=message):
         task(source, reader, **options)
+
+
+def test_the_references_leave_a_defective_image_to_be_tested(folders, source):
+    write_mvtec3d(folders / "one", test={"good": 3, "cut": 4})
+    only = MVTec3D(folders / "one")
+    assert len(task(source, only, n_anomalous=3).test.samples) == 3 + 1
+    message = (
+        r"^protocol\.n_anomalous: expected at most 3, the masked images of one class of defects of "
+        r"bolt that leave a defective one to be tested, got 4\. Take fewer, or add images\.$"
+    )
+    with pytest.raises(ConfigError, match=message):
+        task(source, only, n_anomalous=4)
 
 
 def test_hard_needs_several_classes_of_defects(folders, source):

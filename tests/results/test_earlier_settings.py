@@ -25,7 +25,9 @@ def settings(protocol=None, **data):
     if protocol:
         config["protocol"] = protocol
         config["data"]["_target_"] = "fsad.data.datamodule.DataModule"
-    return settings_of(SimpleNamespace(config=config, backbone={}, method="hypertrans"))
+    return settings_of(
+        SimpleNamespace(config=config, backbone={}, method="hypertrans", categories={})
+    )
 
 
 def test_a_run_of_before_is_the_same_experiment_as_one_of_today():

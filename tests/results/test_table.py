@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import statistics
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -42,7 +42,16 @@ def category(value):
     )
 
 
-def run(folder, values, seed=0, failed=None, backbone=PRETRAINED, shots=1, **method):
+def run(
+    folder,
+    values,
+    seed=0,
+    failed=None,
+    backbone=PRETRAINED,
+    shots=1,
+    source_digest="",
+    **method,
+):
     """Write the result.json of one run; ``values`` holds one number per category."""
     folder.mkdir(parents=True)
     config = {
@@ -59,7 +68,10 @@ def run(folder, values, seed=0, failed=None, backbone=PRETRAINED, shots=1, **met
         "trainer": {"logs": str(folder.resolve())},
         "paths": {"output_dir": str(folder)},
     }
-    categories = {name: category(value) for name, value in values.items()}
+    categories = {
+        name: replace(category(value), source_digest=source_digest)
+        for name, value in values.items()
+    }
     write_result(
         folder / "result.json", "hypertrans", seed, config, backbone, categories, failed or {}
     )
@@ -89,6 +101,16 @@ def test_a_whole_number_is_one_setting_however_it_is_written(tmp_path):
     run(tmp_path / "0", {"bagel": 0.5}, seed=0, sigma=4)
     run(tmp_path / "1", {"bagel": 0.7}, seed=1, sigma=4.0)
     assert (lines_of(tmp_path)[0]["n"], lines_of(tmp_path)[0]["image_auroc"][:5]) == ("2", "0.600")
+
+
+def test_runs_that_learnt_from_other_images_are_two_experiments(tmp_path):
+    for seed, digest in enumerate(["ab" * 32, "ab" * 32, "cd" * 32]):
+        run(tmp_path / str(seed), {"bagel": 0.5}, seed=seed, source_digest=digest)
+    rows = [line for line in lines_of(tmp_path) if line["score"] == "fused"]
+    assert [(line["source"], line["n"]) for line in rows if line["category"] == "bagel"] == [
+        ("abababab", "2/3"),
+        ("cdcdcdcd", "1/3"),
+    ]
 
 
 def test_a_single_seed_shows_no_spread(tmp_path):

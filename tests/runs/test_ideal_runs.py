@@ -63,6 +63,7 @@ def test_a_result_names_the_references_and_tests_none_of_them(ended):
         assert entry["n_test_good"] == 3
         assert entry["n_test_defect"] == 4  # of five kinds, one each, one is known
         assert entry["n_source"] == 2 * (3 + 5)
+        assert len(entry["source_digest"]) == 64
         assert entry["image_auroc"] is not None
         assert entry["pixel_auroc"] is not None
         assert entry["seconds"]["encoder"] > 0

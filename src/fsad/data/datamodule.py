@@ -277,18 +277,30 @@ class DataModule(LightningDataModule):
             return {"threshold": None}
         return known
 
-    def digest(self, name: str) -> str:
-        """Digest what a run reads of a role's samples; of a role that the task lacks, nothing.
+    @property
+    def source_digest(self) -> str:
+        """Digest what the files hold of another data set that is learnt from; empty without one."""
+        return self.files_digest("source_data") if "source_data" in self.task.roles else ""
+
+    def files_digest(self, name: str) -> str:
+        """Digest what the files hold that a run reads of a role; of one that is not there, nothing.
 
         Args:
             name: The role, ``test`` among them.
         """
         role = self._role(name)
-        reads = [role.modality, *([MASK] if role.masks else [])]
-        files = files_digest(role.samples, *reads)
+        return files_digest(role.samples, role.modality, *([MASK] if role.masks else []))
+
+    def digest(self, name: str) -> str:
+        """Digest what a run knows of a role's images: files, who reads them, labels, categories.
+
+        Args:
+            name: The role, ``test`` among them.
+        """
+        role = self._role(name)
         labels = [[sample.is_anomalous, sample.category] for sample in role.samples]
         reading = role.reading or reading_digest(self._make_reader)
-        return digest(reading, files, labels if role.labels else [])
+        return digest(reading, self.files_digest(name), labels if role.labels else [])
 
     def test_content(self) -> str:
         """Digest all that the ground truth of the test images is made of."""

@@ -22,6 +22,7 @@ LATER = {
     "undefined",
     "parts",
     "anomalies",
+    "source_digest",
 }
 """What results written by earlier versions do not have."""
 
@@ -62,6 +63,8 @@ class CategoryResult:
             where there are some.
         anomalies: File names of the images with a defect that were learnt from, in the order of
             the draw. Written only where there are some.
+        source_digest: Of what the files of another data set hold that was learnt from. Written
+            only where there is one.
     """
 
     shots: list[str]
@@ -88,6 +91,7 @@ class CategoryResult:
     undefined: dict[str, str] = field(default_factory=dict)
     parts: Mapping[str, Metrics] = field(default_factory=dict)
     anomalies: list[str] = field(default_factory=list)
+    source_digest: str = ""
 
     @property
     def sets(self) -> dict[str, Metrics]:
@@ -110,7 +114,7 @@ class CategoryResult:
         fused = entry.pop("fused")
         numbers = ("shots", "n_source", "n_test_good", "n_test_defect")
         first = {name: entry.pop(name) for name in numbers}
-        for name in ("undefined", "parts", "anomalies"):
+        for name in ("undefined", "parts", "anomalies", "source_digest"):
             if not entry[name]:
                 del entry[name]
         entry["bank_rows"] = dict.fromkeys(agreed.BANKS, 0) | entry["bank_rows"]

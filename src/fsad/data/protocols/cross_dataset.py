@@ -71,8 +71,8 @@ class CrossDataset:
         """Return a category's task.
 
         Raises:
-            ConfigError: The category is learnt from too; there are fewer images than references;
-                or no such class or modality.
+            ConfigError: The category is learnt from too; the references would leave no image to be
+                tested, or there are not as many; or no such class or modality.
             DataError: A training image has a defect, or no defective image has a mask.
         """
         check_modality("protocol.modality", self.modality, reader)
@@ -103,11 +103,12 @@ class CrossDataset:
             if training
             else [sample for sample in listed if not sample.is_anomalous]
         )
-        if len(pool) < self.n_normal:
+        most, but_one = (len(pool), "") if training else (len(pool) - 1, " but one to be tested")
+        if self.n_normal > most:
             raise ConfigError(
-                f"protocol.n_normal: expected at most {len(pool)}, the normal "
-                f"{self.reference_split} images of {category}, got {self.n_normal}. Take fewer, or "
-                "add images."
+                f"protocol.n_normal: expected at most {max(most, 0)}, the normal "
+                f"{self.reference_split} images of {category}{but_one}, got {self.n_normal}. Take "
+                "fewer, or add images."
             )
         return permuted(pool, category, self.seed)[: self.n_normal]
 
@@ -133,14 +134,15 @@ class CrossDataset:
             [sample for sample in masked if sample.defect == classes[place]]
             for place in rng.permutation(len(classes))
         ]
-        enough = [pool for pool in pools if len(pool) >= self.n_anomalous]
-        if not enough:
-            most = max(len(pool) for pool in pools)
+        others = sum(sample.is_anomalous for sample in listed) - 1  # one is left to be tested
+        most = min(max(len(pool) for pool in pools), others)
+        if self.n_anomalous > most:
             raise ConfigError(
-                f"protocol.n_anomalous: expected at most {most}, the masked images of one class "
-                f"of defects of {category}, got {self.n_anomalous}. Take fewer, or add images."
+                f"protocol.n_anomalous: expected at most {most}, the masked images of one class of "
+                f"defects of {category} that leave a defective one to be tested, got "
+                f"{self.n_anomalous}. Take fewer, or add images."
             )
-        return enough[0]
+        return next(pool for pool in pools if len(pool) >= self.n_anomalous)
 
 
 def _refuse_same(source: SourceData, reader: DatasetReader, category: str) -> None:

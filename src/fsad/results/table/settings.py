@@ -78,11 +78,18 @@ def settings_of(result: RunResult) -> dict[str, Any]:
         "shots": protocol.pop("shots"),
         "stages": "all" if len(on) == len(stages) else " + ".join(on) or "none",
         **protocol,
+        "source": _source(result),  # its folder's place is no setting, what it holds is
         **flat,
         "backbone.weights": weights,
         # Random weights follow the seed; their hash says nothing about the experiment.
         "backbone.sha256": None if weights == RANDOM else result.backbone.get("sha256"),
     }
+
+
+def _source(result: RunResult) -> str | None:
+    """Tell what another data set that was learnt from holds, in 8 digits; None without one."""
+    digests = {entry.source_digest for entry in result.categories.values()} - {""}
+    return min(digests)[:8] if digests else None
 
 
 def _protocol(flat: dict[str, Any]) -> dict[str, Any]:
