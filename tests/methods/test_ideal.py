@@ -142,6 +142,24 @@ def test_directions_are_those_of_the_references_and_no_unit_length_is_asked():
     assert not torch.equal(scorer.directions, normalize(scorer.directions, dim=1))
 
 
+def test_a_direction_responds_most_to_the_patches_whose_residuals_are_most_like_it():
+    scorer = prepared()
+    with torch.no_grad():
+        cosines, patches = scorer.responses(2)
+        _, residuals = scorer.compare(scorer.references.features, scorer._normal)
+    everything = cosine_similarity(scorer.directions[:, None], residuals[None], dim=2)
+    assert cosines.shape == patches.shape == (5, 2)
+    torch.testing.assert_close(cosines[:, 0], everything.amax(dim=1))
+    torch.testing.assert_close(cosines, everything.gather(1, patches))
+
+
+def test_no_more_patches_respond_than_there_are():
+    scorer = prepared()
+    count = len(scorer.references.features)
+    with torch.no_grad():
+        assert scorer.responses(count + 5)[1].shape == (5, count)
+
+
 @pytest.mark.parametrize(
     ("score", "stages"),
     [

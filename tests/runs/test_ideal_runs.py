@@ -78,6 +78,16 @@ def test_the_report_shows_the_references_and_the_mask_of_the_defective_one(ended
     assert section.count("<img ") == 2 * 3
 
 
+def test_the_report_shows_what_each_direction_responds_to(ended):
+    page = (ended / "report.html").read_text()
+    for name, entry in entries(ended).items():
+        section = page.partition(f'<section id="directions-{name}"')[2].partition("</section>")[0]
+        assert section.count("<figcaption>") == 6  # method.vectors
+        shown = re.findall(r'alt="([^"]+), cosine (-?[0-9.]+)"', section)
+        assert {file for file, _ in shown} == set(entry["anomalies"])
+        assert all(-1 <= float(cosine) <= 1 for _, cosine in shown)
+
+
 def test_the_encoder_is_trained_once_for_all_categories(ended):
     assert (ended / "encoder.safetensors").is_file()
     assert not list((ended / "categories").glob("*/encoder.safetensors"))

@@ -9,6 +9,7 @@ from fsad.report.comparable import is_random, is_stand_in
 from fsad.report.features import kept_features
 from fsad.report.page import page
 from fsad.report.sections.audit import audit, audited, warnings
+from fsad.report.sections.directions import directions
 from fsad.report.sections.forest import forest
 from fsad.report.sections.images import images
 from fsad.report.sections.perturbation import perturbation
@@ -80,6 +81,7 @@ def _page(runs: Runs, first: RunResult, reference: str, data_root: Path | None) 
     try:
         features = kept_features(runs.results)
         sections += [*perturbation(features), *rectification(features)]
+        sections += directions([it for it in features if it.result is first], shown.reader)
     except FsadError as error:
         banners.append(f"No figures of features: {message_of(error)}")
     if shown.reader is not None:

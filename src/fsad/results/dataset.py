@@ -73,3 +73,24 @@ def test_samples(reader: DatasetReader, category: str, images: list[str]) -> lis
             f"scored, got {len(samples)} others"
         )
     return [by_file[image] for image in images]
+
+
+def images_by_file(reader: DatasetReader, category: str) -> dict[str, tuple[Sample, str]]:
+    """List all images of a category by their files, relative to the data set's folder.
+
+    Args:
+        reader: The data set.
+        category: The object.
+
+    Returns:
+        Of each file the sample and the modality.
+
+    Raises:
+        MissingDataError: There are none.
+    """
+    return {
+        file.relative_to(reader.root).as_posix(): (sample, modality)
+        for split in ("train", "test")
+        for sample in reader.samples(category, split)
+        for modality, file in sample.files.items()
+    }

@@ -1,6 +1,8 @@
 """Small samples of features that a run keeps, so that figures need no model."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -12,6 +14,38 @@ from fsad.storage.tensors import read_tensors
 EMBEDDINGS = "embeddings"
 ROWS = 300
 """Most rows of a set. A point each: more would hide one another."""
+
+
+RESPONSES = "responses"
+"""A set with a row for each :class:`Response`."""
+
+
+class Response(NamedTuple):
+    """A patch of an image that a learnt direction responds to; a row of numbers in a file.
+
+    Attributes:
+        direction: Number of the direction, from 0.
+        image: Number of the image with a defect that was learnt from, in the order of the draw.
+        top: Where the patch begins, as a share of the image's height.
+        left: And of its width.
+        height: Of the patch, as such a share.
+        width: Of the patch.
+        cosine: How alike they are, in [-1, 1].
+    """
+
+    direction: int
+    image: int
+    top: float
+    left: float
+    height: float
+    width: float
+    cosine: float
+
+    @classmethod
+    def of_row(cls, row: Sequence[float]) -> Self:
+        """Read one back."""
+        direction, image, *numbers = (float(number) for number in row)
+        return cls(int(direction), int(image), *numbers)
 
 
 def choose(count: int, most: int, *key: int | str) -> Tensor:

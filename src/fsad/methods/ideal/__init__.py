@@ -15,7 +15,7 @@ from fsad.errors import (
     check_positive,
 )
 from fsad.methods.ideal import settings
-from fsad.methods.ideal.scorer import SCORED_WITHOUT_DEFECTS, IdealScorer
+from fsad.methods.ideal.scorer import SCORED_BY_DIRECTIONS, SCORED_WITHOUT_DEFECTS, IdealScorer
 from fsad.methods.ideal.settings import Fit, Variation
 from fsad.nn.adapter import CachedExtractor
 from fsad.nn.deviation_encoder import DeviationEncoder
@@ -110,6 +110,7 @@ class Ideal(Method):
                     reads=("seen_anomalies",),
                     sampling="itself",
                     depends={},
+                    has_samples=self.score in SCORED_BY_DIRECTIONS,
                 )
             )
         stages.append(BankStage(scorer, {"target": 1.0}, depends={}))

@@ -10,6 +10,9 @@ from fsad.data.datasets import RoleImages
 from fsad.engine.stage_module import StageModule
 from fsad.errors import DataError
 from fsad.methods.ideal.scorer import IdealScorer
+from fsad.results.feature_samples import RESPONSES, Response
+
+SHOWN = 3  # patches of each direction
 
 
 class ReferenceModule(StageModule):
@@ -48,6 +51,29 @@ class ReferenceModule(StageModule):
                 )
         masks = [batch.mask for batch in batches if batch.mask is not None]
         self.scorer.keep_defective([batch.image for batch in batches], masks)
+
+    @torch.no_grad()
+    def samples(self, data: DataModule) -> dict[str, Tensor]:  # noqa: ARG002 (they are kept)
+        """Return the patches that each direction responds to most."""
+        scorer, known = self.scorer, self.scorer.references
+        scorer.prepare()  # scores that another run made needed no directions
+        height, width = scorer.extractor.extractor.grid
+        rows = [
+            Response(
+                direction,
+                int(known.images[patch]),
+                int(known.places[patch]) // width / height,
+                int(known.places[patch]) % width / width,
+                1 / height,
+                1 / width,
+                cosine,
+            )
+            for direction, (cosines, patches) in enumerate(
+                zip(*(each.tolist() for each in scorer.responses(SHOWN)), strict=True)
+            )
+            for cosine, patch in zip(cosines, patches, strict=True)
+        ]
+        return {RESPONSES: torch.tensor(rows, dtype=torch.float64)}
 
     def training_step(self, batch: Tensor) -> Tensor:  # noqa: ARG002 (Lightning's signature)
         """Do nothing, at no loss: the references are there already."""

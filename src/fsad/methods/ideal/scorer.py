@@ -19,6 +19,8 @@ from fsad.scores.score_set import Scores
 
 SCORED_WITHOUT_DEFECTS = ("normal", "residual")
 """Scores that need no defective reference."""
+SCORED_BY_DIRECTIONS = ("full", "untrained")
+"""Scores by what the encoder makes of the defective references."""
 
 
 class IdealScorer(BankScorer):
@@ -63,7 +65,7 @@ class IdealScorer(BankScorer):
             return
         known = self.references.features
         self._known = normalize(known, dim=1)
-        if self.by != "banks":
+        if self.by in SCORED_BY_DIRECTIONS:
             keys, residuals = self.encoder_inputs(known, self.references.places, self._normal)
             present = torch.ones(1, len(known), dtype=torch.bool, device=known.device)
             self._known = self.encoder(keys[None], residuals[None], present)[0]
@@ -72,6 +74,21 @@ class IdealScorer(BankScorer):
     def directions(self) -> Tensor:
         """The directions of defects that :meth:`prepare` made, ``(m, c)``."""
         return self._known
+
+    def responses(self, most: int) -> tuple[Tensor, Tensor]:
+        """Tell which anomalous patches of the references each direction is most like.
+
+        Args:
+            most: How many patches of each direction.
+
+        Returns:
+            The cosines of direction and residual, the highest first, and the numbers of the
+            patches, ``(m, k)`` both.
+        """
+        _, residuals = self.compare(self.references.features, self._normal)
+        cosine = normalize(self.directions, dim=1) @ normalize(residuals, dim=1).T
+        highest = cosine.topk(min(most, len(residuals)), dim=1)
+        return highest.values, highest.indices
 
     def compare(self, features: Tensor, normal: Tensor) -> tuple[Matches, Tensor]:
         """Return what normal patches patches are like, and the residuals.

@@ -9,6 +9,7 @@ from fsad.errors import FsadError, message_of
 from fsad.report.markup import cell, escape, paragraph, table
 from fsad.report.pictures import pictures
 from fsad.report.section import Section
+from fsad.results.dataset import images_by_file
 from fsad.results.record import CategoryResult
 
 SIDE = 128  # pixels of a picture
@@ -59,20 +60,14 @@ def _references(categories: Mapping[str, CategoryResult], reader: DatasetReader 
 def _pictures(reader: DatasetReader, category: str, files: list[str], truth: bool = False) -> str:
     """Return small pictures of some files, and of their masks, as far as they can be read."""
     try:
-        samples = {
-            (file.relative_to(reader.root).as_posix(), modality): sample
-            for split in ("train", "test")
-            for sample in reader.samples(category, split)
-            for modality, file in sample.files.items()
-        }
+        images = images_by_file(reader, category)
     except FsadError as error:
         return paragraph(f"No pictures: {message_of(error)}")
-    chosen = [(key, it) for key, it in samples.items() if key[0] in files]
-    chosen.sort(key=lambda entry: files.index(entry[0][0]))
-    return "".join(_picture(reader, it, *key, truth) for key, it in chosen[:MOST])
+    chosen = [file for file in files if file in images][:MOST]
+    return "".join(_picture(reader, file, *images[file], truth) for file in chosen)
 
 
-def _picture(reader: DatasetReader, sample: Sample, file: str, modality: str, truth: bool) -> str:
+def _picture(reader: DatasetReader, file: str, sample: Sample, modality: str, truth: bool) -> str:
     try:
         found = pictures(reader, sample, Canvas.square(SIDE))
     except FsadError as error:
