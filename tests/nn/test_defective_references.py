@@ -43,3 +43,9 @@ def test_references_without_an_anomalous_patch_are_refused():
         DefectiveReferences().fill(torch.zeros(1, 5, 3, 4), torch.zeros(1, 3, 4, dtype=torch.bool))
     with pytest.raises(ShapeError, match=r"anomalous: expected \(n, h, w\) with n=1, h=3, w=4"):
         DefectiveReferences().fill(torch.zeros(1, 5, 3, 4), torch.zeros(1, 4, 3, dtype=torch.bool))
+
+
+def test_cells_that_do_not_divide_the_masks_are_refused():
+    message = "masks: expected a height and width that 3 x 4 cells divide, got 12 x 15"
+    with pytest.raises(ShapeError, match=message):
+        anomalous_cells(torch.zeros(1, 12, 15, dtype=torch.bool), (3, 4))

@@ -90,6 +90,16 @@ def test_the_command_takes_references_and_needs_no_category(trained, references,
     assert found == pytest.approx(list(tested.values())[:2], rel=1e-5)
 
 
+def test_what_is_odd_about_a_reference_is_said(trained, references, tmp_path, caplog):
+    normal, defective, masks, _ = references("knob")
+    pixels = np.full((64, 128, 3), 90, np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "wide.png")
+    refer_to(fsad.load(trained, "tile"), [*normal, tmp_path / "wide.png"], defective, masks)
+    said = [record.getMessage() for record in caplog.records if "wide.png" in record.getMessage()]
+    assert any("expected some contrast, got the same colour everywhere" in line for line in said)
+    assert any("2 : 1" in line or "width" in line for line in said)  # unlike the first reference
+
+
 def test_an_empty_mask_is_named(trained, broken):
     normal, defective, masks = broken(np.zeros((64, 64), np.uint8))
     message = re.escape(
@@ -113,11 +123,13 @@ def test_all_references_are_given_and_a_mask_for_each_defect(trained, references
     for words, message in (
         (
             ["--normal", normal[0], "--mask", masks[0]],
-            "--normal, --defective, --mask: expected all of them, got --normal and --mask alone",
+            "--normal, --defective, --mask: expected all of them, got --normal and --mask alone. "
+            "Give the others too, or leave all of them out.",
         ),
         (
             ["--normal", normal[0], *["--defective", defective[0]] * 2, "--mask", masks[0]],
-            "--mask: expected one for each --defective, in their order, got 1 for 2",
+            "--mask: expected one for each --defective, in their order, got 1 for 2. Add those "
+            "that are missing, or leave out what has none.",
         ),
     ):
         done = CliRunner().invoke(app, [str(word) for word in (*start, *words)])

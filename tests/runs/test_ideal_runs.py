@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 
 import pytest
 from outcome import numbers
@@ -30,8 +31,8 @@ TARGET = ("data.reader.n_test_good=3",)
 def start(run):
     """``start(folder, *words)``: a run of the method."""
 
-    def start(folder, *words, method="ideal"):
-        chosen = (f"method={method}", *SOURCE, *TARGET, *(FIT if method == "ideal" else ()))
+    def start(folder, *words, method="ideal", source=SOURCE):
+        chosen = (f"method={method}", *source, *TARGET, *(FIT if method == "ideal" else ()))
         return run(folder, *chosen, *words, without="method.")
 
     return start
@@ -209,6 +210,34 @@ def test_a_reference_with_an_empty_mask_is_named(start, tmp_path, monkeypatch):
     )
     with pytest.raises(DataError, match=message):
         start(tmp_path / "run")
+    assert not (tmp_path / "run/encoder.safetensors").exists()  # it costs no training
+
+
+def test_a_copy_of_a_tested_image_in_the_source_is_named(start, tmp_path, ended):
+    """What is called otherwise, and lies elsewhere, is the same image all the same."""
+    from fsad.results.dataset import open_dataset
+    from fsad.results.record import read_result
+
+    root = open_dataset(read_result(ended / "result.json")).root
+    shutil.copytree(root / "tile", tmp_path / "there/renamed")
+    message = (
+        r"there/renamed/test/.*: expected no image that is tested among those of source, got a "
+        r"copy of tile/test/.*\.png\. Name other categories in source\.category, or choose another "
+        r"data set\.$"
+    )
+    words = ("source=mvtec3d", f"source.root={tmp_path / 'there'}", "data.category=tile")
+    with pytest.raises(DataError, match=message):
+        start(tmp_path / "run", *words, source=())
+    assert not (tmp_path / "run/encoder.safetensors").exists()
+
+
+def test_too_few_images_for_an_episode_are_named_before_any_token_is_made(
+    start, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("fsad.methods.ideal.training.source_tokens", lambda *_: pytest.fail("made"))
+    message = r"^method\.fit\.normal: expected fewer references than the 3 such images of bolt"
+    with pytest.raises(ConfigError, match=message):
+        start(tmp_path / "run", "method.fit.normal=3")
 
 
 def test_a_reference_with_a_mask_of_another_size_is_named(start, tmp_path, monkeypatch):

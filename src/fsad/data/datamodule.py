@@ -19,6 +19,7 @@ from fsad.data.datasets import NoImages, RoleImages, Truths, make_loader
 from fsad.data.depth_rules import DepthRules
 from fsad.data.identity import MASK, files_digest, reading_digest
 from fsad.data.images import photograph_size
+from fsad.data.inspect.references import refuse_copies, refuse_unmarked
 from fsad.data.inspect.shots import inspect
 from fsad.data.inspect.unread import unread_lines
 from fsad.data.listing import check_category, check_names
@@ -242,6 +243,10 @@ class DataModule(LightningDataModule):
         """
         for line in unread_lines(self.reader, self.categories):
             log.warning("%s", line)
+        refuse_copies(self.reader, self.task)
+        for known in self.task.roles.values():
+            if known.masks and known.reader is None:
+                refuse_unmarked(self.reader, known)
         role = self.task.role("normals" if "normals" in self.task.roles else "shots")
         profile = inspect(self.reader, role)
         return profile if self.canvas.aspect is None else replace(profile, canvas=self.canvas)

@@ -31,7 +31,7 @@ def files_digest(samples: Iterable[Sample], *reads: str) -> str:
         MissingDataError: A file is not there.
         DataError: It is no regular file.
     """
-    return digest([[_content(path) for path in _files(sample, reads)] for sample in samples])
+    return digest([[content_of(path) for path in _files(sample, reads)] for sample in samples])
 
 
 def reading_digest(make_reader: Callable[..., object]) -> str:
@@ -56,7 +56,13 @@ def _files(sample: Sample, reads: Iterable[str]) -> Iterable[Path]:
             yield sample.part
 
 
-def _content(path: Path) -> str:
+def content_of(path: Path) -> str:
+    """Digest what a file holds; once per process, until its size or date changes.
+
+    Raises:
+        MissingDataError: It is not there.
+        DataError: It is no regular file.
+    """
     try:
         about = path.stat()
     except OSError as error:

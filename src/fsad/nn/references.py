@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_max_pool2d
 
-from fsad.errors import BankError, check_shape
+from fsad.errors import BankError, ShapeError, check_shape
 
 
 class DefectiveReferences(nn.Module):
@@ -73,6 +73,9 @@ def anomalous_cells(masks: Tensor, grid: tuple[int, int]) -> Tensor:
     Returns:
         ``(n, h, w)``, bool.
 
+    Raises:
+        ShapeError: The shapes do not fit.
+
     Source:
         IDEAL (arXiv 2605.23231). Departure: its cells are shifted by one pixel.
 
@@ -83,6 +86,11 @@ def anomalous_cells(masks: Tensor, grid: tuple[int, int]) -> Tensor:
         >>> anomalous_cells(mask, (2, 2)).tolist()
         [[[False, False], [True, False]]]
     """
-    check_shape("masks", masks, "n H W")
+    sizes = check_shape("masks", masks, "n H W")
+    if sizes["H"] % grid[0] or sizes["W"] % grid[1]:
+        raise ShapeError(
+            f"masks: expected a height and width that {grid[0]} x {grid[1]} cells divide, got "
+            f"{sizes['H']} x {sizes['W']}"
+        )
     cells: Tensor = adaptive_max_pool2d(masks[:, None].float(), grid)[:, 0]
     return cells > 0

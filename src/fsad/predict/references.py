@@ -1,5 +1,6 @@
 """References for a trained model from files: good and defective images of a part it never saw."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from fsad.predict.predictor import Predictor
 from fsad.predict.scorer import Limits
 from fsad.results.record import CATEGORY
 
+log = logging.getLogger(__name__)
 OWN = (
     "no threshold: the run's own is of other references; pass --threshold to decide which images "
     "are defective"
@@ -38,12 +40,13 @@ def check_references(
     there = [name for name, paths in given.items() if paths]
     if len(there) < len(given):
         raise ConfigError(
-            f"{', '.join(given)}: expected all of them, got {' and '.join(there)} alone"
+            f"{', '.join(given)}: expected all of them, got {' and '.join(there)} alone. "
+            "Give the others too, or leave all of them out."
         )
     if len(defective) != len(masks):
         raise ConfigError(
             f"--mask: expected one for each --defective, in their order, got {len(masks)} for "
-            f"{len(defective)}"
+            f"{len(defective)}. Add those that are missing, or leave out what has none."
         )
 
 
@@ -78,20 +81,22 @@ def refer_to(
             "that it has. Name the folder of the run."
         )
     stored = {path: spec.read(path) for path in (*normal, *defective)}
-    good, bad = ([_seen(spec, path, stored[path]) for path in it] for it in (normal, defective))
+    height, width = stored[normal[0]].shape[:2]
+    seen = replace(spec, profile=InputProfile(width / height))
+    good, bad = ([_seen(seen, path, stored[path]) for path in it] for it in (normal, defective))
     marked = [
         _mask(path, image, stored[image].shape, spec)
         for path, image in zip(masks, defective, strict=True)
     ]
     scorer.trained.scorer.refer_to(torch.stack(good), torch.stack(bad), torch.stack(marked))
-    height, width = stored[normal[0]].shape[:2]
-    seen = replace(spec, profile=InputProfile(width / height))
     return Predictor(scorer, Limits(note=OWN), seen, predictor.category)
 
 
 def _seen(spec: InputSpec, path: Path, array: NDArray[Any]) -> Tensor:
-    pixels = torch.from_numpy(spec.see(array, str(path)).pixels)
-    return pixels.expand(3, -1, -1)
+    seen = spec.see(array, str(path))
+    for note in seen.notes:
+        log.warning("%s", note)
+    return torch.from_numpy(seen.pixels).expand(3, -1, -1)
 
 
 def _mask(path: Path, image: Path, shape: tuple[int, ...], spec: InputSpec) -> Tensor:

@@ -8,7 +8,6 @@ from torch import Tensor
 from fsad.data.datamodule import DataModule
 from fsad.data.datasets import RoleImages
 from fsad.engine.stage_module import StageModule
-from fsad.errors import DataError
 from fsad.methods.ideal.scorer import IdealScorer
 from fsad.results.feature_samples import RESPONSES, Response
 
@@ -33,22 +32,11 @@ class ReferenceModule(StageModule):
 
     @torch.no_grad()
     def on_fit_start(self) -> None:
-        """Read the references.
-
-        Raises:
-            DataError: A mask is empty.
-        """
+        """Read the references; that their masks mark something was seen to at the start."""
         data: DataModule = self.trainer.datamodule  # type: ignore[attr-defined]
         role = data.task.role("seen_anomalies")
         images = RoleImages(data.reader, [role], data.canvas)
         batches = [images[place] for place in range(len(images))]
-        for sample, batch in zip(role.samples, batches, strict=True):
-            if batch.mask is None or not bool(batch.mask.any()):
-                name = data.relative(sample.masks[0]) if sample.masks else sample.name
-                raise DataError(
-                    f"{name}: expected a mask that marks the defect of a reference, got an empty "
-                    "one. Mend it, or draw others with another data.seed."
-                )
         masks = [batch.mask for batch in batches if batch.mask is not None]
         self.scorer.keep_defective([batch.image for batch in batches], masks)
 

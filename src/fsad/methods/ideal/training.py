@@ -71,8 +71,14 @@ class EncoderModule(StageModule):
         )
 
     def on_fit_start(self) -> None:
-        """Make the tokens of the source images."""
+        """Make the tokens of the source images.
+
+        Raises:
+            ConfigError: A category has too few images for an episode.
+        """
         data: DataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+        listed = data.task.role("source_data").samples
+        pools_of([it.category for it in listed], [it.is_anomalous for it in listed], self.fit)
         grid = self.scorer.extractor.extractor.grid
         self.look_at(source_tokens(data, self.scorer.encode, grid, self.device))
 
