@@ -12,6 +12,7 @@ from PIL import Image
 import fsad
 from fsad.data.images import photograph_size
 from fsad.data.input import input_spec
+from fsad.engine.assemble import build_extractor
 from fsad.engine.trained import load_trained
 from fsad.errors import ConfigError, DataError
 from fsad.export.from_run import export_run
@@ -33,7 +34,7 @@ def plate(seed, shape=TALL, spot=None):
     return np.repeat(grey.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
 
 
-def write(root, shape, spot, other=False):
+def write(root, shape, spot, other=False, category="plate"):
     files = {f"train/good/{n}": plate(n, shape) for n in range(3)}
     files |= {f"test/good/{n}": plate(10 + n, shape) for n in range(2)}
     files["test/spot/0"] = plate(20, shape, spot)
@@ -46,7 +47,7 @@ def write(root, shape, spot, other=False):
         truth[40:52, 44:56] = 255
         files["ground_truth/spot/1_mask"] = truth
     for name, pixels in files.items():
-        path = root / f"plate/{name}.png"
+        path = root / f"{category}/{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(path)
     return root
@@ -187,6 +188,41 @@ def test_what_was_made_for_squares_is_not_taken_for_another_shape(start, tall, t
         result = fsad.read_result(folder / "result.json")
         reused[name] = result.categories["plate"].reused
     assert reused == {"square": [], "keep": [], "again": ["banks", "test"]}
+
+
+@pytest.fixture
+def built(monkeypatch):
+    """Height and width of every canvas that a backbone is built for, in order."""
+    canvases = []
+
+    def counted(*args, canvas=None, **words):
+        canvases.append(canvas.shape)
+        return build_extractor(*args, canvas=canvas, **words)
+
+    monkeypatch.setattr("fsad.engine.assemble.build_extractor", counted)
+    return canvases
+
+
+def test_categories_of_one_canvas_share_a_backbone_and_finished_ones_need_none(
+    start, run, tmp_path, built
+):
+    shapes = {"a": TALL, "b": (TALL[0] + 1, TALL[1]), "c": (48, 60)}  # a and b: 160 x 64 pixels
+    for category, shape in shapes.items():
+        root = write(tmp_path / "data", shape, (slice(8, 20), slice(6, 18)), category=category)
+    words = ("method=patchcore", "data.resize=keep", "maps=false", "report=true", "data.shots=2")
+    folder = start(tmp_path / "run", root, *words, "data.category=all")
+    assert built == [(160, 64), (64, 80)]
+    alone = start(tmp_path / "alone", root, *words, "data.category=b")
+    assert scored(alone) == [row for row in scored(folder) if row[0].startswith("b/")]
+
+    built.clear()
+    before = numbers(folder)
+    run(folder, f"resume={folder}")
+    assert built == []
+    (folder / "categories/b/category.json").unlink()
+    run(folder, f"resume={folder}")
+    assert built == [(160, 64)]
+    assert numbers(folder) == before
 
 
 def test_training_images_of_two_shapes_are_refused(start, tmp_path):

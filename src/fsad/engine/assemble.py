@@ -94,20 +94,30 @@ def build_extractor(
     return extractor
 
 
-def resized_extractor(
-    cfg: DictConfig, method: Method, store: TensorStore | None, canvas: Canvas
-) -> PatchExtractor:
-    """Build the features that the method sees anew, for the images of one category.
+class ResizedExtractor:
+    """Builds the features that the method sees anew, for the canvas of one category after another.
+
+    The last is kept: of a camera's images most categories have the same height and width.
 
     Args:
-        cfg: As for :func:`build_extractor`, like ``method`` and ``canvas``.
-        method: What sees them.
-        store: Where features are kept.
-        canvas: What the category's images are brought to.
+        cfg: As for :func:`build_extractor`, like ``method``.
+        method: What sees the features.
+        store: Where they are kept.
     """
-    extractor = build_extractor(cfg, method, canvas=canvas)
-    extractor.store = store
-    return extractor
+
+    def __init__(self, cfg: DictConfig, method: Method, store: TensorStore | None) -> None:
+        self._cfg, self._method, self._store = cfg, method, store
+        self._built: tuple[object, PatchExtractor] | None = None
+
+    def __call__(self, canvas: Canvas) -> PatchExtractor:
+        """Return the features for images that are brought to a canvas."""
+        key = canvas.shape, canvas.aspect is None  # all of it that features depend on
+        if self._built is None or self._built[0] != key:
+            self._built = None  # not two at once
+            extractor = build_extractor(self._cfg, self._method, canvas=canvas)
+            extractor.store = self._store
+            self._built = key, extractor
+        return self._built[1]
 
 
 def modalities_of(cfg: DictConfig) -> dict[str, str]:

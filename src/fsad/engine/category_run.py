@@ -2,8 +2,9 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ class CategoryRun:
 
     Args:
         method: What to run.
-        extractor: The frozen backbone.
+        extractor: The frozen backbone of the run.
         data: One category's data.
         run_data: That of all the run's categories, for stages that are trained once per run.
         around: What the run's categories share.
@@ -66,6 +67,8 @@ class CategoryRun:
         maps: Where pictures go; None writes none.
         prefix: Put before log keys.
         embeddings: Keep what the stages have to show.
+        resized: Returns the backbone for the category's canvas, and tells ``data`` of it; called
+            where something is to be computed. None: it is that of the run.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class CategoryRun:
         maps: Path | None = None,
         prefix: str = "",
         embeddings: bool = False,
+        resized: Callable[[], PatchExtractor] | None = None,
     ) -> None:
         self.method, self.extractor, self.around = method, extractor, around
         self.data, self.run_data = data, run_data
@@ -89,13 +93,17 @@ class CategoryRun:
         self.prefix = prefix
         self.embeddings = embeddings
         self.reused: list[str] = []
-        self._trainer = CategoryTrainer(extractor, data, run_data, around, prefix)
+        self._resized = resized
         self._finished = FinishedCategory(folder, maps, around.threshold, embeddings)
 
     @property
     def record(self) -> Path:
         """The file that says the category is done."""
         return self.folder / CATEGORY
+
+    @cached_property
+    def _trainer(self) -> CategoryTrainer:
+        return CategoryTrainer(self.extractor, self.data, self.run_data, self.around, self.prefix)
 
     def run(self) -> CategoryResult:
         """Run what is not done yet and return the result."""
@@ -112,6 +120,8 @@ class CategoryRun:
                 "Choose data.category among that run's, or finish it first: python train.py "
                 f"resume={self.trained.parents[1]}"
             )
+        if self._resized is not None:
+            self.extractor = self._resized()
         backbone_before = self.extractor.seconds
         plan = self.method.plan(self.extractor)
         self.data.setup("fit")

@@ -5,6 +5,7 @@ import gc
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ def _run_category(job: Job, name: str, prefix: str) -> CategoryResult:
     data = job.data.for_category(name)
     return CategoryRun(
         job.method,
-        _extractor(job, data, trained),
+        job.extractor,
         data,
         job.data,
         job.around,
@@ -121,10 +122,11 @@ def _run_category(job: Job, name: str, prefix: str) -> CategoryResult:
         maps=job.output / "maps" / name if job.maps else None,
         embeddings=job.report and job.maps,
         prefix=prefix,
+        resized=partial(_resized, job, data, trained),
     ).run()
 
 
-def _extractor(job: Job, data: DataModule, trained: Path | None) -> PatchExtractor:
+def _resized(job: Job, data: DataModule, trained: Path | None) -> PatchExtractor:
     """Return the backbone for a category's images, and tell its data what they are brought to.
 
     Raises:

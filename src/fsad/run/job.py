@@ -4,7 +4,6 @@ import inspect
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from fsad.data.datamodule import DataModule
 from fsad.engine.assemble import (
+    ResizedExtractor,
     build_extractor,
     build_method,
-    resized_extractor,
     shared_backbone,
     weights_setting,
 )
@@ -246,7 +245,7 @@ def build(cfg: DictConfig, logs: Sequence[Logger]) -> Job:
         trained=Path(cfg.ckpt) if cfg.ckpt else None,
         maps=cfg.maps,
         report=cfg.report,
-        resized=partial(resized_extractor, cfg, method, extractor.store),
+        resized=ResizedExtractor(cfg, method, extractor.store),
     )
 
 
