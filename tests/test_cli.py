@@ -15,6 +15,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from fsad.cli import app, main
+from fsad.cli.data import sizes_said
 from fsad.errors import DataError
 from fsad.results.table import Runs
 
@@ -118,6 +119,19 @@ def test_prepare_then_check_then_prepare_again(run, source, tmp_path):
     assert "ball" in checked.stdout
     assert "64 × 64" in checked.stdout
     assert "no problems found" in checked.stdout
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ([(64, 48)], "64 × 48"),
+        ([(64, 48), (60, 48), (62, 40)], "60 × 48, 62 × 40, 64 × 48"),
+        ([(64, 48), (60, 48), (62, 48), (61, 48)], "60-64 × 48 (4 sizes)"),
+        ([(64, 48), (60, 40), (62, 48), (61, 48)], "60-64 × 40-48 (4 sizes)"),
+    ],
+)
+def test_many_sizes_of_images_are_said_by_their_ranges(sizes, said):
+    assert sizes_said(set(sizes)) == said
 
 
 def test_prepare_ends_with_1_and_names_what_failed(run, source, tmp_path):

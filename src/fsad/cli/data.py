@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from rich.console import Console
 
     from fsad.data.depth_rules import DepthRules
     from fsad.data.inspect.check import Report
+
+NAMED = 3  # sizes of a folder's images that a cell names one by one
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -185,6 +189,18 @@ def _rules(
     return DepthRules(tuple(invalid or ()), z_range, unit)
 
 
+def sizes_said(sizes: "Collection[tuple[int, int]]") -> str:
+    """Name the sizes of images; of many, from where to where either side goes."""
+    if len(sizes) <= NAMED:
+        return ", ".join(f"{height} × {width}" for height, width in sorted(sizes))
+    heights, widths = ({size[axis] for size in sizes} for axis in (0, 1))
+    sides = (
+        f"{min(side)}" if len(side) == 1 else f"{min(side)}-{max(side)}"
+        for side in (heights, widths)
+    )
+    return f"{' × '.join(sides)} ({len(sizes)} sizes)"
+
+
 def _show(report: "Report", console: "Console") -> None:
     """Print the table of what is there, then the list of what is not right."""
     from rich.table import Table
@@ -200,7 +216,7 @@ def _show(report: "Report", console: "Console") -> None:
             row.folder.split,
             row.folder.defect,
             str(len(row.folder.stems)),
-            ", ".join(f"{height} × {width}" for height, width in sorted(row.sizes)),
+            sizes_said(row.sizes),
             "–" if row.mean_valid is None else f"{row.mean_valid:.0%}",
         )
     console.print(table)
