@@ -86,7 +86,8 @@ def in_one_line(message: str) -> str:
     if misspelt:
         return (
             f"{misspelt[1]}: expected the name of a setting, got an unknown one. "
-            "See them all with: python train.py --cfg job"
+            "See them all with: python train.py --cfg job; those of another method or protocol by "
+            "naming it too, as in protocol=open_set"
         )
     several = re.match(r"Ambiguous value for argument '(.+)'\n", message)
     if several:

@@ -180,6 +180,32 @@ def test_sweeps_hold_the_axes_that_issue_and_paper_name():
     assert axes("sweep=shots") == {"data.shots": ["1", "2", "5"], "seed": list("01234")}
 
 
+SWEEPS = sorted(path.stem for path in (CONF / "sweep").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_every_job_of_a_sweep_composes(sweep):
+    """What a sweep of several methods sets must be known before one of them is chosen."""
+    params = composed(f"sweep={sweep}", run=False).hydra.sweeper.params
+    words = [f"{key}={value}" for key, value in params.items()]
+    several = OverridesParser.create().parse_overrides(words)
+    one_by_one = [
+        [f"{each.key_or_group}={value}" for value in each.sweep_string_iterator()]
+        for each in several
+    ]
+    for axis in one_by_one:
+        firsts = [choices[0] for choices in one_by_one if choices is not axis]
+        for choice in axis:
+            composed(f"sweep={sweep}", *firsts, choice, run=False)
+
+
+def test_labelled_anomalies_are_swept_in_the_hard_setting_too():
+    words = ("protocol.setting=hard", "protocol.known_defect=bump", "method.fit.epochs=2")
+    for job in ([], ["method=dra"], ["method=ahl"]):
+        cfg = composed("sweep=open_set", *words, *job, run=False)
+        assert (cfg.protocol.known_defect, cfg.method.fit.epochs) == ("bump", 2)
+
+
 def test_the_ablation_is_the_papers_table_3():
     params = composed("sweep=ablation", run=False).hydra.sweeper.params
     ((key, value),) = params.items()
