@@ -19,6 +19,7 @@ METHODS = {
         "depth_inet",
         "devnet",
         "dra",
+        "htdg",
         "hypertrans",
         "hypertrans_plus",
         "ideal",
@@ -33,6 +34,7 @@ METHODS = {
 }
 STAGES_ON = ("method.stages.perturb=true", "method.stages.rectify=true")
 WORDS = {"hypertrans": STAGES_ON, "hypertrans_plus": STAGES_ON, "ast": ("method.student.hidden=8",)}
+WORDS["htdg"] = ("method.size=32",)
 WORDS["subspace"] = ("method.source=true",)
 OTHER = {  # valid values besides the default, where no rule gives one
     "timm_name": "resnet18.tv_in1k",
@@ -52,6 +54,8 @@ OTHER = {  # valid values besides the default, where no rule gives one
     "outer.heads": "base",
     "score": "normal",
     "fit.over": "all",
+    "transforms": "gray",
+    "size": 30,
 }
 
 

@@ -127,7 +127,7 @@ def test_the_seed_decides_the_weights_and_no_other_generator_moves():
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_what_does_not_fit_is_refused(normal):
+def test_what_does_not_fit_is_refused():
     message = (
         "method.size: expected more than the 26 pixels of the coarsest scale, got 26. Take larger "
         "images, or a smaller method.smallest."

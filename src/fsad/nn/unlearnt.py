@@ -68,6 +68,23 @@ class PixelExtractor(UnlearntExtractor):
         return grey
 
 
+class ColourExtractor(UnlearntExtractor):
+    """The colours of each pixel: three channels, a cell per pixel. Of depth all three are depth.
+
+    Args:
+        image_size: Height and width of the images, pixels.
+    """
+
+    def __init__(self, image_size: Size) -> None:
+        super().__init__(nn.Identity(), name="colours", image_size=image_size, cell=1, channels=3)
+
+    def _prefix(self, images: Tensor) -> State:
+        return (images,)
+
+    def _features(self, grey: Tensor) -> Tensor:
+        return grey
+
+
 class CellExtractor(UnlearntExtractor):
     """The grey values of a cell's 8 x 8 pixels as its 64 channels.
 
