@@ -71,12 +71,12 @@ class WarpTable:
 
     Attributes:
         places: Which pixel each pixel of a warped image shows, ``(M, h * w)`` int64.
-        is_grey: Which of the warps make colours grey, ``(M,)`` bool.
+        is_grey: Which of the warps make colours grey, M truth values.
         size: Height and width of the images.
     """
 
     places: Tensor
-    is_grey: Tensor
+    is_grey: tuple[bool, ...]
     size: int
 
     def __len__(self) -> int:
@@ -103,16 +103,17 @@ class WarpTable:
             One gather, whatever M is; nothing is interpolated.
         """
         sizes = check_shape("images", images, "n c h w", h=self.size, w=self.size)
-        if bool(self.is_grey.any()) and sizes["c"] != len(GREY):
+        if any(self.is_grey) and sizes["c"] != len(GREY):
             raise ConfigError(
                 f"method.transforms: expected rotations or gray with images of {sizes['c']} "
                 "channel, got all, which makes colours grey. Choose one of the others."
             )
         warped = images.flatten(2)[:, :, self.places]  # (n, c, M, h * w)
-        if bool(self.is_grey.any()):
+        if any(self.is_grey):
             weights = warped.new_tensor(GREY)[:, None, None]
-            grey = (warped[:, :, self.is_grey] * weights).sum(dim=1, keepdim=True)
-            warped[:, :, self.is_grey] = grey.expand(-1, sizes["c"], -1, -1)
+            grey = (warped * weights).sum(dim=1, keepdim=True)
+            chosen = torch.tensor(self.is_grey, device=warped.device)[:, None]
+            warped = torch.where(chosen, grey, warped)
         return warped.transpose(1, 2).reshape(-1, sizes["c"], self.size, self.size)
 
     def back(self, votes: Tensor) -> Tensor:
@@ -133,8 +134,9 @@ class WarpTable:
         check_shape("votes", votes, "n h w", h=self.size, w=self.size)
         flat = votes.reshape(-1, self.places.numel())  # (n, M * h * w)
         shown = self.places.flatten()
-        total = flat.new_zeros(len(flat), self.size**2).index_add_(1, shown, flat)
-        counts = torch.bincount(shown, minlength=self.size**2).to(flat)
+        total = flat.new_zeros(flat.shape[0], self.size**2).index_add_(1, shown, flat)
+        times = flat.new_ones(len(shown))
+        counts = flat.new_zeros(self.size**2).index_add_(0, shown, times)
         return (total / counts).view(-1, self.size, self.size)
 
 
@@ -156,7 +158,7 @@ def warp_table(ways: list[Warp], size: int, device: torch.device | None = None) 
     image = torch.arange(size * size).view(size, size)
     return WarpTable(
         torch.stack([_warped(image, way).flatten() for way in ways]).to(device),
-        torch.tensor([way.grey for way in ways], device=device),
+        tuple(way.grey for way in ways),
         size,
     )
 

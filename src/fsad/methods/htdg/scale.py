@@ -63,11 +63,14 @@ class ScaleModule(StageModule):
         ]
 
     def on_fit_start(self) -> None:
-        """Look at the shots; begin where the scale below ended, if its networks are as wide."""
+        """Look at the shots."""
         data: DataModule = self.trainer.datamodule  # type: ignore[attr-defined]
         images = RoleImages(data.reader, [data.task.role("shots")], data.canvas)
         shots = [images[place].image for place in range(len(images))]
         self.look_at(torch.stack(shots).to(self.device))
+
+    def on_train_start(self) -> None:
+        """Begin where the scale below ended, if its networks are as wide; a resumed one goes on."""
         if self.scale > 0 and self.current_epoch == 0:
             self._begin_as(self.scorer.networks(self.scale - 1))
 
@@ -78,12 +81,12 @@ class ScaleModule(StageModule):
         Raises:
             ConfigError: They have no colours, and transforms are to make them grey.
         """
-        if bool(self._table.is_grey.any()) and bool((shots == shots[:, :1]).all()):
+        if any(self._table.is_grey) and bool((shots == shots[:, :1]).all()):
             raise ConfigError(
                 "method.transforms: expected rotations or gray with images without colours, got "
                 "all, in which some would be alike. Choose one of the others."
             )
-        self._table = self.scorer.table(self.scale)
+        self.scorer.eval()
         reals = [self.scorer.seen(shots, scale) for scale in range(self.scale + 1)]
         self._real = reals[-1]
         self._warped = self._table.apply(self._real)
@@ -102,6 +105,7 @@ class ScaleModule(StageModule):
 
     def training_step(self, batch: Tensor) -> Tensor:  # noqa: ARG002 (the shots are here already)
         """Go through the iterations of an epoch; return the discriminator's mean loss."""
+        self.scorer.eval()  # what coarser scales make is theirs, whatever is made beside it
         self.network.train()
         losses = [self._iteration(number) for number in self._numbers_of_epoch()]
         self.network.eval()

@@ -85,17 +85,16 @@ class PyramidScorer(Scorer):
             ScaleNetworks(width, len(ways), seed + number)
             for number, width in enumerate(widths(len(sizes)))
         )
-        self._ways = ways
+        self._is_grey = tuple(way.grey for way in ways)
         for number, size in enumerate(sizes):
             self.register_buffer(f"_shrink{number}", resize_matrix(side, size), persistent=False)
             table = warp_table(ways, size)
             self.register_buffer(f"_places{number}", table.places, persistent=False)
-        self.register_buffer("_is_grey", table.is_grey, persistent=False)
 
     def table(self, scale: int) -> WarpTable:
         """Return the transforms of a scale's images."""
         places: Tensor = getattr(self, f"_places{scale}")
-        return WarpTable(places, self._is_grey, self.sizes[scale])  # type: ignore[arg-type]
+        return WarpTable(places, self._is_grey, self.sizes[scale])
 
     def networks(self, scale: int) -> ScaleNetworks:
         """Return the networks of a scale."""
@@ -114,9 +113,9 @@ class PyramidScorer(Scorer):
         return {f"scale{scale}": self._at(images, scale) for scale in range(len(self.sizes))}
 
     def _at(self, images: Tensor, scale: int) -> Scores:
-        table, count = self.table(scale), len(images)
+        table = self.table(scale)
         wrong = self.wrong(images, scale)  # (n * M, h - 10, w - 10)
-        each = top_mean(wrong, self.share).view(count, -1)
+        each = top_mean(wrong, self.share).view(-1, len(table))
         bordered = pad(wrong[:, None], (BORDER,) * 4, mode="replicate")[:, 0]
         back = table.back(bordered)[:, None]
         enlarged = interpolate(back, size=(self.sizes[-1],) * 2, mode="bilinear")
@@ -137,7 +136,7 @@ class PyramidScorer(Scorer):
         )
         probabilities = logits[:, :-1].softmax(dim=1)  # without the class of what is made
         transforms = probabilities.shape[1]
-        own = torch.arange(transforms, device=images.device).repeat(len(images))
+        own = torch.arange(transforms, device=images.device).repeat(images.shape[0])
         chosen = own[:, None, None, None].expand(-1, 1, *probabilities.shape[2:])
         right: Tensor = probabilities.gather(1, chosen)[:, 0]
         return 1 - right
