@@ -77,16 +77,13 @@ def test_one_vote_moves_the_pixel_that_it_is_about_and_no_other():
 
 
 def test_grey_needs_three_colours():
-    message = re.escape(
-        "method.transforms: expected rotations or gray with images of 1 channel, got all, which "
-        "makes colours grey. Choose one of the others."
-    )
-    with pytest.raises(ConfigError, match=f"^{message}$"):
+    message = re.escape("images: expected (n, c, h, w) with h=26, w=26, c=3, got (1, 1, 26, 26)")
+    with pytest.raises(ShapeError, match=f"^{message}$"):
         warp_table(warps("all"), 26).apply(torch.zeros(1, 1, 26, 26))
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(ConfigError, match=r"method.transforms: expected one of rotations, gray, "):
+    with pytest.raises(ConfigError, match=r"transforms: expected one of rotations, gray, "):
         warps("mirrors")
     table = warp_table(warps("rotations"), 26)
     with pytest.raises(ShapeError, match=re.escape("images: expected (n, c, h, w) with h=26")):

@@ -244,6 +244,7 @@ def test_fewer_iterations_than_published_are_in_the_name():
         ({"transforms": "mirrors"}, "method.transforms: expected one of rotations, gray, all, got"),
         ({"share": 0}, "method.share: expected a number above 0, got 0"),
         ({"scales": 1}, "method.scales: expected a whole number of at least 2, got 1"),
+        ({"smallest": 10}, "method.smallest: expected a whole number of at least 11, got 10"),
         ({"size": 26}, "method.size: expected more than the 26 pixels of the coarsest scale"),
         ({"fit": {**FIT, "epochs": 0}}, "method.fit.epochs: expected a whole number of at least 1"),
         ({"fit": {**FIT, "lr": 0}}, "method.fit.lr: expected a number above 0, got 0"),

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fsad.errors import ConfigError, check_choice, check_shape
+from fsad.errors import check_choice, check_shape
 
 SHIFT = 0.15  # of the image's side
 GREY = (0.299, 0.587, 0.114)
@@ -51,7 +51,7 @@ def warps(name: str) -> list[Warp]:
         >>> [len(warps(name)) for name in SETS]
         [4, 42, 54]
     """
-    check_choice("method.transforms", name, SETS)
+    check_choice("transforms", name, SETS)
     if name == "rotations":
         return [Warp(turns=turns) for turns in range(4)]
     flips = (False, True)
@@ -96,18 +96,14 @@ class WarpTable:
             ``(n * M, c, h, w)``, all ways of an image together.
 
         Raises:
-            ShapeError: The images are of another size.
-            ConfigError: Colours are to become grey, and there are not three.
+            ShapeError: The images are of another size, or colours are to become grey and there are
+                not three.
 
         Note:
             One gather, whatever M is; nothing is interpolated.
         """
-        sizes = check_shape("images", images, "n c h w", h=self.size, w=self.size)
-        if any(self.is_grey) and sizes["c"] != len(GREY):
-            raise ConfigError(
-                f"method.transforms: expected rotations or gray with images of {sizes['c']} "
-                "channel, got all, which makes colours grey. Choose one of the others."
-            )
+        known = {"c": len(GREY)} if any(self.is_grey) else {}
+        sizes = check_shape("images", images, "n c h w", h=self.size, w=self.size, **known)
         warped = images.flatten(2)[:, :, self.places]  # (n, c, M, h * w)
         if any(self.is_grey):
             weights = warped.new_tensor(GREY)[:, None, None]

@@ -40,12 +40,12 @@ def pyramid_sizes(largest: int, scales: int, smallest: int) -> list[int]:
         >>> pyramid_sizes(64, 5, 25)
         [26, 32, 41, 51, 64]
     """
-    check_at_least("method.scales", scales, 2)
-    check_at_least("method.smallest", smallest, FIELD)
+    check_at_least("scales", scales, 2)
+    check_at_least("smallest", smallest, FIELD)
     if largest <= smallest + 1:
         raise ConfigError(
-            f"method.size: expected more than the {smallest + 1} pixels of the coarsest scale, got "
-            f"{largest}. Take larger images, or a smaller method.smallest."
+            f"largest: expected more than the {smallest + 1} pixels of the coarsest scale, got "
+            f"{largest}"
         )
     factor = (smallest / largest) ** (1 / (scales - 1))
     below = [math.floor(round(largest * factor**step, 9)) + 1 for step in range(1, scales)]

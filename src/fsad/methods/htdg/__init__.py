@@ -7,13 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fsad.engine.plan import BackboneMaker, HoldOut, Method, Plan
 from fsad.engine.settings import MAPS, SCORES, STAGES, Affects, affecting
 from fsad.engine.stage import FitStage
-from fsad.errors import check_at_least, check_fraction, check_not_negative, check_positive
-from fsad.functional.warps import warps
+from fsad.errors import (
+    ConfigError,
+    check_at_least,
+    check_choice,
+    check_fraction,
+    check_not_negative,
+    check_positive,
+)
+from fsad.functional.warps import SETS, warps
 from fsad.methods.htdg.scorer import PyramidScorer
 from fsad.methods.htdg.settings import PUBLISHED, Fit
 from fsad.nn.adapter import CachedExtractor
 from fsad.nn.extractor import PatchExtractor
-from fsad.nn.patch_pyramid import pyramid_sizes
+from fsad.nn.patch_pyramid import FIELD, pyramid_sizes
 from fsad.nn.settings import Size
 from fsad.nn.unlearnt import ColourExtractor
 from fsad.scores.combination import Combination
@@ -69,7 +76,15 @@ class Htdg(Method):
         sigma: Annotated[float, Affects(MAPS)] = 4.0,
         seed: Annotated[int, Affects(*SCALES)] = 0,
     ) -> None:
-        self.fit, self.ways = Fit(**fit), warps(transforms)
+        self.fit = Fit(**fit)
+        self.ways = warps(check_choice("method.transforms", transforms, SETS))
+        check_at_least("method.scales", scales, 2)
+        check_at_least("method.smallest", smallest, FIELD)
+        if check_at_least("method.size", size, 1) <= smallest + 1:
+            raise ConfigError(
+                f"method.size: expected more than the {smallest + 1} pixels of the coarsest scale, "
+                f"got {size}. Take a larger one, or a smaller method.smallest."
+            )
         self.sizes = pyramid_sizes(size, scales, smallest)
         self.share = check_positive("method.share", check_fraction("method.share", share))
         self.transforms, self.scales, self.size, self.smallest = transforms, scales, size, smallest
