@@ -22,6 +22,7 @@ ITEMS = (
     "query",
     "subspace",
     "open_set",
+    "htdg",
     "ideal",
     "patchcore",
     "metrics",
