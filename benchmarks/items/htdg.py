@@ -108,7 +108,7 @@ def _module(pyramid: Pyramid, transforms: str, scale: int) -> tuple[ScaleModule,
     def backward(loss: Tensor, **words: Any) -> None:
         loss.backward(**words)  # type: ignore[no-untyped-call]
 
-    module.optimizers = lambda: optimizers  # type: ignore[method-assign]
+    module.optimizers = lambda: optimizers  # type: ignore[method-assign,assignment]
     module.manual_backward = backward  # type: ignore[method-assign]
     return module, method
 
